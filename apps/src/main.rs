@@ -1,0 +1,3 @@
+//! The lport program.
+
+fn main() {}

@@ -1,0 +1,128 @@
+//! Drivers and where they are found.
+//!
+//! A program registers the drivers it wants, by name and explicitly, in a [`Registry`]. The runtime asks the registry
+//! for the driver of each device and opens the device with all its queues at once: a multi-queue memif is one
+//! interface, not several.
+
+use std::sync::Arc;
+
+use crate::deployment::{LportId, XdpHints};
+use crate::lport::Lport;
+use crate::options::{OptionError, OptionSpec, Options};
+use crate::pool::Pool;
+
+/// A poll mode driver.
+pub trait Driver: Send + Sync {
+    /// The name files use, `net_memif`.
+    fn name(&self) -> &str;
+
+    /// One line for people.
+    fn summary(&self) -> &str;
+
+    /// The options it takes.
+    fn options(&self) -> &[OptionSpec];
+
+    /// Checks what the table cannot express: options that exclude or need one another, and the set of queues.
+    ///
+    /// # Errors
+    /// Every problem found, each at the option it is about.
+    fn check(&self, _options: &Options, _queues: usize) -> Result<(), Vec<OptionError>> {
+        Ok(())
+    }
+
+    /// Opens a device with all its queues.
+    ///
+    /// # Errors
+    /// When the device cannot be had. A peer that is merely not there yet is no error: the link is down until it comes.
+    fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError>;
+}
+
+/// A device to be opened.
+#[derive(Debug)]
+pub struct DeviceRequest {
+    /// Name of the device.
+    pub name: String,
+    /// Options, checked against the driver's table.
+    pub options: Options,
+    /// Its queues, at least one; the lports come back in this order.
+    pub queues: Vec<QueueRequest>,
+}
+
+/// A queue of a device to be opened.
+#[derive(Debug)]
+pub struct QueueRequest {
+    /// Number of its lport.
+    pub lport: LportId,
+    /// Name of its lport.
+    pub name: String,
+    /// Which queue of the device it is.
+    pub qid: u16,
+    /// Where received packets go.
+    pub pool: Option<Pool>,
+    /// Receive descriptors wanted.
+    pub rx_desc: u32,
+    /// Transmit descriptors wanted.
+    pub tx_desc: u32,
+    /// What only AF_XDP heeds.
+    pub xdp: XdpHints,
+}
+
+impl QueueRequest {
+    /// The pool, or the error that says where one is named.
+    ///
+    /// # Errors
+    /// When the queue has none.
+    pub fn need_pool(&self) -> Result<Pool, OpenError> {
+        self.pool.clone().ok_or_else(|| {
+            OpenError(format!("lport `{}` has no `umem`, but its driver needs one for received packets", self.name))
+        })
+    }
+}
+
+/// Why a device could not be opened: names the value, the limit and the way out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct OpenError(pub String);
+
+/// The drivers a program has.
+#[derive(Clone, Default)]
+pub struct Registry {
+    drivers: Vec<Arc<dyn Driver>>,
+}
+
+impl Registry {
+    /// A registry with the reference drivers `net_null` and `net_ring`.
+    pub fn with_reference_drivers() -> Self {
+        let mut registry = Self::default();
+        registry.add(Arc::new(crate::drivers::NullDriver));
+        registry.add(Arc::new(crate::drivers::RingDriver::default()));
+        registry
+    }
+
+    /// Adds a driver; a second one of the same name takes the first one's place.
+    pub fn add(&mut self, driver: Arc<dyn Driver>) {
+        self.drivers.retain(|known| known.name() != driver.name());
+        self.drivers.push(driver);
+    }
+
+    /// The driver called `name`.
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn Driver>> {
+        self.drivers.iter().find(|driver| driver.name() == name)
+    }
+
+    /// All drivers, in the order they were added.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Driver>> {
+        self.drivers.iter()
+    }
+
+    /// All names, in the order they were added.
+    pub fn names(&self) -> Vec<&str> {
+        self.drivers.iter().map(|driver| driver.name()).collect()
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}

@@ -1,0 +1,4 @@
+//! A poll mode driver framework.
+
+pub mod deployment;
+pub mod options;

@@ -1,0 +1,120 @@
+//! The generic port: what a driver gives, and what everything above polls.
+//!
+//! Life of an lport:
+//! 1. A [`crate::Driver`] opens a device and returns one [`Lport`] per queue.
+//! 2. Its owner, one thread, calls [`RxQueue::rx_burst`] and [`TxQueue::tx_burst`]; the two halves may also go to two
+//!    threads ([`Lport::split`]).
+//! 3. Any thread may hold the [`LportControl`] and ask for link state and statistics, or set the lport down and up.
+//! 4. Dropping both queues and every control handle closes the device; every mbuf goes back to its pool.
+//!
+//! Bursts never return errors. A dead link receives and sends nothing; why it is dead is in [`LportControl::link`] and
+//! in the counters.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use crate::burst::Burst;
+use crate::deployment::LportId;
+use crate::stats::LportStats;
+
+/// One queue pair of a device, with its control handle.
+pub struct Lport {
+    /// Number in the deployment.
+    pub id: LportId,
+    /// Logical name, `netdev[:tag]`.
+    pub name: String,
+    /// Receive side.
+    pub rx: Box<dyn RxQueue>,
+    /// Transmit side.
+    pub tx: Box<dyn TxQueue>,
+    /// State and statistics, from any thread.
+    pub control: Arc<dyn LportControl>,
+}
+
+impl Lport {
+    /// Takes the lport apart, so that one thread may receive while another sends.
+    pub fn split(self) -> (Box<dyn RxQueue>, Box<dyn TxQueue>, Arc<dyn LportControl>) {
+        (self.rx, self.tx, self.control)
+    }
+}
+
+impl std::fmt::Debug for Lport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lport").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The receive side of an lport.
+pub trait RxQueue: Send {
+    /// Appends received packets to `burst`, up to its limit, and says how many. Never blocks.
+    fn rx_burst(&mut self, burst: &mut Burst) -> usize;
+
+    /// Asks the device to make [`Self::wake_fd`] readable when a packet comes.
+    ///
+    /// Returns `true` when sleeping is safe, `false` when packets may be waiting already (poll again, do not sleep).
+    /// A queue without interrupts answers `true` and has no fd: its owner sleeps for a bounded time only.
+    fn arm(&mut self) -> bool {
+        true
+    }
+
+    /// Ends what [`Self::arm`] began: polling mode again.
+    fn disarm(&mut self) {}
+
+    /// The file descriptor that becomes readable; it may be another one after each [`Self::arm`].
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// The transmit side of an lport.
+pub trait TxQueue: Send {
+    /// Sends packets from the front of `burst` and says how many. What was not accepted stays in `burst`.
+    fn tx_burst(&mut self, burst: &mut Burst) -> usize;
+
+    /// Pushes out what the queue holds back to build larger batches, and reclaims what the device is done with.
+    fn flush(&mut self) {}
+}
+
+/// State, statistics and admin state of an lport, from any thread, while its queues run.
+pub trait LportControl: Send + Sync {
+    /// Whether packets can flow, and if not, why.
+    fn link(&self) -> Link;
+
+    /// What the lport is.
+    fn info(&self) -> LportInfo;
+
+    /// All counters since the lport was opened.
+    fn stats(&self) -> LportStats;
+
+    /// Sets the whole device administratively up or down. Down: bursts return 0, the link is lost.
+    fn set_admin_up(&self, up: bool);
+}
+
+/// State of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// Packets flow.
+    Up,
+    /// They do not, for this reason.
+    Down(String),
+}
+
+impl Link {
+    /// Whether packets flow.
+    pub fn is_up(&self) -> bool {
+        *self == Self::Up
+    }
+}
+
+/// What an lport is, for people and for telemetry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LportInfo {
+    /// Driver's name.
+    pub driver: String,
+    /// Ethernet address; `None` for links without one.
+    pub mac: Option<[u8; 6]>,
+    /// Largest packet the lport carries, in bytes from the first byte of the Ethernet header, without FCS.
+    pub max_packet: u32,
+    /// Speed in Mbit/s.
+    pub speed_mbps: u32,
+}
