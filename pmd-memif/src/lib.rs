@@ -1,1 +1,7 @@
 //! The memif driver.
+
+pub mod address;
+pub mod message;
+mod secret;
+
+pub use secret::{Secret, SecretError};
