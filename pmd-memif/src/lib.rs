@@ -1,6 +1,7 @@
 //! The memif driver.
 
 pub mod address;
+mod handshake;
 pub mod message;
 mod secret;
 
