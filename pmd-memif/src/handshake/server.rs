@@ -54,8 +54,6 @@ pub(crate) trait Directory {
 /// What the owner of the connection has to do before it sends the reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Nothing.
-    None,
     /// The interface with this id is taken by this connection, whose peer has this name.
     Bind { id: u32, name: Name },
     /// Keep the attached descriptor as the next region.
