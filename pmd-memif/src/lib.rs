@@ -2,6 +2,7 @@
 
 pub mod address;
 mod control;
+pub mod fake;
 mod handshake;
 mod listener;
 pub mod message;
@@ -9,3 +10,4 @@ mod secret;
 mod socket;
 
 pub use secret::{Secret, SecretError};
+pub use socket::Credentials;
