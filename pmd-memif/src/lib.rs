@@ -1,1 +1,5 @@
 //! The memif driver.
+
+mod copy;
+mod ring;
+mod shm;
