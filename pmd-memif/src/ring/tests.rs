@@ -230,8 +230,7 @@ fn s51_a_bad_descriptor_costs_exactly_its_packet() {
             pair.send(&[b"p0", b"p1", b"p2"]);
             pair.set_slot(broken, change);
             let (packets, tally) = pair.receive();
-            let expected: Vec<_> =
-                (0..3).filter(|i| *i != broken).map(|i| format!("p{i}").into_bytes()).collect();
+            let expected: Vec<_> = (0..3).filter(|i| *i != broken).map(|i| format!("p{i}").into_bytes()).collect();
             assert_eq!((packets, count(&tally)), (expected, 1));
             assert_eq!(pair.ring.tail.get(), 3, "its slot is released as well");
             pair.assert_whole();
@@ -418,9 +417,10 @@ enum Mischief {
 fn mischief() -> impl Strategy<Value = Mischief> {
     let word = prop_oneof![Just(0), Just(1), Just(7), Just(9), Just(32768), Just(65535), any::<u16>()];
     let long = prop_oneof![Just(0), Just(1), Just(129), Just(65536), Just(u32::MAX), 0..3000_u32, any::<u32>()];
-    let slot = (0..8_u16, word.clone(), word.clone(), long.clone(), long).prop_map(|(slot, flags, region, length, offset)| {
-        Mischief::Slot(slot, Descriptor { flags, region: region % 4, length, offset })
-    });
+    let slot =
+        (0..8_u16, word.clone(), word.clone(), long.clone(), long).prop_map(|(slot, flags, region, length, offset)| {
+            Mischief::Slot(slot, Descriptor { flags, region: region % 4, length, offset })
+        });
     prop_oneof![
         word.clone().prop_map(Mischief::Head),
         word.clone().prop_map(Mischief::Tail),

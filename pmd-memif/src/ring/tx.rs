@@ -188,13 +188,7 @@ impl<M: RingMemory> TxRing<M> {
         result
     }
 
-    fn plan_into(
-        &self,
-        plan: &mut Vec<Descriptor>,
-        len: usize,
-        used: u16,
-        free: u16,
-    ) -> Result<Option<u16>, TxFault> {
+    fn plan_into(&self, plan: &mut Vec<Descriptor>, len: usize, used: u16, free: u16) -> Result<Option<u16>, TxFault> {
         let mut left = len as u32;
         for i in used..free {
             let mut buffer = self.buffer(self.size.slot(self.filled.wrapping_add(i)));
@@ -301,4 +295,3 @@ impl<M: RingMemory> TxRing<M> {
         }
     }
 }
-
