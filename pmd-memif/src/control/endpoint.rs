@@ -12,6 +12,7 @@ use crate::handshake::{Agreed, Mode, Placement, Refusal, SealPolicy};
 use crate::listener::FileOptions;
 use crate::message::Direction;
 use crate::secret::Secret;
+use crate::shm::CacheLine;
 use crate::socket::Credentials;
 
 /// What one memif interface is.
@@ -56,8 +57,8 @@ pub(crate) struct ServerConfig {
     pub(crate) seals: SealPolicy,
     /// Bytes that all regions of a client together may have.
     pub(crate) max_memory: u64,
-    /// Cache line that shapes the ring headers, in bytes: 64 or 128.
-    pub(crate) cache_line: u32,
+    /// Cache line that shapes the ring headers.
+    pub(crate) cache_line: CacheLine,
     /// The socket file; the first interface of a socket decides.
     pub(crate) file: FileOptions,
 }

@@ -10,7 +10,7 @@ use super::interface::{Key, Token};
 use super::reactor::Reactor;
 use super::{DownReason, Link, Region, Ring};
 use crate::handshake::{Refusal, client, server};
-use crate::message::{Direction, Message, Name, Reason};
+use crate::message::{Message, Name, Reason};
 use crate::socket::{inspect, set_nonblocking};
 
 /// Messages read from one connection before others get their turn.

@@ -12,6 +12,7 @@ use crate::handshake::SealPolicy;
 use crate::handshake::client::Wanted;
 use crate::handshake::server::{Availability, Directory, Rules};
 use crate::message::Name;
+use crate::shm::CacheLine;
 
 /// Number of an interface in this process; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,7 +147,7 @@ fn rules(config: &InterfaceConfig) -> Rules {
         secret: config.secret.clone(),
         seals: SealPolicy::Require,
         max_memory: 0,
-        cache_line: 64,
+        cache_line: CacheLine::B64,
     };
     match &config.role {
         Role::Server(server) => {

@@ -11,9 +11,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::ftruncate;
 
 use crate::message::{AddRing, Direction};
-
-/// First word of a ring's header.
-const COOKIE: u32 = 0x3E31_F20;
+use crate::ring::{COOKIE, RingSize};
+use crate::shm::CacheLine;
 
 /// Everything a client shares.
 #[derive(Debug, Default)]
@@ -67,11 +66,15 @@ impl FakeMemory {
     ///
     /// # Errors
     /// The system gives no memory or descriptors.
+    ///
+    /// # Panics
+    /// The plan's `log2` is above 15.
     pub fn plain(plan: RingPlan) -> io::Result<Self> {
-        let stride = 128 + (16_u32 << plan.log2);
-        let rings = u32::from(plan.s2m) + u32::from(plan.m2s);
-        let slots = u64::from(rings) << plan.log2;
-        let size = u64::from(stride) * u64::from(rings) + slots * u64::from(plan.buffer_size);
+        let ring_size = RingSize::from_log2(plan.log2);
+        let stride = CacheLine::B64.ring_bytes(ring_size) as u32;
+        let rings = u64::from(plan.s2m) + u64::from(plan.m2s);
+        let slots = rings * u64::from(ring_size.get());
+        let size = u64::from(stride) * rings + slots * u64::from(plan.buffer_size);
         let mut memory = Self { regions: vec![FakeRegion::sealed(size)?], rings: Vec::new() };
         for (direction, count, first) in [(Direction::S2m, plan.s2m, 0), (Direction::M2s, plan.m2s, plan.s2m)] {
             for index in 0..count {

@@ -1,0 +1,411 @@
+//! Pools: equal mbufs on one memory segment, for any number of threads.
+//!
+//! ```text
+//!   thread A             thread B
+//!   cache (LIFO)         cache (LIFO)         no lock, no atomic read-modify-write
+//!       \  half a cache     /
+//!        \  at a time      /
+//!         common free list                    a mutex, once per half cache
+//! ```
+//!
+//! 1. [`Pool::new`] maps one segment for headers and one for buffers, and puts every mbuf on the common list.
+//! 2. [`Pool::alloc_bulk`] takes from the calling thread's cache, which refills itself from the common list.
+//! 3. Dropped mbufs go to the cache of the thread that drops them; when it overflows, its cold half goes to the common
+//!    list, so that the mbufs whose lines are still in the CPU's cache are used next.
+//! 4. A thread that ends gives its caches back.
+//! 5. The memory goes when the last [`Pool`] handle is gone and the last mbuf has come home.
+//!
+//! Who keeps the memory alive: handles, and as soon as any mbuf is away from the common list, the pool itself (`loan`,
+//! an `Arc` to itself, held under the common list's lock). So mbufs need no count of references, and invariant H1 of
+//! `mbuf` holds: a header's pool and memory live while the mbuf is out, or in a thread's cache.
+//!
+//! Counts are exact: [`Pool::available`] adds the common list and every thread's cache; at a quiet moment `available +
+//! in_use == size`.
+
+#![allow(unsafe_code)]
+
+mod cache;
+mod segment;
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+pub use segment::Segment;
+
+use crate::burst::Burst;
+use crate::deployment::PageSize;
+use crate::mbuf::{Header, Mbuf};
+use cache::CacheCount;
+pub(crate) use cache::release;
+
+/// Bytes before the data of a fresh mbuf, as in DPDK.
+pub const HEADROOM: usize = 128;
+
+/// Largest number of mbufs in one pool.
+pub const POOL_MAX: usize = 1 << 26;
+
+/// What a pool is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// For statistics and messages.
+    pub name: String,
+    /// Number of mbufs, 1 to [`POOL_MAX`].
+    pub size: usize,
+    /// Bytes of data one mbuf holds behind its headroom, 64 to 65536.
+    pub data_room: usize,
+    /// Mbufs a thread keeps in its cache at rest, at most 4096; it may hold twice as many before it gives half of them
+    /// back. Small pools get smaller caches, so that no thread can hoard the pool. 0: no caches.
+    pub cache: usize,
+    /// The page size wanted. When such pages cannot be had the next smaller ones are taken, with a warning.
+    pub page: PageSize,
+    /// Whether the buffers lie in a memfd that a peer may map (for zero-copy), instead of in private memory.
+    pub shareable: bool,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self { name: "pool".into(), size: 4096, data_room: 2048, cache: 256, page: PageSize::Small, shareable: false }
+    }
+}
+
+/// Why a pool could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// A number of the configuration is out of range.
+    #[error("pool `{pool}`: {what} is {value}, but must be {min} to {max}")]
+    OutOfRange {
+        /// Name of the pool.
+        pool: String,
+        /// Which number.
+        what: &'static str,
+        /// Its value.
+        value: usize,
+        /// Smallest value accepted.
+        min: usize,
+        /// Largest value accepted.
+        max: usize,
+    },
+    /// The memory could not be had.
+    #[error("pool `{pool}`: cannot get {bytes} bytes of memory: {source}")]
+    Memory {
+        /// Name of the pool.
+        pool: String,
+        /// How much was asked for.
+        bytes: usize,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A handle on a pool of mbufs; clones are handles on the same pool.
+#[derive(Clone)]
+pub struct Pool(Arc<Handle>);
+
+/// What the clones of a handle share; dropped with the last of them.
+struct Handle(Arc<PoolCore>);
+
+/// A header on the common list or in a cache: an mbuf that nobody holds.
+type FreeHeader = NonNull<Header>;
+
+/// The pool itself.
+pub(crate) struct PoolCore {
+    /// Tells this pool from every other one of the process, also from later ones at the same address.
+    id: u64,
+    name: String,
+    size: usize,
+    data_room: usize,
+    /// Mbufs a thread's cache takes from the common list, or gives back to it, at a time.
+    cache_target: usize,
+    headers: Segment,
+    buffers: Segment,
+    common: Mutex<Common>,
+    this: Weak<PoolCore>,
+}
+
+/// What all threads share, under the lock.
+struct Common {
+    free: Vec<FreeHeader>,
+    /// How full each thread's cache is.
+    caches: Vec<Arc<CacheCount>>,
+    /// Keeps the pool alive while `free` is not whole.
+    loan: Option<Arc<PoolCore>>,
+}
+
+// SAFETY: the raw pointers in here (free headers, and header -> buffer) point into segments the PoolCore owns. Free
+// headers are touched only under the lock or by the one cache or mbuf that took them out under the lock.
+unsafe impl Send for PoolCore {}
+// SAFETY: as above: shared access goes through the mutex; the rest is immutable after construction.
+unsafe impl Sync for PoolCore {}
+
+impl Pool {
+    /// Makes a pool.
+    ///
+    /// # Errors
+    /// A number out of range, or no memory.
+    pub fn new(config: &PoolConfig) -> Result<Self, PoolError> {
+        check(config)?;
+        let stride = buffer_stride(HEADROOM + config.data_room);
+        let memory = |bytes, source| PoolError::Memory { pool: config.name.clone(), bytes, source };
+        let header_bytes = config.size * size_of::<Header>();
+        let headers = Segment::private(header_bytes, PageSize::Small).map_err(|error| memory(header_bytes, error))?;
+        let buffer_bytes = config.size * stride;
+        let buffers = if config.shareable {
+            Segment::shareable(buffer_bytes, config.page)
+        } else {
+            Segment::private(buffer_bytes, config.page)
+        };
+        let buffers = buffers.map_err(|error| memory(buffer_bytes, error))?;
+        let core = Arc::new_cyclic(|this| PoolCore {
+            id: next_id(),
+            name: config.name.clone(),
+            size: config.size,
+            data_room: config.data_room,
+            cache_target: config.cache.min(config.size / 8),
+            headers,
+            buffers,
+            common: Mutex::new(Common { free: Vec::with_capacity(config.size), caches: Vec::new(), loan: None }),
+            this: this.clone(),
+        });
+        core.write_headers(stride);
+        Ok(Self(Arc::new(Handle(core))))
+    }
+
+    /// Takes one mbuf, empty, with the whole headroom; `None` when the pool is exhausted.
+    pub fn alloc(&self) -> Option<Mbuf> {
+        let mut burst = Burst::with_limit(1);
+        self.alloc_bulk(&mut burst, 1);
+        burst.pop()
+    }
+
+    /// Adds up to `n` empty mbufs to `burst`, within its limit, and says how many.
+    #[inline]
+    pub fn alloc_bulk(&self, burst: &mut Burst, n: usize) -> usize {
+        cache::alloc_bulk(self.core(), burst, n.min(burst.room()))
+    }
+
+    #[inline(always)]
+    fn core(&self) -> &PoolCore {
+        &self.0.0
+    }
+
+    /// Name given at creation.
+    pub fn name(&self) -> &str {
+        &self.core().name
+    }
+
+    /// Number of mbufs it was made with.
+    pub fn size(&self) -> usize {
+        self.core().size
+    }
+
+    /// Mbufs that can be taken, counting those in threads' caches. Exact at a quiet moment, otherwise recent.
+    pub fn available(&self) -> usize {
+        let common = self.core().lock();
+        common.free.len() + common.caches.iter().map(|count| count.get()).sum::<usize>()
+    }
+
+    /// Mbufs that somebody holds.
+    pub fn in_use(&self) -> usize {
+        self.size().saturating_sub(self.available())
+    }
+
+    /// Mbufs that lie in threads' caches.
+    pub fn cached(&self) -> usize {
+        self.core().lock().caches.iter().map(|count| count.get()).sum()
+    }
+
+    /// Mbufs a thread's cache keeps at rest.
+    pub fn cache_size(&self) -> usize {
+        self.core().cache_target
+    }
+
+    /// Bytes of data one mbuf holds behind its headroom.
+    pub fn data_room(&self) -> usize {
+        self.core().data_room
+    }
+
+    /// The memory the buffers lie in.
+    pub fn segment(&self) -> &Segment {
+        &self.core().buffers
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Nobody will take from this thread's cache any more. (Other threads' caches end with their threads.)
+        cache::flush(&self.0);
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("name", &self.name())
+            .field("size", &self.size())
+            .field("available", &self.available())
+            .finish()
+    }
+}
+
+impl PoolCore {
+    fn lock(&self) -> MutexGuard<'_, Common> {
+        // A panic while the lock is held cannot leave the list half changed: the moves under it do not panic.
+        self.common.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes every header and fills the common list, lowest address on top.
+    fn write_headers(&self, stride: usize) {
+        let room = (HEADROOM + self.data_room) as u32;
+        let mut common = self.lock();
+        for index in (0..self.size).rev() {
+            // SAFETY: `headers` holds `size` headers and `buffers` `size` strides; nobody else has a pointer to them yet.
+            let header = unsafe {
+                let header = self.headers.base().cast::<Header>().add(index);
+                header.write(Header {
+                    buffer: self.buffers.base().add(index * stride),
+                    pool: NonNull::from(self),
+                    next: None,
+                    room,
+                    offset: HEADROOM as u32,
+                    len: 0,
+                    packet_len: 0,
+                    segments: 1,
+                    port: 0,
+                    index: index as u32,
+                });
+                header
+            };
+            common.free.push(header);
+        }
+    }
+
+    /// Moves up to `n` headers from the common list to the end of `to`.
+    fn take(&self, n: usize, to: &mut Vec<FreeHeader>) {
+        let mut common = self.lock();
+        let first = common.free.len().saturating_sub(n);
+        to.extend(common.free.drain(first..));
+        if common.free.len() < self.size && common.loan.is_none() {
+            common.loan = self.this.upgrade();
+        }
+    }
+
+    /// Puts headers back on the common list. When that makes it whole, the pool no longer keeps itself alive: the caller
+    /// drops the returned loan, and with it perhaps the pool, when it no longer looks at it.
+    #[must_use]
+    fn give_back(&self, headers: &[FreeHeader]) -> Option<Arc<PoolCore>> {
+        let mut common = self.lock();
+        common.free.extend_from_slice(headers);
+        if common.free.len() == self.size { common.loan.take() } else { None }
+    }
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Distance between buffers: an odd number of cache lines, so that the first lines of successive packets spread over all
+/// sets of the CPU's caches. With 2048 or 2176 bytes they would share a few.
+fn buffer_stride(room: usize) -> usize {
+    (room.div_ceil(64) | 1) * 64
+}
+
+fn check(config: &PoolConfig) -> Result<(), PoolError> {
+    let range = |what, value: usize, min, max| {
+        let pool = config.name.clone();
+        if (min..=max).contains(&value) { Ok(()) } else { Err(PoolError::OutOfRange { pool, what, value, min, max }) }
+    };
+    range("number of mbufs", config.size, 1, POOL_MAX)?;
+    range("data room", config.data_room, 64, 65536)?;
+    range("cache", config.cache, 0, 4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn pool(size: usize, cache: usize) -> Pool {
+        Pool::new(&PoolConfig { name: "t".into(), size, data_room: 64, cache, ..PoolConfig::default() }).unwrap()
+    }
+
+    #[test]
+    fn all_mbufs_can_be_taken_and_come_back() {
+        for cache in [0, 1, 32, 4096] {
+            let pool = pool(1000, cache);
+            let mut held = Vec::new();
+            while let Some(mbuf) = pool.alloc() {
+                held.push(mbuf);
+            }
+            assert_eq!((held.len(), pool.available(), pool.in_use()), (1000, 0, 1000));
+            let mut buffers: Vec<_> = held.iter().map(|mbuf| mbuf.data().as_ptr()).collect();
+            buffers.sort_unstable();
+            buffers.dedup();
+            assert_eq!(buffers.len(), 1000, "every mbuf has a buffer of its own");
+            drop(held);
+            assert_eq!((pool.available(), pool.in_use()), (1000, 0));
+        }
+    }
+
+    #[test]
+    fn a_burst_gets_what_there_is() {
+        let pool = pool(100, 8);
+        let (mut first, mut second) = (Burst::new(), Burst::new());
+        assert_eq!((pool.alloc_bulk(&mut first, 70), pool.alloc_bulk(&mut second, 70)), (70, 30));
+        assert_eq!(pool.alloc_bulk(&mut second, 1), 0);
+        drop((first, second));
+        assert_eq!(pool.available(), 100);
+    }
+
+    #[test]
+    fn mbufs_may_be_dropped_on_another_thread_which_gives_them_back_when_it_ends() {
+        let pool = pool(512, 64);
+        let (send, receive) = mpsc::channel::<Burst>();
+        let sink = std::thread::spawn(move || receive.into_iter().for_each(drop));
+        for _ in 0..200 {
+            let mut burst = Burst::with_limit(32);
+            pool.alloc_bulk(&mut burst, 32);
+            send.send(burst).unwrap();
+        }
+        drop(send);
+        sink.join().unwrap();
+        assert_eq!(pool.available(), 512);
+    }
+
+    #[test]
+    fn memory_outlives_the_handle_while_an_mbuf_is_out() {
+        let pool = pool(4, 2);
+        let weak = Arc::downgrade(&pool.0.0);
+        let mut mbuf = pool.alloc().unwrap();
+        drop(pool);
+        mbuf.append(3).unwrap().copy_from_slice(b"abc");
+        assert_eq!(mbuf.data(), b"abc");
+        assert!(weak.upgrade().is_some());
+        std::thread::spawn(move || drop(mbuf)).join().unwrap();
+        drop(std::thread::spawn(|| ()).join());
+        assert!(weak.upgrade().is_none(), "the last mbuf to come home frees the pool");
+    }
+
+    #[test]
+    fn caches_of_a_gone_pool_are_not_taken_for_a_new_one() {
+        for round in 0..20 {
+            let pool = pool(16 + round, 4);
+            let held: Vec<_> = std::iter::from_fn(|| pool.alloc()).collect();
+            assert_eq!(held.len(), 16 + round);
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused_by_name() {
+        let error = Pool::new(&PoolConfig { size: 0, ..PoolConfig::default() }).unwrap_err().to_string();
+        assert_eq!(error, "pool `pool`: number of mbufs is 0, but must be 1 to 67108864");
+        assert!(Pool::new(&PoolConfig { data_room: 63, ..PoolConfig::default() }).is_err());
+        assert!(Pool::new(&PoolConfig { cache: 4097, ..PoolConfig::default() }).is_err());
+    }
+
+    #[test]
+    fn buffers_spread_over_the_sets_of_the_cache() {
+        assert_eq!([64, 192, 2048, 2176].map(|room| buffer_stride(room) / 64), [1, 3, 33, 35]);
+    }
+}
