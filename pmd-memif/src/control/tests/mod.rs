@@ -135,8 +135,8 @@ impl Endpoint for Recorder {
 
 /// A fake client's memory as an endpoint would offer it.
 fn memory(fake: FakeMemory) -> Memory {
-    let mut memory = Memory::default();
-    memory.regions = fake.regions.into_iter().map(|it| Region { fd: it.file.into(), size: it.size }).collect();
+    let regions = fake.regions.into_iter().map(|it| Region { fd: it.file.into(), size: it.size }).collect();
+    let mut memory = Memory { regions, ..Memory::default() };
     for ring in fake.rings {
         let message = ring.message;
         let placement = Placement { region: message.region, offset: message.offset, log2_size: message.log2_ring_size };
