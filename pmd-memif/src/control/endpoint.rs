@@ -177,6 +177,9 @@ pub(crate) enum DownReason {
     /// The peer broke a rule.
     #[error("refused the peer: {0}")]
     Refused(#[from] Refusal),
+    /// The peer made its rings unusable.
+    #[error("refused the peer's rings: it {0}")]
+    Fault(String),
     /// The system failed us.
     #[error("control socket failed: {0}")]
     Io(String),

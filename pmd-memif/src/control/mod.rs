@@ -60,6 +60,7 @@ enum Command {
     Open { config: Box<InterfaceConfig>, endpoint: Arc<dyn Endpoint>, reply: Sender<Result<Key, OpenError>> },
     Close { key: Key, reply: Sender<()> },
     SetAdminUp { key: Key, up: bool },
+    Disconnect { key: Key, fault: String },
     Stop,
 }
 
@@ -76,6 +77,11 @@ pub(crate) fn open(config: InterfaceConfig, endpoint: Arc<dyn Endpoint>) -> Resu
 }
 
 impl Interface {
+    /// Ends the link, if there is one, because the peer has broken a rule of the rings. It may connect anew.
+    pub(crate) fn disconnect(&self, fault: &str) {
+        self.user.thread.send(Command::Disconnect { key: self.key, fault: fault.to_owned() });
+    }
+
     /// Sets the interface administratively up (as it is at first) or down. Down: a peer is disconnected and none is
     /// accepted or sought. Takes effect soon after.
     pub(crate) fn set_admin_up(&self, up: bool) {

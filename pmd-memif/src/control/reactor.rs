@@ -134,6 +134,7 @@ impl Reactor {
                     let _ = reply.send(());
                 }
                 Ok(Command::SetAdminUp { key, up }) => self.set_admin_up(key, up),
+                Ok(Command::Disconnect { key, fault }) => self.disconnect(key, DownReason::Fault(fault)),
                 Err(TryRecvError::Empty) => return Flow::Continue,
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return Flow::Stop,
             }
