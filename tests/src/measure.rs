@@ -55,7 +55,12 @@ pub fn loopback(testbed: &Testbed, cpu: usize, work: Work) -> Result<Rate> {
     let server = Memif::new(Role::Server, &testbed.abstract_socket("loopback"));
     let client = with_zero_copy(server.peer(), work);
     let mut both = prepare(testbed, "loopback", cpu, work).memif(&server).memif(&client).start()?;
+    both.wait_for_link(0, true)?;
+    both.wait_for_link(1, true)?;
     both.set_packet_size(work.packet_size)?;
+    // The client posts its receive buffers when it is first polled; without them the server's burst would be lost.
+    both.start_forwarding()?;
+    both.stop_forwarding()?;
     both.send_bursts(1)?;
     measure(work, || Ok(both.port_stats(0)?.rx_packets + both.port_stats(1)?.rx_packets))
 }
