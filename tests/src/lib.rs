@@ -11,6 +11,7 @@
 //! is skipped when a peer is missing: the test fails and names the command that installs it.
 
 pub mod lport;
+pub mod lport_file;
 pub mod measure;
 pub mod memif;
 pub mod packets;
@@ -21,6 +22,7 @@ pub mod testbed;
 pub mod testpmd;
 
 pub use lport::Lport;
+pub use lport_file::LportFile;
 pub use testbed::Testbed;
 pub use testpmd::Testpmd;
 

@@ -14,8 +14,8 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::Signal;
 
-use crate::process::Process;
-use crate::summary::Summary;
+use crate::process::{Process, wait_until};
+use crate::summary::{Live, LportSummary, Summary};
 use crate::testbed::program_directory;
 
 /// A running `lport`.
@@ -48,6 +48,27 @@ impl Lport {
     /// When it ends or does not log it in time.
     pub fn wait_for_log(&self, text: &str, from: usize) -> Result<usize> {
         self.process.explain(self.process.stderr().wait_for(text, from))
+    }
+
+    /// Waits until it printed live counters for the first time: it runs, and its servers listen.
+    ///
+    /// # Errors
+    /// When it ends or prints none in time.
+    pub(crate) fn wait_for_first_counters(&self) -> Result<()> {
+        self.process.explain(self.process.stdout().wait_for("\n", 0).map(drop))
+    }
+
+    /// Waits until the live counters of the lport `name` satisfy `condition` and gives them. The program must run with
+    /// `--json` and a `--stats-period`.
+    ///
+    /// # Errors
+    /// When they do not in time; the error shows what was printed.
+    pub fn wait_for_counters(&self, name: &str, condition: impl Fn(&LportSummary) -> bool) -> Result<LportSummary> {
+        let waited = wait_until(&format!("counters of {name}"), || {
+            let Some(live) = Live::last(&self.printed())? else { return Ok(None) };
+            Ok(live.lports.into_iter().find(|lport| lport.name == name && condition(lport)))
+        });
+        self.process.explain(waited)
     }
 
     /// Position in its log now.
@@ -122,7 +143,10 @@ impl Finished {
 }
 
 /// The program under test.
-fn program() -> Result<&'static Path> {
+///
+/// # Errors
+/// When it is not there and cannot be built.
+pub fn program() -> Result<&'static Path> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| find_or_build().map_err(|error| format!("{error:#}")));
     program.as_deref().map_err(|error| anyhow!("{error}"))

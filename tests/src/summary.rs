@@ -1,4 +1,4 @@
-//! The summary that `lport run --json` prints at its end: one object on one line.
+//! What `lport run --json` prints: one object on one line, every `--stats-period` and, as a summary, at the end.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +16,25 @@ pub struct Summary {
     pub threads: Vec<ThreadSummary>,
     /// In the order of the file.
     pub pools: Vec<PoolSummary>,
+}
+
+/// What the lines before the last are read for.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Live {
+    /// In the order of lport ids.
+    pub lports: Vec<LportSummary>,
+}
+
+impl Live {
+    /// Reads the last whole line of what was printed so far, if there is one.
+    ///
+    /// # Errors
+    /// When the line is not such an object.
+    pub fn last(stdout: &str) -> Result<Option<Self>> {
+        let Some((whole, _)) = stdout.rsplit_once('\n') else { return Ok(None) };
+        let line = whole.lines().last().unwrap_or_default();
+        serde_json::from_str(line).map(Some).with_context(|| format!("no object with lports: {line}"))
+    }
 }
 
 /// An lport, in the words of DPDK's statistics.

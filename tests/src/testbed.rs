@@ -15,8 +15,9 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::lport::Lport;
-use crate::memif::Socket;
-use crate::testpmd;
+use crate::lport_file::LportFile;
+use crate::memif::{Memif, Role, Socket};
+use crate::testpmd::{Builder, Testpmd};
 
 /// Exclusive use of the machine and a directory of its own. Processes must be dropped before it.
 #[derive(Debug)]
@@ -71,9 +72,9 @@ impl Testbed {
     }
 
     /// A testpmd yet to be started; `name` is how messages call it.
-    pub fn testpmd(&self, name: &str) -> testpmd::Builder<'_> {
+    pub fn testpmd(&self, name: &str) -> Builder<'_> {
         self.peers.set(self.peers.get() + 1);
-        testpmd::Builder::new(self, &format!("{name}-{}", self.peers.get()))
+        Builder::new(self, &format!("{name}-{}", self.peers.get()))
     }
 
     /// Starts our program with these arguments, in the directory.
@@ -82,6 +83,39 @@ impl Testbed {
     /// When it cannot be built or started.
     pub fn lport(&self, arguments: &[&str]) -> Result<Lport> {
         Lport::start(self.directory(), arguments)
+    }
+
+    /// Runs a file of ours with live counters ten times a second, and waits for the first.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or our program cannot be built or ends at once.
+    pub fn run(&self, name: &str, file: &LportFile) -> Result<Lport> {
+        let path = self.write(&format!("{name}.jsonc"), &file.text())?;
+        let lport = self.lport(&["run", &path.display().to_string(), "--json", "--stats-period", "0.1"])?;
+        lport.wait_for_first_counters()?;
+        Ok(lport)
+    }
+
+    /// Runs a file with one end of a link and starts `peer`, a testpmd with the other end as its first port: the server
+    /// of the two first, because testpmd's client connects only once. Waits for the link.
+    ///
+    /// # Errors
+    /// When one of them does not start or the link does not come up.
+    pub fn run_with_peer(&self, file: &LportFile, ours: &Memif, peer: Builder<'_>) -> Result<(Lport, Testpmd)> {
+        let run = || self.run("lport", file);
+        let start_peer = || peer.memif(&ours.peer()).start();
+        let (lport, mut peer) = match ours.role() {
+            Role::Server => {
+                let lport = run()?;
+                (lport, start_peer()?)
+            }
+            Role::Client => {
+                let peer = start_peer()?;
+                (run()?, peer)
+            }
+        };
+        peer.wait_for_link(0, true)?;
+        Ok((lport, peer))
     }
 
     /// Where testpmd's EAL may put its files.

@@ -145,6 +145,14 @@ impl Testpmd {
         self.command_expecting("show config txpkts", &format!("Segment sizes: {list}")).map(drop)
     }
 
+    /// Sets the packets per burst, 1 to 512.
+    ///
+    /// # Errors
+    /// When testpmd refuses.
+    pub fn set_burst(&mut self, packets: u16) -> Result<()> {
+        self.command_expecting(&format!("set burst {packets}"), &format!("burst set to {packets}")).map(drop)
+    }
+
     /// Starts every port again: a memif client connects only then.
     ///
     /// # Errors
