@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 
 use crate::DEADLINE;
 
-/// How much of an output an error shows, in bytes.
+/// How much of an output a message shows, in bytes.
 const TAIL: usize = 4000;
 /// Pause between two looks at a condition that cannot be waited for otherwise.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -84,7 +84,7 @@ impl Capture {
         lock(&self.0.collected).text.len()
     }
 
-    /// The last [`TAIL`] bytes, for messages.
+    /// The last 4000 bytes, for messages.
     pub fn tail(&self) -> String {
         let text = self.text();
         let start = (text.len().saturating_sub(TAIL)..=text.len()).find(|&at| text.is_char_boundary(at));
