@@ -14,9 +14,9 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::Signal;
 
+use crate::cargo;
 use crate::process::{Process, wait_until};
 use crate::summary::{Live, LportSummary, Summary};
-use crate::testbed::program_directory;
 
 /// A running `lport`.
 #[derive(Debug)]
@@ -157,16 +157,5 @@ fn find_or_build() -> Result<PathBuf> {
         let program = PathBuf::from(program);
         return program.canonicalize().with_context(|| format!("$LPORT_BIN is {}", program.display()));
     }
-    // Test programs lie in target/<profile>/deps, their harness' own programs in target/<profile>.
-    let programs = program_directory()?;
-    let profile = if programs.ends_with("deps") { programs.parent().context("no profile")? } else { &programs };
-    let target = profile.parent().context("no target directory")?;
-    let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--quiet", "--package", "lport", "--bin", "lport"]).arg("--target-dir").arg(target);
-    if profile.ends_with("release") {
-        build.arg("--release");
-    }
-    let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).output().context("cannot start cargo")?;
-    ensure!(built.status.success(), "cannot build lport:\n{}", String::from_utf8_lossy(&built.stderr));
-    Ok(profile.join("lport"))
+    Ok(cargo::build(&["--package", "lport", "--bin", "lport"])?.join("lport"))
 }

@@ -5,7 +5,6 @@
 //! the other, whatever runner starts them and in however many processes.
 
 use std::cell::Cell;
-use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +13,7 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use crate::cargo::program_directory;
 use crate::lport::Lport;
 use crate::lport_file::LportFile;
 use crate::memif::{Memif, Role, Socket};
@@ -124,12 +124,6 @@ impl Testbed {
         fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(path)
     }
-}
-
-/// Where the test program lies: `target/<profile>/deps`.
-pub(crate) fn program_directory() -> Result<PathBuf> {
-    let program = env::current_exe().context("cannot find the test program")?;
-    Ok(program.parent().context("the test program lies nowhere")?.to_owned())
 }
 
 /// The CPUs we may run on, ascending.
