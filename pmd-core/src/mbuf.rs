@@ -29,7 +29,7 @@
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use crate::pool::{self, PoolCore};
+use crate::pool::{self, HEADROOM, PoolCore};
 
 /// What is known of one segment; one cache line.
 #[repr(C, align(64))]
@@ -239,6 +239,16 @@ impl Mbuf {
         Ok(())
     }
 
+    /// Empties the mbuf: no data, the whole headroom, one segment. Segments chained to it return to their pools.
+    pub fn reset(&mut self) {
+        let header = self.header_mut();
+        (header.offset, header.len, header.packet_len, header.segments) = (HEADROOM as u32, 0, 0, 1);
+        if let Some(next) = header.next.take() {
+            // SAFETY: the chain behind us is ours (H2), and from here on its own packet.
+            unsafe { pool::release(&[next]) };
+        }
+    }
+
     /// Copies the whole packet, all segments, to the front of `out` and says how many bytes it wrote: the smaller of
     /// packet and `out`.
     pub fn copy_to(&self, out: &mut [u8]) -> usize {
@@ -394,6 +404,8 @@ mod tests {
         assert!(head.trim(2));
         assert_eq!(head.segments().map(<[u8]>::len).collect::<Vec<_>>(), [3, 3, 2]);
         assert_eq!(pool.available(), 0);
+        head.reset();
+        assert_eq!((head.packet_len(), head.segment_count(), pool.available()), (0, 1, 2));
         drop(head);
         assert_eq!(pool.available(), 3);
     }

@@ -1,0 +1,105 @@
+//! Ring memory on the heap: what tests and miri run the rings on, and what they corrupt.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::{BadPlace, Descriptor, OwnSlots, Place, RingMemory, RingSize};
+
+/// A ring with its regions; both ends hold an `Rc` of it.
+#[derive(Debug)]
+pub(crate) struct FakeRing {
+    pub(crate) head: Cell<u16>,
+    pub(crate) tail: Cell<u16>,
+    pub(crate) flags: Cell<u16>,
+    pub(crate) descriptors: Vec<Cell<Descriptor>>,
+    pub(crate) regions: Vec<RefCell<Vec<u8>>>,
+    pub(crate) interrupts: Cell<u32>,
+}
+
+impl FakeRing {
+    /// A ring of 2^log2 slots whose buffers, `capacity` bytes each, lie in region 1, `stride` apart, from offset 8.
+    pub(crate) fn new(log2: u8, capacity: u32, stride: u32) -> (Rc<Self>, RingSize, OwnSlots) {
+        let size = RingSize::from_log2(log2);
+        let own = OwnSlots { region: 1, first: 8, stride, capacity };
+        let bytes = 8 + usize::from(size.get()) * stride as usize + capacity as usize;
+        let ring = Self {
+            head: Cell::new(0),
+            tail: Cell::new(0),
+            flags: Cell::new(0),
+            descriptors: vec![Cell::new(Descriptor::default()); size.get().into()],
+            regions: vec![RefCell::new(Vec::new()), RefCell::new(vec![0; bytes])],
+            interrupts: Cell::new(0),
+        };
+        (Rc::new(ring), size, own)
+    }
+}
+
+impl RingMemory for Rc<FakeRing> {
+    fn head(&self) -> u16 {
+        self.head.get()
+    }
+
+    fn tail(&self) -> u16 {
+        self.tail.get()
+    }
+
+    fn set_head(&self, index: u16) {
+        self.head.set(index);
+    }
+
+    fn set_tail(&self, index: u16) {
+        self.tail.set(index);
+    }
+
+    fn flags(&self) -> u16 {
+        self.flags.get()
+    }
+
+    fn set_flags(&self, flags: u16) {
+        self.flags.set(flags);
+    }
+
+    fn descriptor(&self, slot: u16) -> Descriptor {
+        self.descriptors[usize::from(slot)].get()
+    }
+
+    fn set_descriptor(&self, slot: u16, descriptor: Descriptor) {
+        self.descriptors[usize::from(slot)].set(descriptor);
+    }
+
+    fn set_filled(&self, slot: u16, descriptor: Descriptor) {
+        let offset = self.descriptor(slot).offset;
+        self.set_descriptor(slot, Descriptor { offset, ..descriptor });
+    }
+
+    fn clear_flags(&self, slot: u16) {
+        self.set_descriptor(slot, Descriptor { flags: 0, ..self.descriptor(slot) });
+    }
+
+    fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {
+        let region = self.regions.get(usize::from(place.region)).ok_or(BadPlace::Region)?;
+        if place.offset as usize + len > region.borrow().len() { Err(BadPlace::Range) } else { Ok(()) }
+    }
+
+    fn read(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
+        self.check(place, len)?;
+        let at = place.offset as usize;
+        room[..len].copy_from_slice(&self.regions[usize::from(place.region)].borrow()[at..at + len]);
+        // What a copy in whole blocks may do to the rest of the room.
+        let over = len.next_multiple_of(64).min(room.len());
+        room[len..over].fill(0xDB);
+        Ok(())
+    }
+
+    fn write(&self, place: Place, data: &[u8]) -> Result<(), BadPlace> {
+        self.check(place, data.len())?;
+        let at = place.offset as usize;
+        self.regions[usize::from(place.region)].borrow_mut()[at..at + data.len()].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn interrupt(&self) -> bool {
+        self.interrupts.set(self.interrupts.get() + 1);
+        true
+    }
+}

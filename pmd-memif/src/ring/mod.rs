@@ -1,0 +1,177 @@
+//! memif rings: head and tail arithmetic, descriptors, packets; over a small memory trait, without `unsafe`.
+//!
+//! ```text
+//!   ring header          descriptors (2^log2)           packet data, in any region
+//!   +--------------+     +-------+-------+-----+        +------------+
+//!   | cookie flags |     | flags region length |------->| ...        |
+//!   | head         |     | offset metadata     |        +------------+
+//!   +--------------+     +-------+-------+-----+
+//!   | tail         |
+//!   +--------------+
+//! ```
+//!
+//! In both directions the client writes `head` and the server writes `tail` (rule 1 of the protocol):
+//!
+//! | ring | sender | `head` counts | `tail` counts |
+//! |---|---|---|---|
+//! | S2M | client | packets sent | packets consumed |
+//! | M2S | server | empty buffers posted | buffers filled |
+//!
+//! Each side keeps its own index privately and only stores it to shared memory (statement 43); the peer's index is loaded
+//! (Acquire) when the remembered one no longer suffices. Indices run freely through 65535 -> 0 and are masked only to find
+//! a slot. Nothing that a peer can write is believed: one snapshot per descriptor (50), distances clamped to the ring's
+//! size (47-49), every place checked before it is touched (51, in [`RingMemory`]).
+//!
+//! The same code runs on shared memory (`shm`) and, in tests and under miri, on a heap fake (`fake_memory`).
+
+#[cfg(test)]
+pub(crate) mod fake_memory;
+pub(crate) mod rx;
+#[cfg(test)]
+mod tests;
+pub(crate) mod tx;
+
+/// First word of every ring.
+pub(crate) const COOKIE: u32 = 0x03E3_1F20;
+
+/// Ring flag: the receiver wants no interrupts.
+pub(crate) const RING_MASK_INT: u16 = 1;
+
+/// Descriptor flag: the packet goes on in the next slot.
+pub(crate) const DESC_NEXT: u16 = 1;
+
+/// Largest packet either way: peers keep lengths in 16 bits (quirk Q8).
+pub(crate) const PACKET_MAX: usize = 65535;
+
+/// One descriptor, as read in one snapshot or as it is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Descriptor {
+    pub(crate) flags: u16,
+    pub(crate) region: u16,
+    pub(crate) length: u32,
+    pub(crate) offset: u32,
+}
+
+impl Descriptor {
+    /// Whether the packet goes on in the next slot.
+    #[inline(always)]
+    pub(crate) fn has_next(self) -> bool {
+        self.flags & DESC_NEXT != 0
+    }
+
+    /// Where its data lies.
+    #[inline(always)]
+    pub(crate) fn place(self) -> Place {
+        Place { region: self.region, offset: self.offset }
+    }
+}
+
+/// A byte of a region, as a peer names it: an allegation, until [`RingMemory`] has checked it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) region: u16,
+    pub(crate) offset: u32,
+}
+
+/// What is wrong with a place (statement 51).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadPlace {
+    /// The link has no region of this index.
+    Region,
+    /// Offset and length do not lie inside the region.
+    Range,
+}
+
+/// The slots of a ring whose memory we own: buffer `i` lies at `first + i * stride` of one region. A client takes places
+/// from here, never from what the server may have written into a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OwnSlots {
+    pub(crate) region: u16,
+    pub(crate) first: u32,
+    pub(crate) stride: u32,
+    /// Bytes a buffer holds.
+    pub(crate) capacity: u32,
+}
+
+impl OwnSlots {
+    /// Where the buffer of `slot` begins. The layout made sure that no buffer lies beyond 4 GiB.
+    #[inline(always)]
+    pub(crate) fn place(&self, slot: u16) -> Place {
+        Place { region: self.region, offset: self.first + u32::from(slot) * self.stride }
+    }
+
+    /// The descriptor of `slot` with its buffer empty: its length is the capacity.
+    #[inline(always)]
+    pub(crate) fn empty(&self, slot: u16) -> Descriptor {
+        let Place { region, offset } = self.place(slot);
+        Descriptor { flags: 0, region, length: self.capacity, offset }
+    }
+}
+
+/// The memory of one ring and of the regions its descriptors point into.
+///
+/// Implementations check every place against the regions, so that no argument, whatever a peer made of it, reaches other
+/// memory; slots are masked by the caller and checked again here.
+pub(crate) trait RingMemory {
+    /// Loads `head`, Acquire (statement 44).
+    fn head(&self) -> u16;
+    /// Loads `tail`, Acquire.
+    fn tail(&self) -> u16;
+    /// Stores `head`, Release. Only for clients (statement 42).
+    fn set_head(&self, index: u16);
+    /// Stores `tail`, Release. Only for servers.
+    fn set_tail(&self, index: u16);
+    /// Loads the ring's flags.
+    fn flags(&self) -> u16;
+    /// Stores the ring's flags. Only for the receiver of the ring's packets (statement 64).
+    fn set_flags(&self, flags: u16);
+    /// One snapshot of the descriptor of `slot`.
+    fn descriptor(&self, slot: u16) -> Descriptor;
+    /// Writes all of the descriptor of `slot`.
+    fn set_descriptor(&self, slot: u16, descriptor: Descriptor);
+    /// Writes flags, region and length of the descriptor of `slot`, not its offset: what a server may do.
+    fn set_filled(&self, slot: u16, descriptor: Descriptor);
+    /// Clears the flags of the descriptor of `slot`.
+    fn clear_flags(&self, slot: u16);
+    /// Whether `len` bytes at `place` lie inside a region.
+    ///
+    /// # Errors
+    /// When they do not.
+    fn check(&self, place: Place, len: usize) -> Result<(), BadPlace>;
+    /// Copies `len` bytes at `place` to the front of `room`, which is at least as long; may overwrite the rest of it.
+    ///
+    /// # Errors
+    /// When they do not lie inside a region; then nothing has been copied.
+    fn read(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace>;
+    /// Copies `data` to `place`.
+    ///
+    /// # Errors
+    /// When it would not lie inside a region; then nothing has been copied.
+    fn write(&self, place: Place, data: &[u8]) -> Result<(), BadPlace>;
+    /// Wakes the peer through the ring's eventfd; `false` when that failed.
+    fn interrupt(&self) -> bool;
+}
+
+/// The size of a ring and the arithmetic that follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RingSize(u16);
+
+impl RingSize {
+    /// A ring of 2^log2 descriptors; `log2` is at most 15 (statement 26).
+    pub(crate) fn from_log2(log2: u8) -> Self {
+        assert!(log2 <= 15, "the handshake refuses log2 ring sizes above 15");
+        Self(1 << log2)
+    }
+
+    /// Number of descriptors.
+    #[inline(always)]
+    pub(crate) fn get(self) -> u16 {
+        self.0
+    }
+
+    /// The slot of a free-running index.
+    #[inline(always)]
+    pub(crate) fn slot(self, index: u16) -> u16 {
+        index & (self.0 - 1)
+    }
+}

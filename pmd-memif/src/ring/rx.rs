@@ -1,0 +1,291 @@
+//! The receiving end of a ring: packets out of shared memory into mbufs.
+//!
+//! A burst:
+//! 1. how many slots the peer has filled: from the remembered index, or a fresh load of it;
+//! 2. as many mbufs from the pool as packets may come;
+//! 3. slot by slot: one snapshot, checks, copy; the slot is made ready for the peer again;
+//! 4. one store publishes all slots that were used; mbufs left over go back.
+//!
+//! Most packets are one descriptor and fit one mbuf; the others (chains, large ones, broken ones) take `gather`.
+//!
+//! A slot "made ready": a client posts its buffer anew, descriptor written in full, so that whatever the server left there
+//! is healed (statement 57); a server clears a stale NEXT flag (quirk Q2).
+
+use pmd_core::{Burst, Mbuf, Pool};
+
+use super::{BadPlace, DESC_NEXT, Descriptor, OwnSlots, PACKET_MAX, Place, RING_MASK_INT, RingMemory, RingSize};
+
+/// What a burst did, for the queue's counters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct RxTally {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    /// Bursts cut short because the pool was empty; the packets stay in the ring.
+    pub(crate) nombuf: u64,
+    /// Packets dropped: a region index the link does not have.
+    pub(crate) bad_region: u64,
+    /// Packets dropped: offset and length outside the region.
+    pub(crate) bad_range: u64,
+    /// Packets dropped: a segment of length 0 or above 65535, or above the buffer it lies in.
+    pub(crate) bad_length: u64,
+    /// Packets dropped: longer than 65535 bytes in all, or a chain that fills the whole ring without an end.
+    pub(crate) too_long: u64,
+    /// Times the peer's index was further away than the ring is long.
+    pub(crate) overrun: u64,
+}
+
+/// The receiving end.
+#[derive(Debug)]
+pub(crate) struct RxRing<M> {
+    memory: M,
+    size: RingSize,
+    /// Set for a client: the buffers it posts.
+    own: Option<OwnSlots>,
+    /// Slots consumed, free-running: our index, private.
+    consumed: u16,
+    /// The peer's index as last loaded.
+    filled: u16,
+}
+
+/// What became of a packet that the straight path could not take.
+enum Gathered {
+    /// Delivered; it took so many slots.
+    Delivered(u16),
+    /// Broken and counted; it took so many slots.
+    Dropped(u16),
+    /// It stays in the ring: its end is not there yet, or there is no mbuf.
+    Waits,
+}
+
+/// Why a packet was not copied.
+enum Refusal {
+    /// It is broken: drop it and count it here.
+    Broken(fn(&mut RxTally) -> &mut u64),
+    /// The pool is empty.
+    NoMbuf,
+}
+
+impl From<BadPlace> for Refusal {
+    fn from(bad: BadPlace) -> Self {
+        Self::Broken(match bad {
+            BadPlace::Region => |tally| &mut tally.bad_region,
+            BadPlace::Range => |tally| &mut tally.bad_range,
+        })
+    }
+}
+
+impl<M: RingMemory> RxRing<M> {
+    /// The receiving end of a connected ring, polling. A client (`own` is set) posts all its buffers.
+    pub(crate) fn new(memory: M, size: RingSize, own: Option<OwnSlots>) -> Self {
+        let ring = Self { memory, size, own, consumed: 0, filled: 0 };
+        ring.memory.set_flags(RING_MASK_INT);
+        for slot in 0..size.get() {
+            ring.make_ready(slot, 0);
+        }
+        ring.publish();
+        ring
+    }
+
+    /// The ring's memory.
+    pub(crate) fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Whether the peer has filled slots that have not been consumed.
+    pub(crate) fn has_packets(&self) -> bool {
+        self.load_filled() != self.consumed
+    }
+
+    /// Adds received packets to `burst`, up to its limit, and says how many.
+    #[inline]
+    pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
+        let room = burst.room();
+        let visible = self.visible(room, tally);
+        if visible == 0 {
+            return 0;
+        }
+        let first = burst.len();
+        let wanted = room.min(usize::from(visible));
+        let got = pool.alloc_bulk(burst, wanted);
+        if got < wanted {
+            tally.nombuf += 1;
+        }
+        let (packets, slots) = self.fill(pool, port, &mut burst[first..], visible, tally);
+        burst.truncate(first + packets);
+        if slots > 0 {
+            self.consumed = self.consumed.wrapping_add(slots);
+            self.publish();
+        }
+        tally.packets += packets as u64;
+        packets
+    }
+
+    /// Fills `mbufs` from the `visible` slots; says how many mbufs it filled and how many slots it used.
+    #[inline(always)]
+    fn fill(&self, pool: &Pool, port: u16, mbufs: &mut [Mbuf], visible: u16, tally: &mut RxTally) -> (usize, u16) {
+        let (mut packets, mut slots) = (0, 0);
+        while slots < visible
+            && let Some(mbuf) = mbufs.get_mut(packets)
+        {
+            let slot = self.size.slot(self.consumed.wrapping_add(slots));
+            let descriptor = self.snapshot(slot);
+            let len = descriptor.length as usize;
+            let room = mbuf.room_mut();
+            if descriptor.has_next() || len == 0 || len > room.len().min(self.segment_max()) {
+                match self.gather(pool, mbuf, slots, visible, tally) {
+                    Gathered::Delivered(used) => {
+                        mbuf.set_port(port);
+                        (packets, slots) = (packets + 1, slots + used);
+                    }
+                    Gathered::Dropped(used) => slots += used,
+                    Gathered::Waits => break,
+                }
+                continue;
+            }
+            match self.memory.read(descriptor.place(), len, room) {
+                Ok(()) => {
+                    mbuf.set_received(len, port);
+                    tally.bytes += len as u64;
+                    packets += 1;
+                }
+                Err(bad) => count(bad.into(), tally),
+            }
+            self.make_ready(slot, descriptor.flags);
+            slots += 1;
+        }
+        (packets, slots)
+    }
+
+    /// Takes a packet of several segments, one larger than an mbuf, or a broken one: into `mbuf`, chaining more to it.
+    #[cold]
+    fn gather(&self, pool: &Pool, mbuf: &mut Mbuf, skip: u16, visible: u16, tally: &mut RxTally) -> Gathered {
+        let first = self.consumed.wrapping_add(skip);
+        let visible = visible - skip;
+        let end = (0..visible).find(|i| !self.memory.descriptor(self.size.slot(first.wrapping_add(*i))).has_next());
+        let (slots, copied) = match end {
+            Some(last) => (last + 1, self.copy_chain(pool, mbuf, first, last + 1)),
+            // A chain that fills the ring can never get its end (statement 53).
+            None if visible == self.size.get() => (visible, Err(Refusal::Broken(|tally| &mut tally.too_long))),
+            None => return Gathered::Waits,
+        };
+        let gathered = match copied {
+            Ok(()) => {
+                tally.bytes += mbuf.packet_len() as u64;
+                Gathered::Delivered(slots)
+            }
+            Err(refusal) => {
+                mbuf.reset();
+                let waits = matches!(refusal, Refusal::NoMbuf);
+                count(refusal, tally);
+                if waits {
+                    return Gathered::Waits;
+                }
+                Gathered::Dropped(slots)
+            }
+        };
+        for i in 0..slots {
+            self.make_ready(self.size.slot(first.wrapping_add(i)), DESC_NEXT);
+        }
+        gathered
+    }
+
+    /// Copies the `slots` segments from index `first` into `mbuf`. Each descriptor is read anew, once, and checked; that
+    /// the slot belongs to this packet was settled by the caller, whatever its flags say now.
+    fn copy_chain(&self, pool: &Pool, mbuf: &mut Mbuf, first: u16, slots: u16) -> Result<(), Refusal> {
+        for i in 0..slots {
+            let descriptor = self.snapshot(self.size.slot(first.wrapping_add(i)));
+            let len = descriptor.length as usize;
+            if len == 0 || len > self.segment_max() {
+                return Err(Refusal::Broken(|tally| &mut tally.bad_length));
+            }
+            if mbuf.packet_len() + len > PACKET_MAX {
+                return Err(Refusal::Broken(|tally| &mut tally.too_long));
+            }
+            self.copy_segment(pool, mbuf, descriptor.place(), len)?;
+        }
+        Ok(())
+    }
+
+    /// Appends one segment to the packet in `mbuf`, over as many mbufs as it takes.
+    fn copy_segment(&self, pool: &Pool, mbuf: &mut Mbuf, mut place: Place, mut left: usize) -> Result<(), Refusal> {
+        // Checked whole before it is copied in parts, so that the sums below stay inside the region.
+        self.memory.check(place, left)?;
+        while left > 0 {
+            if mbuf.tailroom() == 0 {
+                let next = pool.alloc().ok_or(Refusal::NoMbuf)?;
+                mbuf.chain(next).map_err(|_| Refusal::NoMbuf)?;
+            }
+            let part = left.min(mbuf.tailroom());
+            let room = mbuf.append(part).ok_or(Refusal::NoMbuf)?;
+            self.memory.read(place, part, room)?;
+            place.offset += part as u32;
+            left -= part;
+        }
+        Ok(())
+    }
+
+    /// How many filled slots may be taken now: the remembered ones if they satisfy `wanted`, otherwise by a fresh look.
+    #[inline(always)]
+    fn visible(&mut self, wanted: usize, tally: &mut RxTally) -> u16 {
+        let mut visible = self.filled.wrapping_sub(self.consumed);
+        if usize::from(visible) < wanted {
+            self.filled = self.load_filled();
+            visible = self.filled.wrapping_sub(self.consumed);
+        }
+        if visible > self.size.get() {
+            // Statements 47 and 48: no honest peer is further ahead than the ring is long.
+            tally.overrun += 1;
+            visible = self.size.get();
+            self.filled = self.consumed.wrapping_add(visible);
+        }
+        visible
+    }
+
+    /// One snapshot of a descriptor; a client knows the place better than the descriptor does.
+    #[inline(always)]
+    fn snapshot(&self, slot: u16) -> Descriptor {
+        let mut descriptor = self.memory.descriptor(slot);
+        if let Some(own) = &self.own {
+            let place = own.place(slot);
+            (descriptor.region, descriptor.offset) = (place.region, place.offset);
+        }
+        descriptor
+    }
+
+    /// Hands a slot back to the peer, for the next [`Self::publish`]. `flags` is what the peer left in it.
+    #[inline(always)]
+    fn make_ready(&self, slot: u16, flags: u16) {
+        match &self.own {
+            Some(own) => self.memory.set_descriptor(slot, own.empty(slot)),
+            None if flags != 0 => self.memory.clear_flags(slot),
+            None => {}
+        }
+    }
+
+    #[inline(always)]
+    fn publish(&self) {
+        match &self.own {
+            // All slots but the consumed ones are posted: the ring's size ahead of what was consumed.
+            Some(_) => self.memory.set_head(self.consumed.wrapping_add(self.size.get())),
+            None => self.memory.set_tail(self.consumed),
+        }
+    }
+
+    #[inline(always)]
+    fn load_filled(&self) -> u16 {
+        if self.own.is_some() { self.memory.tail() } else { self.memory.head() }
+    }
+
+    /// The largest segment the peer may have written.
+    #[inline(always)]
+    fn segment_max(&self) -> usize {
+        self.own.as_ref().map_or(PACKET_MAX, |own| own.capacity as usize)
+    }
+}
+
+fn count(refusal: Refusal, tally: &mut RxTally) {
+    match refusal {
+        Refusal::Broken(counter) => *counter(tally) += 1,
+        Refusal::NoMbuf => tally.nombuf += 1,
+    }
+}

@@ -1,0 +1,297 @@
+//! The sending end of a ring: packets out of mbufs into shared memory.
+//!
+//! A burst:
+//! 1. how many slots are free: from the remembered index of the peer, or a fresh load of it;
+//! 2. mbuf by mbuf: the slot's buffer (a client's own, a server's as the client describes it now), checks, copy,
+//!    descriptor;
+//! 3. one store publishes all of them, so that no chain is ever half visible (statement 55).
+//!
+//! The mbufs stay in the burst; the queue frees those that were taken, in bulk. Most packets are one segment that fits one
+//! slot; the others take `scatter`, which packs them into as many slots as they need or leaves the ring untouched.
+
+use pmd_core::Mbuf;
+
+use super::{DESC_NEXT, Descriptor, OwnSlots, PACKET_MAX, RING_MASK_INT, RingMemory, RingSize};
+
+/// What a burst did, for the queue's counters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TxTally {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    /// Packets dropped: no data (statement 68).
+    pub(crate) empty: u64,
+    /// Packets dropped: longer than 65535 bytes, or than the whole ring can hold.
+    pub(crate) too_long: u64,
+    /// Bursts cut short because the ring was full.
+    pub(crate) full: u64,
+    /// Times the peer's index was impossible.
+    pub(crate) overrun: u64,
+}
+
+/// What the client wrote into a slot it posted makes the link unusable: the slot cannot be skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TxFault {
+    #[error("posted a buffer of length 0")]
+    NoCapacity,
+    #[error("posted a buffer outside its regions")]
+    BadPlace,
+}
+
+/// The sending end.
+#[derive(Debug)]
+pub(crate) struct TxRing<M> {
+    memory: M,
+    size: RingSize,
+    /// Set for a client: the buffers it fills.
+    own: Option<OwnSlots>,
+    /// Bytes put into one slot at most, whatever its capacity (statement 69).
+    segment_max: u32,
+    /// Slots filled, free-running: our index, private.
+    filled: u16,
+    /// The peer's index as last loaded.
+    peer: u16,
+    /// The slots of the packet that `scatter` works on; never grows beyond the ring's size.
+    plan: Vec<Descriptor>,
+}
+
+/// What became of the leading mbufs of a burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// How many mbufs are done with: sent, or dropped and counted.
+    pub(crate) taken: usize,
+    /// Why the link must end, if it must.
+    pub(crate) fault: Option<TxFault>,
+}
+
+/// What became of a packet that the straight path could not take.
+enum Scattered {
+    /// Sent in so many slots.
+    Sent(u16),
+    /// Can never be sent; counted.
+    Dropped,
+    /// Does not fit now.
+    Full,
+    /// The client's slots are unusable.
+    Fault(TxFault),
+}
+
+impl<M: RingMemory> TxRing<M> {
+    /// The sending end of a connected ring. A client gives its own buffers. `segment_max` is in bytes.
+    pub(crate) fn new(memory: M, size: RingSize, own: Option<OwnSlots>, segment_max: u32) -> Self {
+        let plan = Vec::with_capacity(size.get().into());
+        let ring = Self { memory, size, own, segment_max, filled: 0, peer: 0, plan };
+        ring.publish();
+        ring
+    }
+
+    /// Sends the leading mbufs of `burst`, as many as fit.
+    #[inline]
+    pub(crate) fn send(&mut self, burst: &[Mbuf], tally: &mut TxTally) -> Sent {
+        let mut free = self.free(burst.len(), tally);
+        let (mut taken, mut slots, mut packets, mut bytes) = (0, 0, 0, 0);
+        let mut fault = None;
+        for mbuf in burst {
+            let len = mbuf.len();
+            if slots < free && mbuf.segment_count() == 1 && len != 0 {
+                let slot = self.size.slot(self.filled.wrapping_add(slots));
+                let buffer = self.buffer(slot);
+                if len <= buffer.length.min(self.segment_max) as usize {
+                    if self.memory.write(buffer.place(), mbuf.data()).is_err() {
+                        fault = Some(TxFault::BadPlace);
+                        break;
+                    }
+                    self.describe(slot, Descriptor { length: len as u32, flags: 0, ..buffer });
+                    slots += 1;
+                    packets += 1;
+                    bytes += len as u64;
+                    taken += 1;
+                    continue;
+                }
+            }
+            match self.scatter(mbuf, slots, &mut free, tally) {
+                Scattered::Sent(used) => {
+                    slots += used;
+                    packets += 1;
+                    bytes += mbuf.packet_len() as u64;
+                    taken += 1;
+                }
+                Scattered::Dropped => taken += 1,
+                Scattered::Full => {
+                    tally.full += 1;
+                    break;
+                }
+                Scattered::Fault(found) => {
+                    fault = Some(found);
+                    break;
+                }
+            }
+        }
+        if slots > 0 {
+            self.filled = self.filled.wrapping_add(slots);
+            self.publish();
+        }
+        tally.packets += packets;
+        tally.bytes += bytes;
+        Sent { taken, fault }
+    }
+
+    /// After a burst that sent packets: interrupts the peer if it wants that (statement 63). `Some(false)` when it failed.
+    #[inline]
+    pub(crate) fn interrupt(&self) -> Option<bool> {
+        // The index store must be visible before the flags are looked at, or a receiver that unmasks at this moment and
+        // then looks for packets could miss both.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        (self.memory.flags() & RING_MASK_INT == 0).then(|| self.memory.interrupt())
+    }
+
+    /// Sends one packet of any shape, or says why not; `used` slots of this burst are taken, `free` may be refreshed.
+    #[cold]
+    fn scatter(&mut self, mbuf: &Mbuf, used: u16, free: &mut u16, tally: &mut TxTally) -> Scattered {
+        let len = mbuf.packet_len();
+        if len == 0 {
+            tally.empty += 1;
+            return Scattered::Dropped;
+        }
+        if len > PACKET_MAX {
+            tally.too_long += 1;
+            return Scattered::Dropped;
+        }
+        let slots = match self.plan(len, used, *free) {
+            Ok(Some(slots)) => slots,
+            Err(fault) => return Scattered::Fault(fault),
+            Ok(None) => {
+                *free = self.reload(tally);
+                match self.plan(len, used, *free) {
+                    Ok(Some(slots)) => slots,
+                    Err(fault) => return Scattered::Fault(fault),
+                    Ok(None) if used == 0 && *free == self.size.get() => {
+                        tally.too_long += 1;
+                        return Scattered::Dropped;
+                    }
+                    Ok(None) => return Scattered::Full,
+                }
+            }
+        };
+        match self.write_chain(mbuf, used) {
+            Ok(()) => Scattered::Sent(slots),
+            Err(fault) => Scattered::Fault(fault),
+        }
+    }
+
+    /// Chooses the slots for `len` bytes, behind the `used` ones and within the `free` ones: how many, or `None` when they
+    /// do not suffice. Takes one snapshot of each, with the length set to what will be put there.
+    fn plan(&mut self, len: usize, used: u16, free: u16) -> Result<Option<u16>, TxFault> {
+        let mut plan = std::mem::take(&mut self.plan);
+        plan.clear();
+        let result = self.plan_into(&mut plan, len, used, free);
+        self.plan = plan;
+        result
+    }
+
+    fn plan_into(&self, plan: &mut Vec<Descriptor>, len: usize, used: u16, free: u16) -> Result<Option<u16>, TxFault> {
+        let mut left = len as u32;
+        for i in used..free {
+            let mut buffer = self.buffer(self.size.slot(self.filled.wrapping_add(i)));
+            if buffer.length == 0 {
+                return Err(TxFault::NoCapacity);
+            }
+            buffer.length = buffer.length.min(self.segment_max).min(left);
+            if self.memory.check(buffer.place(), buffer.length as usize).is_err() {
+                return Err(TxFault::BadPlace);
+            }
+            left -= buffer.length;
+            buffer.flags = if left > 0 { DESC_NEXT } else { 0 };
+            plan.push(buffer);
+            if left == 0 {
+                return Ok(Some(i + 1 - used));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Copies a packet into the planned slots.
+    fn write_chain(&self, mbuf: &Mbuf, used: u16) -> Result<(), TxFault> {
+        let mut segments = mbuf.segments();
+        let mut data: &[u8] = &[];
+        for (i, planned) in self.plan.iter().enumerate() {
+            let (mut place, mut left) = (planned.place(), planned.length as usize);
+            while left > 0 {
+                if data.is_empty() {
+                    let Some(segment) = segments.next() else { break };
+                    data = segment;
+                    continue;
+                }
+                let (part, rest) = data.split_at(left.min(data.len()));
+                self.memory.write(place, part).map_err(|_| TxFault::BadPlace)?;
+                place.offset += part.len() as u32;
+                left -= part.len();
+                data = rest;
+            }
+            let slot = self.size.slot(self.filled.wrapping_add(used).wrapping_add(i as u16));
+            self.describe(slot, *planned);
+        }
+        Ok(())
+    }
+
+    /// How many slots may be filled now: the remembered ones if they satisfy `wanted`, otherwise by a fresh look.
+    #[inline(always)]
+    fn free(&mut self, wanted: usize, tally: &mut TxTally) -> u16 {
+        let free = self.remembered();
+        if usize::from(free) >= wanted && free <= self.size.get() { free } else { self.reload(tally) }
+    }
+
+    /// Looks at the peer's index.
+    fn reload(&mut self, tally: &mut TxTally) -> u16 {
+        self.peer = if self.own.is_some() { self.memory.tail() } else { self.memory.head() };
+        let free = self.remembered();
+        if free <= self.size.get() {
+            return free;
+        }
+        // Impossible for an honest peer. A server that claims to have consumed what we never sent gets nothing (its own
+        // index is in the way of our counting); a client that posts more than the ring holds is clamped (statement 49).
+        tally.overrun += 1;
+        if self.own.is_some() {
+            self.peer = self.filled.wrapping_sub(self.size.get());
+            return 0;
+        }
+        self.peer = self.filled.wrapping_add(self.size.get());
+        self.size.get()
+    }
+
+    /// Free slots by the peer's index as last loaded; more than the ring's size when that index is impossible.
+    #[inline(always)]
+    fn remembered(&self) -> u16 {
+        match &self.own {
+            // In flight: sent and not consumed. More than the ring's size wraps into a large number here.
+            Some(_) => self.size.get().wrapping_sub(self.filled.wrapping_sub(self.peer)),
+            // Posted and not filled.
+            None => self.peer.wrapping_sub(self.filled),
+        }
+    }
+
+    /// The buffer of a slot and its capacity: our own, or one snapshot of what the client posted.
+    #[inline(always)]
+    fn buffer(&self, slot: u16) -> Descriptor {
+        match &self.own {
+            Some(own) => own.empty(slot),
+            None => self.memory.descriptor(slot),
+        }
+    }
+
+    /// Describes the packet (or segment) now in a slot. Flags are written in full, never merged (statement 54).
+    #[inline(always)]
+    fn describe(&self, slot: u16, descriptor: Descriptor) {
+        match &self.own {
+            Some(_) => self.memory.set_descriptor(slot, descriptor),
+            None => self.memory.set_filled(slot, descriptor),
+        }
+    }
+
+    #[inline(always)]
+    fn publish(&self) {
+        match &self.own {
+            Some(_) => self.memory.set_head(self.filled),
+            None => self.memory.set_tail(self.filled),
+        }
+    }
+}

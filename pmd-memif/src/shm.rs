@@ -1,0 +1,387 @@
+//! Shared memory: maps regions and reaches into them. The only file that touches memory a peer can write.
+//!
+//! ```text
+//!   Regions (Arc)                       ShmRing
+//!   [ base, len ] [ base, len ] ...     header --> cookie, flags, head | tail | descriptors
+//!        ^                                 |
+//!        +---------------------------------+ each ring keeps the regions alive
+//! ```
+//!
+//! 1. [`Regions::map`] maps each fd, after looking once more that the file is as large as it was said to be.
+//! 2. [`ShmRing::new`] checks that a ring lies inside its region, aligned, with the right cookie.
+//! 3. A queue works on its rings through [`RingMemory`]; every place is checked against the table before it is touched.
+//! 4. The last ring to go unmaps the regions: never under a burst, since the burst's ring holds them.
+//!
+//! No reference to shared memory ever exists. Index words are atomics, made for one access inside one accessor; the rest
+//! is volatile (outside every Rust allocation, which volatile access is for) or goes through `copy`.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use memmap2::{MmapOptions, MmapRaw};
+
+use crate::copy::{self, Kernel};
+use crate::ring::{BadPlace, COOKIE, Descriptor, Place, RingMemory, RingSize};
+
+/// Offsets in a ring's header that do not depend on the cache line's size.
+const FLAGS: usize = 4;
+const HEAD: usize = 6;
+
+/// Bytes of a descriptor.
+const DESCRIPTOR: usize = 16;
+
+/// Size of the cache line that a ring's header is laid out by; not negotiated, the peers must agree (rule 9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CacheLine {
+    /// x86-64, and most others.
+    B64,
+    /// Generic aarch64 builds of VPP and libmemif, POWER.
+    B128,
+}
+
+impl CacheLine {
+    /// Where `tail` stands.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Self::B64 => 64,
+            Self::B128 => 128,
+        }
+    }
+
+    /// Bytes of a ring: header and descriptors.
+    pub(crate) fn ring_bytes(self, size: RingSize) -> usize {
+        2 * self.bytes() + DESCRIPTOR * usize::from(size.get())
+    }
+}
+
+/// Why memory offered by a peer, or our own, cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ShmError {
+    #[error("region {index}: cannot map {len} bytes: {source}")]
+    Map { index: usize, len: u64, source: std::io::Error },
+    #[error("region {index} is declared with {len} bytes, but its file has {file}")]
+    Short { index: usize, len: u64, file: u64 },
+    #[error("ring at offset {offset} of region {region} does not lie inside it, or not at a multiple of 4")]
+    RingOutside { region: u16, offset: u32 },
+    #[error("wrong cookie {cookie:#x} on the ring at offset {offset} of region {region}, expected {COOKIE:#x}")]
+    Cookie { region: u16, offset: u32, cookie: u32 },
+}
+
+/// The mapped regions of one link.
+#[derive(Debug)]
+pub(crate) struct Regions {
+    table: Vec<Region>,
+    kernel: Kernel,
+}
+
+/// One mapped region. `len` bytes at `base` stay mapped while this lives.
+#[derive(Debug)]
+struct Region {
+    base: NonNull<u8>,
+    len: u64,
+    _map: MmapRaw,
+}
+
+// SAFETY: a Region is a mapping with an address; accesses through it are atomic, volatile or opaque copies.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+impl Regions {
+    /// Maps the files, each with the length its owner declared.
+    ///
+    /// # Errors
+    /// When a file is smaller than that, or the system refuses.
+    pub(crate) fn map<'f>(files: impl Iterator<Item = (&'f OwnedFd, u64)>) -> Result<Arc<Self>, ShmError> {
+        let table = files.enumerate().map(|(index, (file, len))| Region::map(index, file, len));
+        Ok(Arc::new(Self { table: table.collect::<Result<_, _>>()?, kernel: Kernel::detect() }))
+    }
+
+    /// The address of `len` bytes at `place`.
+    #[inline(always)]
+    fn address(&self, place: Place, len: usize) -> Result<NonNull<u8>, BadPlace> {
+        let region = self.table.get(usize::from(place.region)).ok_or(BadPlace::Region)?;
+        // 64-bit sums of a 32-bit offset and a length that a usize held before: they cannot wrap (statement 51).
+        if u64::from(place.offset) + len as u64 > region.len {
+            return Err(BadPlace::Range);
+        }
+        // SAFETY: the offset lies within the region, as just checked.
+        Ok(unsafe { region.base.add(place.offset as usize) })
+    }
+}
+
+impl Region {
+    fn map(index: usize, file: &OwnedFd, len: u64) -> Result<Self, ShmError> {
+        let failed = |source| ShmError::Map { index, len, source };
+        let size = nix::sys::stat::fstat(file.as_fd()).map_err(|errno| failed(errno.into()))?.st_size as u64;
+        if size < len {
+            return Err(ShmError::Short { index, len, file: size });
+        }
+        let bytes = usize::try_from(len).map_err(|_| failed(std::io::ErrorKind::OutOfMemory.into()))?;
+        let map = MmapOptions::new().len(bytes).map_raw(file).map_err(failed)?;
+        let base = NonNull::new(map.as_mut_ptr()).expect("a mapping is never at address 0");
+        Ok(Self { base, len, _map: map })
+    }
+}
+
+/// One ring in mapped memory, with its eventfd.
+#[derive(Debug)]
+pub(crate) struct ShmRing {
+    regions: Arc<Regions>,
+    header: NonNull<u8>,
+    line: usize,
+    size: RingSize,
+    kernel: Kernel,
+    event: Arc<OwnedFd>,
+}
+
+// SAFETY: the pointer is an address in a mapping that `regions` keeps; accesses are atomic, volatile or opaque copies.
+unsafe impl Send for ShmRing {}
+
+impl ShmRing {
+    /// A ring that its owner has already initialised (`expect_cookie`), or one that we initialise now.
+    ///
+    /// # Errors
+    /// When it does not lie inside its region, at a multiple of 4 (statement 25), or has no cookie (27).
+    pub(crate) fn new(
+        regions: &Arc<Regions>,
+        place: Place,
+        size: RingSize,
+        line: CacheLine,
+        event: Arc<OwnedFd>,
+        expect_cookie: bool,
+    ) -> Result<Self, ShmError> {
+        let Place { region, offset } = place;
+        let header = regions.address(place, line.ring_bytes(size)).ok().filter(|_| offset.is_multiple_of(4));
+        let header = header.ok_or(ShmError::RingOutside { region, offset })?;
+        let (regions, kernel) = (Arc::clone(regions), regions.kernel);
+        let ring = Self { regions, header, line: line.bytes(), size, kernel, event };
+        // SAFETY: the first 4 bytes of the ring, aligned, as just checked.
+        unsafe {
+            let cookie = ring.header.as_ptr().cast::<u32>();
+            if !expect_cookie {
+                cookie.write_volatile(COOKIE);
+            } else if cookie.read_volatile() != COOKIE {
+                return Err(ShmError::Cookie { region, offset, cookie: cookie.read_volatile() });
+            }
+        }
+        Ok(ring)
+    }
+
+    /// The ring's eventfd.
+    pub(crate) fn event(&self) -> &OwnedFd {
+        &self.event
+    }
+
+    /// Number of descriptors.
+    pub(crate) fn size(&self) -> RingSize {
+        self.size
+    }
+
+    /// A 16-bit word of the header. `offset` is FLAGS, HEAD or the cache line's size.
+    #[inline(always)]
+    fn word(&self, offset: usize) -> &AtomicU16 {
+        // SAFETY: the word lies in the header, which is mapped while `self` lives, at an even address (headers are 4-byte
+        // aligned); the peer reaches it by atomic or plain 16-bit accesses, which do not tear.
+        unsafe { AtomicU16::from_ptr(self.header.as_ptr().add(offset).cast()) }
+    }
+
+    /// The 16 bytes of a slot's descriptor.
+    #[inline(always)]
+    fn descriptor_at(&self, slot: u16) -> *mut u8 {
+        let slot = usize::from(self.size.slot(slot));
+        // SAFETY: slot < size, so the descriptor lies inside the ring.
+        unsafe { self.header.as_ptr().add(2 * self.line + slot * DESCRIPTOR) }
+    }
+}
+
+impl RingMemory for ShmRing {
+    #[inline(always)]
+    fn head(&self) -> u16 {
+        self.word(HEAD).load(Ordering::Acquire)
+    }
+
+    #[inline(always)]
+    fn tail(&self) -> u16 {
+        self.word(self.line).load(Ordering::Acquire)
+    }
+
+    #[inline(always)]
+    fn set_head(&self, index: u16) {
+        self.word(HEAD).store(index, Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn set_tail(&self, index: u16) {
+        self.word(self.line).store(index, Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn flags(&self) -> u16 {
+        self.word(FLAGS).load(Ordering::Relaxed)
+    }
+
+    fn set_flags(&self, flags: u16) {
+        self.word(FLAGS).store(flags, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn descriptor(&self, slot: u16) -> Descriptor {
+        let at = self.descriptor_at(slot);
+        // SAFETY: 16 bytes inside the ring; each word is read once.
+        let (low, high): (u64, u32) = unsafe { (copy::load(at), copy::load(at.add(8))) };
+        let low = u64::from_le(low);
+        Descriptor {
+            flags: low as u16,
+            region: (low >> 16) as u16,
+            length: (low >> 32) as u32,
+            offset: u32::from_le(high),
+        }
+    }
+
+    #[inline(always)]
+    fn set_descriptor(&self, slot: u16, descriptor: Descriptor) {
+        let at = self.descriptor_at(slot);
+        // SAFETY: 16 bytes inside the ring. The metadata word, which nobody uses, becomes 0.
+        unsafe {
+            copy::store(at, low_word(descriptor).to_le());
+            copy::store(at.add(8), u64::from(descriptor.offset).to_le());
+        }
+    }
+
+    #[inline(always)]
+    fn set_filled(&self, slot: u16, descriptor: Descriptor) {
+        // SAFETY: the first 8 bytes of a descriptor, inside the ring.
+        unsafe { copy::store(self.descriptor_at(slot), low_word(descriptor).to_le()) };
+    }
+
+    fn clear_flags(&self, slot: u16) {
+        // SAFETY: the first 2 bytes of a descriptor, inside the ring.
+        unsafe { copy::store(self.descriptor_at(slot), 0_u16) };
+    }
+
+    fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {
+        self.regions.address(place, len).map(|_| ())
+    }
+
+    #[inline(always)]
+    fn read(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
+        assert!(len <= room.len(), "the caller has room for what it asks for");
+        let blocks = len.next_multiple_of(64);
+        if blocks <= room.len()
+            && let Ok(source) = self.regions.address(place, blocks)
+        {
+            // SAFETY: `blocks` bytes are mapped at the source, and the private room has as many.
+            unsafe { self.kernel.copy_blocks(room.as_mut_ptr(), source.as_ptr(), len) };
+            return Ok(());
+        }
+        let source = self.regions.address(place, len)?;
+        // SAFETY: `len` bytes are mapped at the source, and the private room has as many.
+        unsafe { self.kernel.copy(room.as_mut_ptr(), source.as_ptr(), len) };
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn write(&self, place: Place, data: &[u8]) -> Result<(), BadPlace> {
+        let target = self.regions.address(place, data.len())?;
+        // SAFETY: as many bytes are mapped at the target; the data is private.
+        unsafe { self.kernel.copy(target.as_ptr(), data.as_ptr(), data.len()) };
+        Ok(())
+    }
+
+    fn interrupt(&self) -> bool {
+        nix::unistd::write(&self.event, &1_u64.to_ne_bytes()).is_ok()
+    }
+}
+
+/// Flags, region and length, as they stand in a descriptor's first 8 bytes.
+#[inline(always)]
+fn low_word(descriptor: Descriptor) -> u64 {
+    u64::from(descriptor.flags) | u64::from(descriptor.region) << 16 | u64::from(descriptor.length) << 32
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+
+    fn memfd(len: u64) -> OwnedFd {
+        let file = memfd_create(c"shm test", MFdFlags::MFD_CLOEXEC).unwrap();
+        nix::unistd::ftruncate(&file, len as i64).unwrap();
+        file
+    }
+
+    fn ring(line: CacheLine, offset: u32) -> (ShmRing, OwnedFd) {
+        let file = memfd(8192);
+        let regions = Regions::map(std::iter::once((&file, 8192))).unwrap();
+        let place = Place { region: 0, offset };
+        let event = Arc::new(memfd(0));
+        (ShmRing::new(&regions, place, RingSize::from_log2(3), line, event, false).unwrap(), file)
+    }
+
+    fn file_bytes(file: &OwnedFd, at: usize, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        nix::sys::uio::pread(file, &mut bytes, at as i64).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn s39_the_header_and_descriptors_stand_where_the_cache_line_says() {
+        for (line, tail, descriptors) in [(CacheLine::B64, 64, 128), (CacheLine::B128, 128, 256)] {
+            let (ring, file) = ring(line, 4);
+            ring.set_flags(1);
+            ring.set_head(0x0203);
+            ring.set_tail(0x0405);
+            assert_eq!(file_bytes(&file, 4, 8), [0x20, 0x1F, 0xE3, 0x03, 1, 0, 3, 2]);
+            assert_eq!(file_bytes(&file, 4 + tail, 2), [5, 4]);
+            ring.set_descriptor(2, Descriptor { flags: 1, region: 2, length: 3, offset: 4 });
+            let bytes = file_bytes(&file, 4 + descriptors + 32, 16);
+            assert_eq!(bytes, [1, 0, 2, 0, 3, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]);
+            assert_eq!(ring.descriptor(2), Descriptor { flags: 1, region: 2, length: 3, offset: 4 });
+            ring.set_filled(2, Descriptor { flags: 0, region: 2, length: 9, offset: 77 });
+            ring.clear_flags(2);
+            assert_eq!(ring.descriptor(2), Descriptor { flags: 0, region: 2, length: 9, offset: 4 });
+            assert_eq!((ring.head(), ring.tail(), ring.flags()), (0x0203, 0x0405, 1));
+        }
+    }
+
+    #[test]
+    fn s51_places_outside_the_regions_are_neither_read_nor_written() {
+        let (ring, _file) = ring(CacheLine::B64, 0);
+        let at = |region, offset| Place { region, offset };
+        let mut room = [7; 64];
+        assert_eq!(ring.read(at(1, 0), 1, &mut room), Err(BadPlace::Region));
+        assert_eq!(ring.read(at(0, 8192), 1, &mut room), Err(BadPlace::Range));
+        assert_eq!(ring.read(at(0, u32::MAX), 64, &mut room), Err(BadPlace::Range));
+        assert_eq!(ring.write(at(0, 8190), &[1, 2, 3]), Err(BadPlace::Range));
+        assert_eq!(room, [7; 64]);
+        assert_eq!(ring.write(at(0, 8189), &[1, 2, 3]), Ok(()));
+        assert_eq!(ring.read(at(0, 8189), 3, &mut room), Ok(()), "the very end, where whole blocks would not fit");
+        assert_eq!(room[..4], [1, 2, 3, 7]);
+        assert_eq!(ring.read(at(0, 8189 - 64), 3, &mut room), Ok(()));
+        assert_eq!(room[..3], [0, 0, 0]);
+    }
+
+    #[test]
+    fn s24_s25_s27_memory_that_is_not_what_it_should_be_is_refused() {
+        let file = memfd(4096);
+        let short = Regions::map(std::iter::once((&file, 4097))).unwrap_err().to_string();
+        assert_eq!(short, "region 0 is declared with 4097 bytes, but its file has 4096");
+        let regions = Regions::map(std::iter::once((&file, 4096))).unwrap();
+        let event = Arc::new(memfd(0));
+        let make = |region, offset, log2, cookie| {
+            let (place, size) = (Place { region, offset }, RingSize::from_log2(log2));
+            ShmRing::new(&regions, place, size, CacheLine::B64, Arc::clone(&event), cookie).map(|_| ())
+        };
+        for (region, offset, log2) in [(1, 0, 1), (0, 2, 1), (0, 4096, 1), (0, u32::MAX - 3, 15), (0, 0, 8)] {
+            assert!(make(region, offset, log2, false).is_err(), "{region} {offset} {log2}");
+        }
+        let cookie = make(0, 0, 1, true).unwrap_err().to_string();
+        assert_eq!(cookie, "wrong cookie 0x0 on the ring at offset 0 of region 0, expected 0x3e31f20");
+        assert!(make(0, 4096 - 160, 1, false).is_ok());
+    }
+}
