@@ -1,4 +1,27 @@
-//! A poll mode driver framework.
+//! A poll mode driver framework: packets in user space, without a kernel in between, on threads that own their cores.
+//!
+//! ```text
+//!   Driver --open--> Lport { rx, tx, control }        one per queue of a device
+//!                      |  ^
+//!             rx_burst |  | tx_burst                  a Burst of Mbufs, owned by whoever holds it
+//!                      v  |
+//!                    a thread, pinned                 alloc and free: Pool, through the thread's cache
+//! ```
+//!
+//! The rooms of the house:
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`mbuf`], [`burst`], [`pool`] | packets, lists of packets, and where they come from |
+//! | [`lport`], [`driver`], [`options`] | what a driver is, gives and accepts |
+//! | [`drivers`] | the two reference drivers, `net_null` and `net_ring` |
+//! | [`deployment`] | what is to be run, as plain data |
+//! | [`stats`] | counters with one writer |
+//!
+//! The hot path takes no lock, makes no system call, allocates nothing and uses no atomic read-modify-write: an mbuf comes
+//! from a per-thread cache, a burst costs one virtual call, and counters are stored once per burst.
+//!
+//! Driver authors begin with [`Driver`] and read `drivers/null.rs`.
 
 pub mod burst;
 pub mod deployment;

@@ -60,15 +60,17 @@ impl Kernel {
             // SAFETY: passed on from the caller.
             return unsafe { copy_below_16(dst, src, len) };
         }
-        match self {
-            // SAFETY: in all four: at least 16 bytes, the caller's promise, and a machine that has the registers.
-            #[cfg(all(target_arch = "x86_64", not(miri)))]
-            Self::Avx512 => unsafe { x86::copy_avx512(dst, src, len) },
-            #[cfg(all(target_arch = "x86_64", not(miri)))]
-            Self::Avx2 => unsafe { x86::copy_avx2(dst, src, len) },
-            #[cfg(all(target_arch = "x86_64", not(miri)))]
-            Self::Sse2 => unsafe { x86::copy_sse2(dst, src, len) },
-            Self::Portable => unsafe { copy_by_words(dst, src, len) },
+        // SAFETY: in all four: at least 16 bytes, the caller's promise, and a machine that has the registers.
+        unsafe {
+            match self {
+                #[cfg(all(target_arch = "x86_64", not(miri)))]
+                Self::Avx512 => x86::copy_avx512(dst, src, len),
+                #[cfg(all(target_arch = "x86_64", not(miri)))]
+                Self::Avx2 => x86::copy_avx2(dst, src, len),
+                #[cfg(all(target_arch = "x86_64", not(miri)))]
+                Self::Sse2 => x86::copy_sse2(dst, src, len),
+                Self::Portable => copy_by_words(dst, src, len),
+            }
         }
     }
 
@@ -78,15 +80,18 @@ impl Kernel {
     /// As the head of this file says, for `len` rounded up to a multiple of 64.
     #[inline(always)]
     pub(crate) unsafe fn copy_blocks(self, dst: *mut u8, src: *const u8, len: usize) {
-        match self {
-            // SAFETY: in all: passed on from the caller.
-            #[cfg(all(target_arch = "x86_64", not(miri)))]
-            Self::Avx512 => unsafe { x86::blocks_avx512(dst, src, len) },
-            #[cfg(all(target_arch = "x86_64", not(miri)))]
-            Self::Avx2 => unsafe { x86::copy_avx2(dst, src, len.next_multiple_of(64)) },
-            #[cfg(all(target_arch = "x86_64", not(miri)))]
-            Self::Sse2 => unsafe { x86::copy_sse2(dst, src, len.next_multiple_of(64)) },
-            Self::Portable => unsafe { copy_by_words(dst, src, len.next_multiple_of(64)) },
+        let whole = len.next_multiple_of(64);
+        // SAFETY: in all four: passed on from the caller, and a machine that has the registers.
+        unsafe {
+            match self {
+                #[cfg(all(target_arch = "x86_64", not(miri)))]
+                Self::Avx512 => x86::blocks_avx512(dst, src, len),
+                #[cfg(all(target_arch = "x86_64", not(miri)))]
+                Self::Avx2 => x86::copy_avx2(dst, src, whole),
+                #[cfg(all(target_arch = "x86_64", not(miri)))]
+                Self::Sse2 => x86::copy_sse2(dst, src, whole),
+                Self::Portable => copy_by_words(dst, src, whole),
+            }
         }
     }
 }

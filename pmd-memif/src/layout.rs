@@ -8,17 +8,9 @@
 //! 2048 bytes would put the first lines of all packets into a few sets of the CPU's caches, on both sides. Peers go by
 //! the descriptors' offsets and do not notice.
 
+use crate::message::Direction;
 use crate::ring::{OwnSlots, Place, RingSize};
 use crate::shm::CacheLine;
-
-/// The two directions of a link, seen from the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// Client to server (DPDK's C2S).
-    S2m,
-    /// Server to client (DPDK's S2C).
-    M2s,
-}
 
 /// Numbers of rings and sizes, from which all places follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -136,14 +136,14 @@ pub(crate) struct ShmRing {
     line: usize,
     size: RingSize,
     kernel: Kernel,
-    event: Arc<OwnedFd>,
+    event: OwnedFd,
 }
 
 // SAFETY: the pointer is an address in a mapping that `regions` keeps; accesses are atomic, volatile or opaque copies.
 unsafe impl Send for ShmRing {}
 
 impl ShmRing {
-    /// A ring that its owner has already initialised (`expect_cookie`), or one that we initialise now.
+    /// A ring that its owner has initialised.
     ///
     /// # Errors
     /// When it does not lie inside its region, at a multiple of 4 (statement 25), or has no cookie (27).
@@ -152,34 +152,23 @@ impl ShmRing {
         place: Place,
         size: RingSize,
         line: CacheLine,
-        event: Arc<OwnedFd>,
-        expect_cookie: bool,
+        event: OwnedFd,
     ) -> Result<Self, ShmError> {
         let Place { region, offset } = place;
         let header = regions.address(place, line.ring_bytes(size)).ok().filter(|_| offset.is_multiple_of(4));
         let header = header.ok_or(ShmError::RingOutside { region, offset })?;
         let (regions, kernel) = (Arc::clone(regions), regions.kernel);
         let ring = Self { regions, header, line: line.bytes(), size, kernel, event };
-        // SAFETY: the first 4 bytes of the ring, aligned, as just checked.
-        unsafe {
-            let cookie = ring.header.as_ptr().cast::<u32>();
-            if !expect_cookie {
-                cookie.write_volatile(COOKIE);
-            } else if cookie.read_volatile() != COOKIE {
-                return Err(ShmError::Cookie { region, offset, cookie: cookie.read_volatile() });
-            }
+        // SAFETY: the first 4 bytes of the ring, as just checked.
+        match u32::from_le(unsafe { copy::load(ring.header.as_ptr()) }) {
+            COOKIE => Ok(ring),
+            cookie => Err(ShmError::Cookie { region, offset, cookie }),
         }
-        Ok(ring)
     }
 
     /// The ring's eventfd.
     pub(crate) fn event(&self) -> &OwnedFd {
         &self.event
-    }
-
-    /// Number of descriptors.
-    pub(crate) fn size(&self) -> RingSize {
-        self.size
     }
 
     /// A 16-bit word of the header. `offset` is FLAGS, HEAD or the cache line's size.
@@ -317,10 +306,10 @@ mod tests {
 
     fn ring(line: CacheLine, offset: u32) -> (ShmRing, OwnedFd) {
         let file = memfd(8192);
+        nix::sys::uio::pwrite(&file, &COOKIE.to_le_bytes(), offset.into()).unwrap();
         let regions = Regions::map(std::iter::once((&file, 8192))).unwrap();
         let place = Place { region: 0, offset };
-        let event = Arc::new(memfd(0));
-        (ShmRing::new(&regions, place, RingSize::from_log2(3), line, event, false).unwrap(), file)
+        (ShmRing::new(&regions, place, RingSize::from_log2(3), line, memfd(0)).unwrap(), file)
     }
 
     fn file_bytes(file: &OwnedFd, at: usize, len: usize) -> Vec<u8> {
@@ -372,16 +361,17 @@ mod tests {
         let short = Regions::map(std::iter::once((&file, 4097))).unwrap_err().to_string();
         assert_eq!(short, "region 0 is declared with 4097 bytes, but its file has 4096");
         let regions = Regions::map(std::iter::once((&file, 4096))).unwrap();
-        let event = Arc::new(memfd(0));
-        let make = |region, offset, log2, cookie| {
+        nix::sys::uio::pwrite(&file, &COOKIE.to_le_bytes(), 4096 - 160).unwrap();
+        let make = |region, offset, log2| {
             let (place, size) = (Place { region, offset }, RingSize::from_log2(log2));
-            ShmRing::new(&regions, place, size, CacheLine::B64, Arc::clone(&event), cookie).map(|_| ())
+            ShmRing::new(&regions, place, size, CacheLine::B64, memfd(0)).map(|_| ())
         };
         for (region, offset, log2) in [(1, 0, 1), (0, 2, 1), (0, 4096, 1), (0, u32::MAX - 3, 15), (0, 0, 8)] {
-            assert!(make(region, offset, log2, false).is_err(), "{region} {offset} {log2}");
+            let refused = make(region, offset, log2).unwrap_err();
+            assert!(matches!(refused, ShmError::RingOutside { .. }), "{region} {offset} {log2}");
         }
-        let cookie = make(0, 0, 1, true).unwrap_err().to_string();
+        let cookie = make(0, 0, 1).unwrap_err().to_string();
         assert_eq!(cookie, "wrong cookie 0x0 on the ring at offset 0 of region 0, expected 0x3e31f20");
-        assert!(make(0, 4096 - 160, 1, false).is_ok());
+        assert!(make(0, 4096 - 160, 1).is_ok());
     }
 }

@@ -31,7 +31,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-pub use segment::Segment;
+pub use segment::{Segment, sealed_memfd};
 
 use crate::burst::Burst;
 use crate::deployment::PageSize;

@@ -41,7 +41,7 @@ impl Segment {
     pub fn shareable(len: usize, page: PageSize) -> io::Result<Self> {
         largest_page(page, |page| {
             let len = round_up(len, page);
-            let file = sealed_memfd(len, page)?;
+            let file = sealed_memfd(c"pmd pool", len, page)?;
             Ok(Self { memory: Memory::of_file(file.as_fd(), len)?, len, page, file: Some(file) })
         })
     }
@@ -99,7 +99,11 @@ fn round_up(len: usize, page: PageSize) -> usize {
     len.next_multiple_of(page)
 }
 
-fn sealed_memfd(len: usize, page: PageSize) -> io::Result<OwnedFd> {
+/// A memory file of `len` bytes, zeroed, that can be neither shrunk nor grown: safe to map for whoever it is sent to.
+///
+/// # Errors
+/// What the system says when there is no such memory; huge pages want a multiple of their size.
+pub fn sealed_memfd(name: &std::ffi::CStr, len: usize, page: PageSize) -> io::Result<OwnedFd> {
     use nix::fcntl::{FcntlArg, SealFlag, fcntl};
     use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -108,7 +112,7 @@ fn sealed_memfd(len: usize, page: PageSize) -> io::Result<OwnedFd> {
         PageSize::Huge2M => MFdFlags::MFD_HUGETLB | MFdFlags::MFD_HUGE_2MB,
         PageSize::Huge1G => MFdFlags::MFD_HUGETLB | MFdFlags::MFD_HUGE_1GB,
     };
-    let file = memfd_create(c"pmd pool", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING | huge)?;
+    let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING | huge)?;
     nix::unistd::ftruncate(&file, len as i64)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL))?;
     Ok(file)

@@ -10,6 +10,8 @@
 
 use super::{MAX_LOG2_RING_SIZE, MAX_RINGS, Refusal};
 use crate::message::{AddRing, Direction};
+use crate::ring::RingSize;
+use crate::shm::CacheLine;
 
 /// Place and size of a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +25,12 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// First byte after the ring, counted from the start of its region. `log2_size` is at most 15.
-    fn end(&self, cache_line: u32) -> u64 {
-        u64::from(self.offset) + 2 * u64::from(cache_line) + (16 << self.log2_size)
+    /// First byte after the ring, counted from the start of its region. Its size has been checked.
+    fn end(&self, cache_line: CacheLine) -> u64 {
+        u64::from(self.offset) + cache_line.ring_bytes(RingSize::from_log2(self.log2_size)) as u64
     }
 
-    fn overlaps(&self, other: &Self, cache_line: u32) -> bool {
+    fn overlaps(&self, other: &Self, cache_line: CacheLine) -> bool {
         self.region == other.region
             && u64::from(self.offset) < other.end(cache_line)
             && u64::from(other.offset) < self.end(cache_line)
@@ -55,7 +57,12 @@ impl Rings {
     }
 
     /// Takes the ring if it obeys statements 22, 23, 25 and 26; answers with the earlier ring that it repeats, if any.
-    pub(super) fn add(&mut self, ring: &AddRing, regions: &[u64], cache_line: u32) -> Result<Option<u16>, Refusal> {
+    pub(super) fn add(
+        &mut self,
+        ring: &AddRing,
+        regions: &[u64],
+        cache_line: CacheLine,
+    ) -> Result<Option<u16>, Refusal> {
         self.check_order(ring)?;
         check_size(ring)?;
         let placement = Placement { region: ring.region, offset: ring.offset, log2_size: ring.log2_ring_size };
@@ -88,7 +95,7 @@ impl Rings {
         u16::try_from(first).ok()
     }
 
-    fn check_overlap(&self, ring: &AddRing, placement: &Placement, cache_line: u32) -> Result<(), Refusal> {
+    fn check_overlap(&self, ring: &AddRing, placement: &Placement, cache_line: CacheLine) -> Result<(), Refusal> {
         for other_direction in [Direction::S2m, Direction::M2s] {
             for (other, taken) in (0..).zip(self.of(other_direction)) {
                 if placement.overlaps(taken, cache_line) {
@@ -112,7 +119,7 @@ fn check_size(ring: &AddRing) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_inside(ring: &AddRing, placement: &Placement, regions: &[u64], cache_line: u32) -> Result<(), Refusal> {
+fn check_inside(ring: &AddRing, placement: &Placement, regions: &[u64], cache_line: CacheLine) -> Result<(), Refusal> {
     let AddRing { direction, index, region, offset, .. } = *ring;
     let Some(&region_size) = regions.get(usize::from(region)) else {
         return Err(Refusal::RingRegion { direction, index, region, regions: regions.len() });
@@ -143,9 +150,9 @@ mod tests {
         let mut taken = Rings::default();
         let (last, first) = rings.split_last().unwrap();
         for ring in first {
-            taken.add(ring, regions, 64).unwrap();
+            taken.add(ring, regions, CacheLine::B64).unwrap();
         }
-        taken.add(last, regions, 64)
+        taken.add(last, regions, CacheLine::B64)
     }
 
     #[test]
@@ -236,7 +243,10 @@ mod tests {
     #[test]
     fn s39_cache_line_of_128_bytes_makes_the_header_larger() {
         let mut taken = Rings::default();
-        assert!(matches!(taken.add(&ring(S2M, 0, 0, 1), &[287], 128), Err(Refusal::RingBeyondRegion { end: 288, .. })));
-        assert_eq!(taken.add(&ring(S2M, 0, 0, 1), &[288], 128), Ok(None));
+        assert!(matches!(
+            taken.add(&ring(S2M, 0, 0, 1), &[287], CacheLine::B128),
+            Err(Refusal::RingBeyondRegion { end: 288, .. })
+        ));
+        assert_eq!(taken.add(&ring(S2M, 0, 0, 1), &[288], CacheLine::B128), Ok(None));
     }
 }

@@ -14,6 +14,7 @@ use super::placement::Rings;
 use super::{Attached, FileKind, MAX_LOG2_RING_SIZE, MAX_REGIONS, MAX_RINGS, Mode, Placement, Refusal, SealPolicy};
 use crate::message::{AddRegion, AddRing, Direction, Hello, Init, Message, Name, Reason, VERSION};
 use crate::secret::Secret;
+use crate::shm::CacheLine;
 
 /// What an interface asks of its client.
 #[derive(Debug, Clone)]
@@ -28,8 +29,8 @@ pub(crate) struct Rules {
     pub(crate) seals: SealPolicy,
     /// Bytes that all its regions together may have.
     pub(crate) max_memory: u64,
-    /// Cache line that shapes its ring headers, in bytes: 64 or 128.
-    pub(crate) cache_line: u32,
+    /// Cache line that shapes its ring headers.
+    pub(crate) cache_line: CacheLine,
 }
 
 /// State of an interface for a newcomer.
@@ -54,8 +55,6 @@ pub(crate) trait Directory {
 /// What the owner of the connection has to do before it sends the reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Nothing.
-    None,
     /// The interface with this id is taken by this connection, whose peer has this name.
     Bind { id: u32, name: Name },
     /// Keep the attached descriptor as the next region.
@@ -281,7 +280,7 @@ mod tests {
             secret: Secret::NONE,
             seals: SealPolicy::Require,
             max_memory: 1 << 20,
-            cache_line: 64,
+            cache_line: CacheLine::B64,
         };
         change(&mut rules);
         One(Availability::Free, rules)

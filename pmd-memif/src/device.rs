@@ -1,0 +1,228 @@
+//! One memif device: where the control thread and the queues meet.
+//!
+//! 1. `driver` makes a [`Device`] and opens it with the control thread, whose [`Endpoint`] it is.
+//! 2. `prepare` (client) makes the memory of a connection; `up` builds a [`Link`] and publishes it: the epoch changes.
+//! 3. Each queue sees the new epoch at its next burst and takes its rings. It owns them from then on.
+//! 4. `down` withdraws the link: the epoch changes again, and each queue lets go of its rings by itself. The last one
+//!    unmaps the memory. No thread ever waits for another.
+//!
+//! Who writes what: the control thread `epoch` and `state`; each queue its own counters. Readers: anyone.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use pmd_core::deployment::PageSize;
+use pmd_core::lport;
+use pmd_core::pool::sealed_memfd;
+
+use crate::control::{self, DownReason, Endpoint, Memory, Peer, Region, Ring};
+use crate::counters::{LinkCounters, QueueCounters};
+use crate::handshake::{Agreed, Placement};
+use crate::layout::Layout;
+use crate::link::{Link, Side};
+use crate::message::Direction;
+use crate::ring::{COOKIE, RingSize};
+use crate::shm::CacheLine;
+
+/// What the data path needs to know of a device.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) is_client: bool,
+    pub(crate) queues: usize,
+    /// Bytes of a buffer, in memory that we make.
+    pub(crate) buffer_size: u32,
+    /// Bytes put into one slot at most.
+    pub(crate) segment_max: u32,
+    pub(crate) line: CacheLine,
+    pub(crate) mac: [u8; 6],
+}
+
+/// The shared state of a device.
+#[derive(Debug)]
+pub(crate) struct Device {
+    pub(crate) settings: Settings,
+    pub(crate) counters: Vec<QueueCounters>,
+    pub(crate) link_counters: LinkCounters,
+    /// Changes whenever the link does; queues compare it with the one they have seen.
+    epoch: AtomicU32,
+    state: Mutex<State>,
+    /// Wakes each receiving queue's owner when the link changes.
+    wakes: Vec<Arc<EventFd>>,
+}
+
+#[derive(Debug)]
+struct State {
+    link: Option<Arc<Link>>,
+    peer: Option<Peer>,
+    /// The layout of the memory that the handshake under way was given.
+    prepared: Option<Layout>,
+    down: String,
+}
+
+impl Device {
+    /// A device without a link.
+    ///
+    /// # Errors
+    /// When the system has no more eventfds.
+    pub(crate) fn new(settings: Settings) -> std::io::Result<Self> {
+        let queues = settings.queues;
+        let wakes = (0..queues).map(|_| event().map(Arc::new)).collect::<Result<_, _>>()?;
+        let down = if settings.is_client { "connecting" } else { "waiting for a client" }.to_owned();
+        Ok(Self {
+            settings,
+            counters: (0..queues).map(|_| QueueCounters::default()).collect(),
+            link_counters: LinkCounters::default(),
+            epoch: AtomicU32::new(0),
+            state: Mutex::new(State { link: None, peer: None, prepared: None, down }),
+            wakes,
+        })
+    }
+
+    /// Changes whenever the link does.
+    #[inline(always)]
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The link of now, with its epoch.
+    pub(crate) fn current(&self) -> (u32, Option<Arc<Link>>) {
+        let state = self.lock();
+        (self.epoch(), state.link.clone())
+    }
+
+    /// What wakes the owner of receiving queue `queue` when the link changes.
+    pub(crate) fn wake(&self, queue: usize) -> Arc<EventFd> {
+        Arc::clone(&self.wakes[queue])
+    }
+
+    /// Whether packets can flow, and if not, why.
+    pub(crate) fn link_state(&self) -> lport::Link {
+        let state = self.lock();
+        if state.link.is_some() { lport::Link::Up } else { lport::Link::Down(state.down.clone()) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the link under the lock, so that epoch and link agree, and wakes the queues' owners.
+    fn change(&self, state: &mut State, link: Option<Arc<Link>>) {
+        state.link = link;
+        self.epoch.fetch_add(1, Ordering::Release);
+        for wake in &self.wakes {
+            // It fails only when it is signalled already.
+            let _ = wake.write(1);
+        }
+    }
+
+    fn layout(&self, agreed: Agreed) -> Layout {
+        Layout {
+            s2m_rings: agreed.s2m_rings,
+            m2s_rings: agreed.m2s_rings,
+            size: RingSize::from_log2(agreed.log2_ring_size),
+            line: self.settings.line,
+            capacity: self.settings.buffer_size,
+        }
+    }
+}
+
+impl Endpoint for Device {
+    fn prepare(&self, agreed: Agreed) -> Result<Memory, String> {
+        let layout = self.layout(agreed);
+        let memory = make_memory(&layout, agreed)?;
+        self.lock().prepared = Some(layout);
+        Ok(memory)
+    }
+
+    fn up(&self, link: control::Link) -> Result<(), String> {
+        let mut state = self.lock();
+        let Settings { is_client, queues, segment_max, line, .. } = self.settings;
+        let side = match state.prepared.take() {
+            Some(layout) if is_client => Side::Client(layout),
+            _ => Side::Server,
+        };
+        let live = Link::new(link.memory, side, line, queues, segment_max).map_err(|error| error.to_string())?;
+        state.peer = Some(link.peer);
+        self.link_counters.connects.fetch_add(1, Ordering::Relaxed);
+        self.change(&mut state, Some(Arc::new(live)));
+        Ok(())
+    }
+
+    fn down(&self, reason: &DownReason) {
+        let mut state = self.lock();
+        state.down = reason.to_string();
+        state.peer = None;
+        self.link_counters.disconnects.fetch_add(1, Ordering::Relaxed);
+        self.change(&mut state, None);
+    }
+
+    fn refused(&self, reason: &DownReason) {
+        let mut state = self.lock();
+        // Nobody at the other end yet is how every client begins, not a refusal.
+        if !matches!(reason, DownReason::Unreachable { .. }) {
+            self.link_counters.refusals.fetch_add(1, Ordering::Relaxed);
+        }
+        if state.link.is_none() {
+            state.down = reason.to_string();
+        }
+    }
+}
+
+/// Fresh memory for a connection: zeroed, so that every index is 0 (statement 35), sealed, each ring with its cookie and
+/// an eventfd.
+fn make_memory(layout: &Layout, agreed: Agreed) -> Result<Memory, String> {
+    let size = layout.region_bytes()?;
+    let fd = sealed_memfd(c"memif region", size as usize, PageSize::Small)
+        .map_err(|error| format!("cannot make {size} bytes of shared memory: {error}"))?;
+    let ring = |direction, index| {
+        let place = layout.ring(direction, index);
+        nix::sys::uio::pwrite(&fd, &COOKIE.to_le_bytes(), place.offset.into())
+            .map_err(|error| format!("cannot write into shared memory: {error}"))?;
+        let placement = Placement { region: place.region, offset: place.offset, log2_size: agreed.log2_ring_size };
+        let fd = event().map_err(|error| format!("cannot make an eventfd: {error}"))?.into();
+        Ok(Ring { placement, fd, duplicate_of: None })
+    };
+    let rings = |direction, count| (0..count).map(|index| ring(direction, index)).collect::<Result<Vec<_>, String>>();
+    let (s2m, m2s) = (rings(Direction::S2m, agreed.s2m_rings)?, rings(Direction::M2s, agreed.m2s_rings)?);
+    Ok(Memory { regions: vec![Region { fd, size }], s2m, m2s })
+}
+
+fn event() -> nix::Result<EventFd> {
+    EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+}
+
+/// A device with its place in the control thread: what queues and control handles hold. When the last of them goes, the
+/// interface is closed and its peer told.
+pub(crate) struct OpenDevice {
+    device: Arc<Device>,
+    interface: control::Interface,
+}
+
+impl OpenDevice {
+    /// Opens the device's interface with the control thread.
+    ///
+    /// # Errors
+    /// When its socket cannot be had.
+    pub(crate) fn open(device: Device, config: control::InterfaceConfig) -> Result<Arc<Self>, control::OpenError> {
+        let device = Arc::new(device);
+        let interface = control::open(config, Arc::clone(&device) as Arc<dyn Endpoint>)?;
+        Ok(Arc::new(Self { device, interface }))
+    }
+
+    /// The device.
+    #[inline(always)]
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Ends the link for a fault of the peer.
+    pub(crate) fn condemn(&self, reason: &str) {
+        self.interface.disconnect(reason);
+    }
+
+    /// Sets the interface administratively up or down.
+    pub(crate) fn set_admin_up(&self, up: bool) {
+        self.interface.set_admin_up(up);
+    }
+}

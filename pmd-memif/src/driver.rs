@@ -1,0 +1,136 @@
+//! The drivers `net_memif` (DPDK's options) and `net_memif_socket` (CNDP's form).
+//!
+//! Opening a device checks its options, opens the interface with the control thread and returns one lport per queue. A
+//! peer that is not there yet is no error: the link is down until it comes.
+
+use std::sync::Arc;
+
+use pmd_core::{
+    DeviceRequest, Driver, Link, Lport, LportControl, LportInfo, LportStats, OpenError, OptionError, OptionSpec,
+    Options,
+};
+
+use crate::counters;
+use crate::device::{Device, OpenDevice};
+use crate::options::{self, Configured};
+use crate::queue::{MemifRx, MemifTx};
+use crate::ring::PACKET_MAX;
+
+/// `net_memif`, with DPDK's option names and defaults.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MemifDriver;
+
+/// `net_memif_socket`, as CNDP's files name it: `net_memif_socket:client` or `:server`, the rest is fixed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CndpMemifDriver;
+
+impl Driver for MemifDriver {
+    fn name(&self) -> &str {
+        "net_memif"
+    }
+
+    fn summary(&self) -> &str {
+        "shared-memory interface to DPDK, VPP, libmemif and CNDP processes"
+    }
+
+    fn options(&self) -> &[OptionSpec] {
+        options::OPTIONS
+    }
+
+    fn check(&self, options: &Options, queues: usize) -> Result<(), Vec<OptionError>> {
+        options::check(options, queues)
+    }
+
+    fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
+        let configured = options::configure(&device.name, &device.options, device.queues.len());
+        open(&device, configured.map_err(OpenError)?)
+    }
+}
+
+impl Driver for CndpMemifDriver {
+    fn name(&self) -> &str {
+        "net_memif_socket"
+    }
+
+    fn summary(&self) -> &str {
+        "memif as CNDP's files configure it: abstract socket /var/run/memif.sock, id 0"
+    }
+
+    fn options(&self) -> &[OptionSpec] {
+        options::CNDP_OPTIONS
+    }
+
+    fn check(&self, options: &Options, _queues: usize) -> Result<(), Vec<OptionError>> {
+        options::check_cndp(options)
+    }
+
+    fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
+        let configured = options::configure_cndp(&device.name, &device.options, device.queues.len());
+        open(&device, configured.map_err(OpenError)?)
+    }
+}
+
+fn open(request: &DeviceRequest, configured: Configured) -> Result<Vec<Lport>, OpenError> {
+    check_queue_numbers(request)?;
+    let system = |error: &dyn std::fmt::Display| OpenError(format!("memif `{}`: {error}", request.name));
+    // Pools first: nothing has been opened when one is missing.
+    let pools = request.queues.iter().map(pmd_core::QueueRequest::need_pool).collect::<Result<Vec<_>, _>>()?;
+    let device = Device::new(configured.settings).map_err(|error| system(&error))?;
+    let open = OpenDevice::open(device, configured.interface).map_err(|error| system(&error))?;
+    let lports = request.queues.iter().zip(pools).map(|(queue, pool)| {
+        let number = usize::from(queue.qid);
+        let rx = MemifRx::new(Arc::clone(&open), number, queue.lport.0, pool).map_err(|error| system(&error))?;
+        Ok(Lport {
+            id: queue.lport,
+            name: queue.name.clone(),
+            rx: Box::new(rx),
+            tx: Box::new(MemifTx::new(Arc::clone(&open), number)),
+            control: Arc::new(MemifControl { open: Arc::clone(&open), queue: number }),
+        })
+    });
+    lports.collect()
+}
+
+/// Every queue of a memif takes part in it, so the lports must name them all.
+fn check_queue_numbers(request: &DeviceRequest) -> Result<(), OpenError> {
+    let mut numbers: Vec<_> = request.queues.iter().map(|queue| usize::from(queue.qid)).collect();
+    numbers.sort_unstable();
+    match (0..numbers.len()).find(|number| numbers[*number] != *number) {
+        None => Ok(()),
+        Some(missing) => Err(OpenError(format!(
+            "device `{}` has {} queues but none with `qid` {missing}: number them from 0 without gaps",
+            request.name,
+            numbers.len()
+        ))),
+    }
+}
+
+struct MemifControl {
+    open: Arc<OpenDevice>,
+    queue: usize,
+}
+
+impl LportControl for MemifControl {
+    fn link(&self) -> Link {
+        self.open.device().link_state()
+    }
+
+    fn info(&self) -> LportInfo {
+        let settings = &self.open.device().settings;
+        LportInfo {
+            driver: "net_memif".into(),
+            mac: Some(settings.mac),
+            max_packet: PACKET_MAX as u32,
+            speed_mbps: 100_000,
+        }
+    }
+
+    fn stats(&self) -> LportStats {
+        let device = self.open.device();
+        counters::stats(&device.counters[self.queue], &device.link_counters)
+    }
+
+    fn set_admin_up(&self, up: bool) {
+        self.open.set_admin_up(up);
+    }
+}

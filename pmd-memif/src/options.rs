@@ -1,0 +1,227 @@
+//! Options of `net_memif`: DPDK's names and defaults, and our own; and the one word of CNDP's `net_memif_socket`.
+
+use pmd_core::{OptionError, OptionKind, OptionSpec, Options};
+
+use crate::address::{Address, AddressError};
+use crate::control::{ClientConfig, InterfaceConfig, Role, ServerConfig};
+use crate::device::Settings;
+use crate::handshake::{Mode, SealPolicy};
+use crate::listener::FileOptions;
+use crate::secret::Secret;
+use crate::shm::CacheLine;
+
+/// Most queue pairs of a device.
+pub(crate) const QUEUES_MAX: usize = 255;
+
+/// The socket that DPDK takes when none is named.
+const DEFAULT_SOCKET: &str = "/run/memif.sock";
+
+/// The abstract name that CNDP always uses.
+const CNDP_SOCKET: &str = "/var/run/memif.sock";
+
+const fn int(name: &'static str, min: u64, max: u64, default: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { name, kind: OptionKind::Int { min, max }, default, help }
+}
+
+const fn flag(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { name, kind: OptionKind::Bool, default, help }
+}
+
+const fn choice(name: &'static str, words: &'static [&'static str], help: &'static str) -> OptionSpec {
+    OptionSpec { name, kind: OptionKind::Choice(words), default: words[0], help }
+}
+
+/// The table of `net_memif`.
+pub(crate) const OPTIONS: &[OptionSpec] = &[
+    choice("role", &["client", "server", "slave", "master"], "client connects and owns the memory, server listens"),
+    int("id", 0, u32::MAX as u64, "0", "interface id; tells the interfaces of one socket apart, equal on both sides"),
+    OptionSpec {
+        name: "socket",
+        kind: OptionKind::Text { max_len: 107 },
+        default: DEFAULT_SOCKET,
+        help: "path of the socket file, or its abstract name",
+    },
+    flag("socket-abstract", "yes", "whether `socket` is an abstract name instead of a file"),
+    flag("socket-padded", "no", "abstract name padded with NULs, as CNDP and DPDK up to 21.05 do"),
+    int("rsize", 1, 14, "10", "log2 of the descriptors of each ring (client)"),
+    int("bsize", 1, 65535, "2048", "bytes of each buffer (client)"),
+    OptionSpec {
+        name: "mac",
+        kind: OptionKind::Mac,
+        default: "",
+        help: "Ethernet address of the interface (default: random)",
+    },
+    OptionSpec {
+        name: "secret",
+        kind: OptionKind::Text { max_len: Secret::MAX_LEN },
+        default: "",
+        help: "what a client must know to connect, equal on both sides",
+    },
+    choice("mode", &["ethernet", "ip", "punt-inject"], "what packets are, equal on both sides; punt-inject is refused"),
+    flag("zero-copy", "no", "share the mbufs themselves with the peer"),
+    int("owner-uid", 0, u32::MAX as u64, "", "user that is to own the socket file (server)"),
+    int("owner-gid", 0, u32::MAX as u64, "", "group that is to own the socket file (server)"),
+    int("segment-max", 64, 9216, "2048", "bytes put into one descriptor at most; larger packets become chains"),
+    choice("cache-line", &["64", "128"], "cache line that lays out the ring headers, equal on both sides"),
+    choice(
+        "seals",
+        &["require", "warn"],
+        "whether a client's memory must be sealed against shrinking, or may be unsealed, as of zero-copy peers (server)",
+    ),
+    int("handshake-timeout", 10, 60_000, "2000", "milliseconds that a handshake may take"),
+];
+
+/// The table of `net_memif_socket`: one word, the role.
+pub(crate) const CNDP_OPTIONS: &[OptionSpec] = &[
+    OptionSpec { name: "client", kind: OptionKind::Choice(&[""]), default: "", help: "connect" },
+    OptionSpec { name: "server", kind: OptionKind::Choice(&[""]), default: "", help: "listen (default)" },
+];
+
+/// What a checked table of options makes of a device.
+pub(crate) struct Configured {
+    pub(crate) interface: InterfaceConfig,
+    pub(crate) settings: Settings,
+}
+
+/// Checks what the table of `net_memif` cannot express.
+///
+/// # Errors
+/// Every problem found.
+pub(crate) fn check(options: &Options, queues: usize) -> Result<(), Vec<OptionError>> {
+    let mut errors = Vec::new();
+    if let Err(error) = address(options) {
+        errors.push(OptionError::value("socket", error.to_string()));
+    }
+    if options.text("mode") == "punt-inject" {
+        errors
+            .push(OptionError::value("mode", "option `mode` is punt-inject, which no peer speaks: use ethernet or ip"));
+    }
+    if options.bool("zero-copy") {
+        errors.push(OptionError::value(
+            "zero-copy",
+            "option `zero-copy` is yes, but this version only copies: leave it out",
+        ));
+    }
+    if options.bool("socket-padded") && !options.bool("socket-abstract") {
+        errors.push(OptionError::value("socket-padded", "option `socket-padded` goes with `socket-abstract` only"));
+    }
+    if queues > QUEUES_MAX {
+        let message =
+            format!("the device has {queues} queues, but a memif has {QUEUES_MAX} at most: use a second device");
+        errors.push(OptionError::value("id", message));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// The device `name` that the options of `net_memif` describe.
+///
+/// # Errors
+/// As [`check`], the first problem only.
+pub(crate) fn configure(name: &str, options: &Options, queues: usize) -> Result<Configured, String> {
+    check(options, queues).map_err(|errors| errors[0].to_string())?;
+    let is_client = matches!(options.text("role"), "client" | "slave");
+    let line = if options.text("cache-line") == "128" { CacheLine::B128 } else { CacheLine::B64 };
+    let number = |key| options.int(key).unwrap_or_default() as u32;
+    let settings = Settings {
+        is_client,
+        queues,
+        buffer_size: number("bsize"),
+        segment_max: number("segment-max"),
+        line,
+        mac: options.mac("mac").unwrap_or_else(random_mac),
+    };
+    let role = if is_client {
+        Role::Client(client(queues, number("rsize") as u8))
+    } else {
+        Role::Server(ServerConfig {
+            seals: if options.text("seals") == "warn" { SealPolicy::Waive } else { SealPolicy::Require },
+            file: FileOptions {
+                owner_uid: options.int("owner-uid").map(|id| id as u32),
+                owner_gid: options.int("owner-gid").map(|id| id as u32),
+                mode: None,
+            },
+            ..server(line)
+        })
+    };
+    let address = address(options).map_err(|error| error.to_string())?;
+    let secret = Secret::new(options.text("secret")).map_err(|error| error.to_string())?;
+    let mode = if options.text("mode") == "ip" { Mode::Ip } else { Mode::Ethernet };
+    let timeout = std::time::Duration::from_millis(number("handshake-timeout").into());
+    let interface = InterfaceConfig {
+        id: number("id"),
+        mode,
+        secret,
+        handshake_timeout: timeout,
+        ..interface(name, address, role)
+    };
+    Ok(Configured { interface, settings })
+}
+
+/// Checks CNDP's one word.
+///
+/// # Errors
+/// When both words are given.
+pub(crate) fn check_cndp(options: &Options) -> Result<(), Vec<OptionError>> {
+    if options.is_given("client") && options.is_given("server") {
+        return Err(vec![OptionError::value("server", "`client` and `server` exclude each other: keep one")]);
+    }
+    Ok(())
+}
+
+/// The device that CNDP means: everything but the role is fixed.
+///
+/// # Errors
+/// As [`check_cndp`].
+pub(crate) fn configure_cndp(name: &str, options: &Options, queues: usize) -> Result<Configured, String> {
+    check_cndp(options).map_err(|errors| errors[0].to_string())?;
+    let is_client = options.is_given("client");
+    let line = CacheLine::B64;
+    let role = if is_client { Role::Client(client(queues, 10)) } else { Role::Server(server(line)) };
+    let address = Address::abstract_padded(CNDP_SOCKET).map_err(|error| error.to_string())?;
+    let settings = Settings { is_client, queues, buffer_size: 2048, segment_max: 2048, line, mac: random_mac() };
+    Ok(Configured { interface: interface(name, address, role), settings })
+}
+
+fn interface(name: &str, address: Address, role: Role) -> InterfaceConfig {
+    InterfaceConfig {
+        name: name.to_owned(),
+        app_name: concat!("pmd ", env!("CARGO_PKG_VERSION")).to_owned(),
+        address,
+        id: 0,
+        role,
+        mode: Mode::Ethernet,
+        secret: Secret::NONE,
+        handshake_timeout: InterfaceConfig::HANDSHAKE_TIMEOUT,
+    }
+}
+
+fn client(queues: usize, log2_ring_size: u8) -> ClientConfig {
+    // `check` made sure that the number fits.
+    let rings = queues.min(QUEUES_MAX) as u16;
+    ClientConfig { s2m_rings: rings, m2s_rings: rings, log2_ring_size }
+}
+
+fn server(line: CacheLine) -> ServerConfig {
+    ServerConfig {
+        seals: SealPolicy::Require,
+        max_memory: ServerConfig::MAX_MEMORY,
+        cache_line: line,
+        file: FileOptions::default(),
+    }
+}
+
+fn address(options: &Options) -> Result<Address, AddressError> {
+    let socket = options.text("socket");
+    match (options.bool("socket-abstract"), options.bool("socket-padded")) {
+        (false, _) => Address::path(socket),
+        (true, false) => Address::abstract_name(socket),
+        (true, true) => Address::abstract_padded(socket),
+    }
+}
+
+/// A random unicast address, locally administered.
+fn random_mac() -> [u8; 6] {
+    use std::hash::{BuildHasher, RandomState};
+    let [a, b, c, d, e, ..] = RandomState::new().hash_one("mac").to_le_bytes();
+    [0x02, a, b, c, d, e]
+}

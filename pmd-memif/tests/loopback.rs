@@ -1,0 +1,279 @@
+//! Two memif devices in one process, a server and a client, through the public driver: what every user of the crate
+//! sees, over real sockets and shared memory.
+
+use std::time::{Duration, Instant};
+
+use pmd_core::deployment::XdpHints;
+use pmd_core::{
+    Burst, DeviceRequest, Driver, Lport, LportId, Mbuf, OpenError, Options, Pool, PoolConfig, QueueRequest, RawOption,
+};
+use pmd_memif::MemifDriver;
+
+/// One device with its pool.
+struct Port {
+    lports: Vec<Lport>,
+    pool: Pool,
+}
+
+impl Port {
+    fn open(name: &str, queues: u16, options: &[(&str, &str)]) -> Result<Self, OpenError> {
+        let pool =
+            Pool::new(&PoolConfig { name: name.into(), size: 2048, cache: 64, ..PoolConfig::default() }).unwrap();
+        let given: Vec<_> = options.iter().map(|(key, value)| RawOption::text(*key, *value)).collect();
+        let options = Options::check(MemifDriver.options(), &given).expect("the test's options are right");
+        let queue = |qid| QueueRequest {
+            lport: LportId(qid),
+            name: format!("{name}:{qid}"),
+            qid,
+            pool: Some(pool.clone()),
+            rx_desc: 0,
+            tx_desc: 0,
+            xdp: XdpHints::default(),
+        };
+        let request = DeviceRequest { name: name.into(), options, queues: (0..queues).map(queue).collect() };
+        Ok(Self { lports: MemifDriver.open(request)?, pool })
+    }
+
+    fn packet(&self, data: &[u8]) -> Mbuf {
+        let mut packet: Option<Mbuf> = None;
+        for part in data.chunks(self.pool.data_room()) {
+            let mut segment = self.pool.alloc().expect("the pool is large enough");
+            segment.append(part.len()).unwrap().copy_from_slice(part);
+            match &mut packet {
+                None => packet = Some(segment),
+                Some(head) => head.chain(segment).unwrap(),
+            }
+        }
+        packet.expect("tests send data")
+    }
+
+    fn assert_whole(self) {
+        drop(self.lports);
+        assert_eq!(self.pool.available(), self.pool.size());
+    }
+}
+
+/// Waits for a condition; the deadline is for failures only.
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}: not within 30 s");
+        std::thread::yield_now();
+    }
+}
+
+fn wait_for_links(ports: [&Port; 2]) {
+    until("links up", || ports.iter().all(|port| port.lports[0].control.link().is_up()));
+}
+
+/// Sends the packets from one lport to the other, in bursts as they fit, and checks that each arrives, in order.
+fn transfer(from: &mut Port, to: &mut Port, queue: usize, packets: &[Vec<u8>]) {
+    let (mut out, mut arrived) = (Burst::new(), Burst::with_limit(32));
+    let (mut sent, mut received) = (0, 0);
+    until("all packets arrived", || {
+        while sent < packets.len() && out.len() < 32 {
+            out.push(from.packet(&packets[sent])).unwrap();
+            sent += 1;
+        }
+        from.lports[queue].tx.tx_burst(&mut out);
+        // A client posts its buffers when it is polled first.
+        from.lports[queue].rx.rx_burst(&mut Burst::new());
+        to.lports[queue].rx.rx_burst(&mut arrived);
+        for mbuf in arrived.iter() {
+            let mut data = vec![0; mbuf.packet_len()];
+            mbuf.copy_to(&mut data);
+            assert_eq!(data, packets[received], "packet {received}");
+            received += 1;
+        }
+        arrived.clear();
+        received == packets.len()
+    });
+}
+
+fn packets(count: usize, max: usize) -> Vec<Vec<u8>> {
+    (0..count).map(|i| (0..1 + (i * 997) % max).map(|j| (i * 31 + j) as u8).collect()).collect()
+}
+
+fn pair(queues: [u16; 2], server: &[(&str, &str)], client: &[(&str, &str)]) -> (Port, Port, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("memif.sock");
+    let common: &[_] = &[("socket", socket.to_str().unwrap()), ("socket-abstract", "no")];
+    let server = Port::open("server", queues[0], &[common, &[("role", "server")], server].concat()).unwrap();
+    let client = Port::open("client", queues[1], &[common, client].concat()).unwrap();
+    wait_for_links([&server, &client]);
+    (server, client, dir)
+}
+
+#[test]
+fn packets_of_all_sizes_cross_in_both_directions_unchanged() {
+    for (rsize, bsize) in [("10", "2048"), ("6", "2048"), ("8", "300"), ("10", "65535"), ("4", "9216")] {
+        let (mut server, mut client, _dir) = pair([1, 1], &[], &[("rsize", rsize), ("bsize", bsize)]);
+        let packets = packets(300, 9216.min(300 << 8));
+        transfer(&mut client, &mut server, 0, &packets);
+        transfer(&mut server, &mut client, 0, &packets);
+        let (sent, got) = (client.lports[0].control.stats(), server.lports[0].control.stats());
+        assert_eq!((sent.opackets, sent.obytes), (got.ipackets, got.ibytes));
+        assert_eq!((sent.oerrors, got.ierrors, got.rx_nombuf), (0, 0, 0));
+        client.assert_whole();
+        server.assert_whole();
+    }
+}
+
+#[test]
+fn the_smallest_rings_carry_what_fits_them() {
+    let (mut server, mut client, _dir) = pair([1, 1], &[], &[("rsize", "1")]);
+    let packets = packets(5000, 4096);
+    transfer(&mut client, &mut server, 0, &packets);
+    transfer(&mut server, &mut client, 0, &packets);
+    client.assert_whole();
+    server.assert_whole();
+}
+
+#[test]
+fn s39_both_cache_line_sizes_lay_out_rings_alike_on_both_sides() {
+    let line = [("cache-line", "128")];
+    let (mut server, mut client, _dir) = pair([2, 2], &line, &line);
+    let packets = packets(100, 1500);
+    for queue in 0..2 {
+        transfer(&mut client, &mut server, queue, &packets);
+        transfer(&mut server, &mut client, queue, &packets);
+    }
+    client.assert_whole();
+    server.assert_whole();
+}
+
+/// Sends one packet from every queue of `from` and waits until `to` has received them all, on whatever queue.
+fn one_from_every_queue(from: &mut Port, to: &mut Port) {
+    let poll = |port: &mut Port| {
+        for lport in &mut port.lports {
+            lport.rx.rx_burst(&mut Burst::new());
+        }
+    };
+    for queue in 0..from.lports.len() {
+        let mut burst = Burst::new();
+        burst.push(from.packet(&[queue as u8; 60])).unwrap();
+        until("the packet sent", || {
+            // A server can send only when the client has been polled and its buffers are posted.
+            poll(to);
+            from.lports[queue].tx.tx_burst(&mut burst) == 1
+        });
+    }
+    until("every packet received by some queue", || {
+        poll(to);
+        let received = to.lports.iter().map(|lport| lport.control.stats().ipackets).sum::<u64>();
+        received == from.lports.len() as u64
+    });
+}
+
+#[test]
+fn uneven_queue_counts_lose_no_packet() {
+    for counts in [[1, 4], [4, 1], [2, 3], [1, 255]] {
+        let (mut server, mut client, _dir) = pair(counts, &[], &[("rsize", "6"), ("bsize", "256")]);
+        one_from_every_queue(&mut client, &mut server);
+        one_from_every_queue(&mut server, &mut client);
+        client.assert_whole();
+        server.assert_whole();
+    }
+}
+
+#[test]
+fn s66_a_link_lost_at_any_moment_returns_every_mbuf_and_comes_back() {
+    let (mut server, client, dir) = pair([1, 1], &[], &[]);
+    let socket = dir.path().join("memif.sock");
+    let options = [("socket", socket.to_str().unwrap()), ("socket-abstract", "no")];
+    let mut client = Some(client);
+    for round in 0..20 {
+        let mut peer = client.take().unwrap();
+        let mut burst = Burst::new();
+        for mark in 0..100 {
+            burst.push(peer.packet(&[mark; 64])).unwrap();
+        }
+        until("some packets on their way", || peer.lports[0].tx.tx_burst(&mut burst) > 0);
+        let mut got = Burst::with_limit(1 + round);
+        server.lports[0].rx.rx_burst(&mut got);
+        drop(burst);
+        peer.assert_whole();
+        until("link down", || !server.lports[0].control.link().is_up());
+        assert_eq!(server.lports[0].rx.rx_burst(&mut got), 0, "a dead link yields nothing");
+        drop(got);
+        let next = Port::open("client", 1, &options).unwrap();
+        wait_for_links([&server, &next]);
+        client = Some(next);
+    }
+    let connects = server.lports[0].control.stats().xstats.iter().find(|(name, _)| *name == "connects").unwrap().1;
+    assert_eq!(connects, 21);
+    server.assert_whole();
+}
+
+#[test]
+fn s32_a_client_may_come_first_and_a_wrong_secret_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("memif.sock");
+    let options = |role, secret| {
+        [("role", role), ("socket", socket.to_str().unwrap()), ("socket-abstract", "no"), ("secret", secret)]
+    };
+    let client = Port::open("client", 1, &options("client", "right")).unwrap();
+    let server = Port::open("server", 1, &options("server", "right")).unwrap();
+    wait_for_links([&server, &client]);
+    client.assert_whole();
+    let stranger = Port::open("stranger", 1, &options("client", "wrong")).unwrap();
+    until("the refusal is seen on both sides", || {
+        let words = |port: &Port| format!("{:?}", port.lports[0].control.link()).to_lowercase();
+        words(&stranger).contains("secret") && words(&server).contains("secret")
+    });
+    stranger.assert_whole();
+    server.assert_whole();
+}
+
+#[test]
+fn s34_a_live_listener_is_not_stolen_and_the_file_goes_with_the_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("memif.sock");
+    let options = [("role", "server"), ("socket", socket.to_str().unwrap()), ("socket-abstract", "no")];
+    std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let server = Port::open("server", 1, &options).expect("a stale file is taken over");
+    assert!(socket.exists());
+    let same_id = Port::open("again", 1, &options).err().expect("the id is taken").to_string();
+    assert!(same_id.contains("id 0") && same_id.contains("server"), "{same_id}");
+    server.assert_whole();
+    assert!(!socket.exists());
+}
+
+#[test]
+fn admin_down_ends_the_link_and_up_brings_it_back() {
+    let (mut server, mut client, _dir) = pair([1, 1], &[], &[]);
+    client.lports[0].control.set_admin_up(false);
+    until("both ends down", || !client.lports[0].control.link().is_up() && !server.lports[0].control.link().is_up());
+    client.lports[0].control.set_admin_up(true);
+    wait_for_links([&server, &client]);
+    transfer(&mut client, &mut server, 0, &packets(10, 100));
+    client.assert_whole();
+    server.assert_whole();
+}
+
+#[test]
+fn s65_an_armed_queue_wakes_for_a_packet_and_for_a_lost_link() {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let sleep = |lport: &Lport| {
+        let mut fds = [PollFd::new(lport.rx.wake_fd().expect("memif has one"), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fds, PollTimeout::from(30_000_u16)), Ok(1), "woken");
+    };
+    let (mut server, mut client, _dir) = pair([1, 1], &[], &[]);
+    transfer(&mut client, &mut server, 0, &packets(3, 100));
+    until("armed", || server.lports[0].rx.arm());
+    let mut burst = Burst::new();
+    burst.push(client.packet(b"wake up")).unwrap();
+    client.lports[0].tx.tx_burst(&mut burst);
+    sleep(&server.lports[0]);
+    server.lports[0].rx.disarm();
+    assert_eq!(server.lports[0].rx.rx_burst(&mut burst), 1);
+    let named = |port: &Port, name| port.lports[0].control.stats().xstats.iter().find(|(n, _)| *n == name).unwrap().1;
+    assert_eq!((named(&client, "tx_interrupts"), named(&server, "rx_interrupts")), (1, 1));
+    until("armed again", || server.lports[0].rx.arm());
+    client.lports[0].control.set_admin_up(false);
+    sleep(&server.lports[0]);
+    server.lports[0].rx.disarm();
+    drop(burst);
+    client.assert_whole();
+    server.assert_whole();
+}
