@@ -8,7 +8,7 @@ use pmd_memif::{CndpMemifDriver, MemifDriver};
 /// All of them.
 pub(crate) fn registry() -> Registry {
     let mut registry = Registry::with_reference_drivers();
-    registry.add(Arc::new(MemifDriver::default()));
-    registry.add(Arc::new(CndpMemifDriver::default()));
+    registry.add(Arc::new(MemifDriver));
+    registry.add(Arc::new(CndpMemifDriver));
     registry
 }

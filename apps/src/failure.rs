@@ -11,9 +11,6 @@ pub(crate) enum Failure {
     /// The configuration is at fault. Exit code 3.
     #[error("{0}")]
     Configuration(String),
-    /// The file's problems have been shown already. Exit code 3.
-    #[error("{0}")]
-    Diagnosed(String),
     /// A configured lport could not be opened. Exit code 4.
     #[error("{0}")]
     NotOpened(String),
@@ -30,7 +27,7 @@ impl Failure {
     pub(crate) fn report(&self) -> ExitCode {
         let code = match self {
             Self::ReaderGone => return ExitCode::SUCCESS,
-            Self::Configuration(_) | Self::Diagnosed(_) => 3,
+            Self::Configuration(_) => 3,
             Self::NotOpened(_) => 4,
             Self::Running(_) => 5,
         };
@@ -52,6 +49,10 @@ impl From<io::Error> for Failure {
 
 impl From<RuntimeError> for Failure {
     fn from(error: RuntimeError) -> Self {
-        if error.is_configuration() { Self::Configuration(error.to_string()) } else { Self::NotOpened(error.to_string()) }
+        if error.is_configuration() {
+            Self::Configuration(error.to_string())
+        } else {
+            Self::NotOpened(error.to_string())
+        }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! The first one asks for a clean stop. A second one, of somebody who will not wait, ends the program at once.
 
-use std::io::{self, ErrorKind, Read};
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
@@ -42,16 +44,12 @@ impl Signals {
 
     /// Waits for one, `longest` at most, and says whether one has come.
     pub(crate) fn wait(&self, longest: Duration) -> bool {
-        // A timeout of zero would mean for ever.
-        let longest = longest.max(Duration::from_micros(1));
-        if !self.came() && self.bell.set_read_timeout(Some(longest)).is_ok() {
-            match (&self.bell).read(&mut [0; 8]) {
-                Ok(_) => {}
-                Err(error) => debug_assert!(
-                    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted),
-                    "{error}"
-                ),
-            }
+        if !self.came() {
+            let mut fds = [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
+            // Rounded up: a wait of less than a millisecond must not become a busy loop.
+            let timeout = PollTimeout::try_from(longest + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX);
+            // Interrupted by a signal, ours or another: the caller asks again.
+            let _ = poll(&mut fds, timeout);
         }
         self.came()
     }

@@ -88,7 +88,8 @@ impl<'a> From<&'a Report> for Summary<'a> {
             polls: *polls,
             busy_percent: (busy_percent * 10.0).round() / 10.0,
         };
-        let pool = |PoolReport { name, size, available }: &'a PoolReport| Pool { name, size: *size, available: *available };
+        let pool =
+            |PoolReport { name, size, available }: &'a PoolReport| Pool { name, size: *size, available: *available };
         Self {
             duration_s: (report.duration.as_secs_f64() * 1e6).round() / 1e6,
             lports: report.lports.iter().map(lport).collect(),
@@ -162,7 +163,8 @@ fn lport_table(report: &Report) -> Table {
 
 fn thread_table(report: &Report) -> Table {
     use Align::{Left, Right};
-    let mut table = Table::new(&[("thread", Left), ("lcores", Left), ("polls", Right), ("busy", Right), ("sleeps", Right)]);
+    let mut table =
+        Table::new(&[("thread", Left), ("lcores", Left), ("polls", Right), ("busy", Right), ("sleeps", Right)]);
     for thread in &report.threads {
         let lcores = if thread.lcores.is_empty() { "any".into() } else { pmd_core::lcore::cpu_list(&thread.lcores) };
         let busy = format!("{:.1} %", thread.busy_percent);

@@ -54,22 +54,23 @@ const NAMES: &[(&str, Option<Mode>)] = &[
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ModeError {
     /// There is no such mode.
-    #[error("there is no mode `{0}`; there are: {}", Mode::names().join(", "))]
-    Unknown(String),
+    #[error("there is no mode `{word}`; there are: {}", Mode::names().join(", "))]
+    Unknown {
+        /// The word.
+        word: String,
+    },
     /// CNDP has it, this version does not.
-    #[error("mode `{0}` is not part of this version yet; there are: {}", Mode::names().join(", "))]
-    NotYet(String),
+    #[error("mode `{word}` is not part of this version yet; there are: {}", Mode::names().join(", "))]
+    NotYet {
+        /// The word.
+        word: String,
+    },
 }
 
 impl Mode {
     /// The names of all modes that can be run.
     pub(crate) fn names() -> Vec<&'static str> {
         NAMES.iter().filter(|(_, mode)| mode.is_some()).map(|(name, _)| *name).collect()
-    }
-
-    /// Whether it makes packets.
-    pub(crate) fn generates(self) -> bool {
-        matches!(self, Self::TxOnly | Self::TxOnlyRx)
     }
 }
 
@@ -79,8 +80,8 @@ impl FromStr for Mode {
     fn from_str(word: &str) -> Result<Self, ModeError> {
         match NAMES.iter().find(|(name, _)| *name == word) {
             Some((_, Some(mode))) => Ok(*mode),
-            Some((_, None)) => Err(ModeError::NotYet(word.to_owned())),
-            None => Err(ModeError::Unknown(word.to_owned())),
+            Some((_, None)) => Err(ModeError::NotYet { word: word.to_owned() }),
+            None => Err(ModeError::Unknown { word: word.to_owned() }),
         }
     }
 }
@@ -128,6 +129,8 @@ mod tests {
         assert_eq!(Mode::Loopback.to_string().parse(), Ok(Mode::Loopback));
         let unknown = "Fwd".parse::<Mode>().unwrap_err().to_string();
         assert_eq!(unknown, "there is no mode `Fwd`; there are: drop, rx-only, lb, loopback, tx-only, tx-only-rx, fwd");
-        assert!("l3fwd".parse::<Mode>().unwrap_err().to_string().starts_with("mode `l3fwd` is not part of this version"));
+        assert!(
+            "l3fwd".parse::<Mode>().unwrap_err().to_string().starts_with("mode `l3fwd` is not part of this version")
+        );
     }
 }

@@ -110,7 +110,13 @@ mod tests {
     /// What a receiver computes over the pseudo header and everything UDP: all ones when the checksum is right.
     fn udp_verdict(frame: &[u8]) -> u16 {
         let udp = &frame[UDP..];
-        fold(sum(&frame[26..34]) + 17 + udp.len() as u32 + sum(udp) + u32::from(if udp.len() % 2 == 1 { udp[udp.len() - 1] } else { 0 }) * 256)
+        fold(
+            sum(&frame[26..34])
+                + 17
+                + udp.len() as u32
+                + sum(udp)
+                + u32::from(if udp.len() % 2 == 1 { udp[udp.len() - 1] } else { 0 }) * 256,
+        )
     }
 
     #[test]

@@ -42,6 +42,10 @@ impl Driver for NullDriver {
         OPTIONS
     }
 
+    fn needs_pool(&self) -> bool {
+        false
+    }
+
     fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
         let DeviceRequest { options, queues, .. } = device;
         queues.into_iter().map(|queue| open_queue(&options, queue)).collect()

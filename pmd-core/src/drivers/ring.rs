@@ -53,6 +53,10 @@ impl Driver for RingDriver {
         OPTIONS
     }
 
+    fn needs_pool(&self) -> bool {
+        false
+    }
+
     fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
         let size = device.options.int("size").unwrap_or(1024) as usize;
         let mut lports = Vec::new();
