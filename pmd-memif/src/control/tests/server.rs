@@ -57,7 +57,8 @@ fn every_ring_of_255_pairs_arrives_in_order() {
     let (address, _interface, recorder) = start_server();
     let plan = RingPlan { s2m: 255, m2s: 255, log2: 1, buffer_size: 64 };
     let memory = FakeMemory::plain(plan).unwrap();
-    FakeClient::connect(&address).unwrap().with_memory(memory).run(Step::Connected).unwrap();
+    let mut client = FakeClient::connect(&address).unwrap().with_memory(memory);
+    client.run(Step::Connected).unwrap();
     recorder.wait_up();
     let [Event::Up { s2m, m2s, .. }] = &recorder.events()[..] else { panic!("one up") };
     assert_eq!((s2m.len(), m2s.len()), (255, 255));
