@@ -26,8 +26,10 @@ pub(super) struct Case {
     pub(super) seconds: Duration,
     /// The CPUs of its processes.
     pub(super) cores: Vec<usize>,
-    /// The lport files of its processes, in the order they start. What the last one receives is counted.
+    /// The lport files of its processes, in the order they start.
     pub(super) files: Vec<Value>,
+    /// Which of the processes counts: what it receives is the result.
+    pub(super) counted: usize,
 }
 
 /// All cases of the arguments; `directory` is where sockets go.
@@ -44,9 +46,10 @@ pub(super) fn cases(args: &BenchArgs, directory: &Path) -> Result<Vec<Case>, Fai
         }
         let cores = cores(args, *work)?;
         for size in &args.sizes {
-            let files = files(*work, args.driver, *size, &cores, &directory.join("bench.sock"));
+            let (files, counted) = files(*work, args.driver, *size, &cores, &directory.join("bench.sock"));
             let (work, driver, size, burst) = (*work, args.driver, *size, args.burst);
-            cases.push(Case { work, driver, size, burst, seconds: args.seconds, cores: cores.clone(), files });
+            let (seconds, cores) = (args.seconds, cores.clone());
+            cases.push(Case { work, driver, size, burst, seconds, cores, files, counted });
         }
     }
     Ok(cases)
@@ -74,11 +77,18 @@ fn cores(args: &BenchArgs, work: Work) -> Result<Vec<usize>, Failure> {
     Err(Failure::Configuration(format!("{work:?} needs {needed} different CPUs, but has {cores:?}; see `--cores`")))
 }
 
-fn files(work: Work, driver: BenchDriver, size: u64, cores: &[usize], socket: &Path) -> Vec<Value> {
+/// The lport files of a case, and which of them counts. A memif server stands first: its client finds it at once.
+fn files(work: Work, driver: BenchDriver, size: u64, cores: &[usize], socket: &Path) -> (Vec<Value>, usize) {
+    let send = json!({ "mode": "tx-only", "tx-size": size });
+    let receive = json!({ "mode": "drop" });
+    let pair = |server: &Value, client: &Value| {
+        let process = |role, core, options: &Value| file(&json!({ "m": memif(role, socket) }), &["m"], core, options);
+        vec![process("server", cores[0], server), process("client", cores[1], client)]
+    };
     match work {
-        Work::Loopback => vec![loopback(driver, size, cores[0], socket)],
-        Work::ServerToClient => one_way(["server", "client"], size, cores, socket),
-        Work::ClientToServer => one_way(["client", "server"], size, cores, socket),
+        Work::Loopback => (vec![loopback(driver, size, cores[0], socket)], 0),
+        Work::ServerToClient => (pair(&send, &receive), 1),
+        Work::ClientToServer => (pair(&receive, &send), 0),
     }
 }
 
@@ -99,15 +109,6 @@ fn loopback(driver: BenchDriver, size: u64, core: usize, socket: &Path) -> Value
     let tx_first = if driver == BenchDriver::Null { 0 } else { IN_FLIGHT };
     let options = json!({ "mode": "fwd", "port-map": { "a": "b", "b": "a" }, "tx-first": tx_first, "tx-size": size });
     file(&lports, &["a", "b"], core, &options)
-}
-
-/// A sender and a receiver, in the roles of memif given in this order. The files come in this order, too.
-fn one_way(roles: [&str; 2], size: u64, cores: &[usize], socket: &Path) -> Vec<Value> {
-    let process = |role, core, options: &Value| file(&json!({ "m": memif(role, socket) }), &["m"], core, options);
-    vec![
-        process(roles[0], cores[0], &json!({ "mode": "tx-only", "tx-size": size })),
-        process(roles[1], cores[1], &json!({ "mode": "drop" })),
-    ]
 }
 
 fn memif(role: &str, socket: &Path) -> Value {

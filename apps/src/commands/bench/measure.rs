@@ -1,7 +1,7 @@
 //! Running a case.
 //!
 //! 1. The processes start, in the order of their files.
-//! 2. When all links of the last one are up and it has received packets, it warms up for a while.
+//! 2. When all links of the one that counts are up and it has received packets, it warms up for a while.
 //! 3. Then its counters are read, and again when the time is over; the difference is the result.
 
 use std::time::Duration;
@@ -38,13 +38,13 @@ pub(super) fn measure(case: &Case) -> Result<Measured, Failure> {
         ChildSettings { period: PERIOD, burst: case.burst, longest: START + case.seconds + Duration::from_secs(10) };
     let start = |file| Child::start("process under test", file, settings);
     let mut children = case.files.iter().map(start).collect::<Result<Vec<_>, _>>()?;
-    let Some(mut receiver) = children.pop() else { return Err(Failure::Running("a case without a process".into())) };
-    let from = warmed_up(&mut receiver)?;
+    let receiver = &mut children[case.counted];
+    let from = warmed_up(receiver)?;
     let mut to = receiver.next()?;
     while to.duration_s - from.duration_s < case.seconds.as_secs_f64() {
         to = receiver.next()?;
     }
-    for child in children.into_iter().chain([receiver]) {
+    for child in children {
         child.stop()?;
     }
     Ok(Measured {
