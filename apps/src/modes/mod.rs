@@ -5,6 +5,8 @@
 //!    burst.
 //! 3. What cannot be sent is dropped and counted by [`Ports::transmit`](pmd_core::Ports::transmit).
 
+#[cfg(test)]
+mod at_work;
 mod discard;
 mod forward;
 mod generate;
