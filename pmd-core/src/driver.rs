@@ -35,6 +35,12 @@ pub trait Driver: Send + Sync {
         Ok(())
     }
 
+    /// Whether a device with these options wants the pools of its queues in memory that it can share with a peer
+    /// ([`crate::PoolConfig::shareable`]).
+    fn shares_pools(&self, _options: &Options) -> bool {
+        false
+    }
+
     /// Opens a device with all its queues.
     ///
     /// # Errors

@@ -100,7 +100,7 @@ impl Runtime {
         let options = check::check(deployment, registry).map_err(all)?;
         let cpus = placement::place(&deployment.threads).map_err(all)?;
 
-        let (pools, mut failures) = make_pools(deployment, &cpus);
+        let (pools, mut failures) = make_pools(deployment, &options, registry, &cpus);
         let Devices { lports, queues, failures: more } = open_devices(deployment, options, registry, &pools);
         failures.extend(more);
         tolerate(&mut failures, settings.allow_partial);

@@ -10,13 +10,32 @@ use crate::lport::{Lport, LportControl};
 use crate::options::Options;
 use crate::pool::{Pool, PoolConfig, PoolError};
 
-/// The pools that could be made, at their positions, and what failed.
-pub(super) fn make_pools(deployment: &Deployment, cpus: &[Vec<usize>]) -> (Vec<Option<Pool>>, Vec<StartFailure>) {
+/// The pools that could be made, at their positions, and what failed. `options` are those of the devices.
+pub(super) fn make_pools(
+    deployment: &Deployment,
+    options: &[Options],
+    registry: &Registry,
+    cpus: &[Vec<usize>],
+) -> (Vec<Option<Pool>>, Vec<StartFailure>) {
+    let shareable = shareable_pools(deployment, options, registry);
     let mut failures = Vec::new();
     let mut keep = |made: Result<Pool, PoolError>| made.map_err(|error| failures.push(error.into())).ok();
     let specs = deployment.pools.iter().enumerate();
-    let pools = specs.map(|(i, spec)| keep(make_pool_on(spec, pool_cpus(deployment, cpus, i)))).collect();
-    (pools, failures)
+    let make = |(i, spec)| keep(make_pool_on(spec, shareable[i], pool_cpus(deployment, cpus, i)));
+    (specs.map(make).collect(), failures)
+}
+
+/// For each pool, whether a device of its wants to share it with a peer.
+fn shareable_pools(deployment: &Deployment, options: &[Options], registry: &Registry) -> Vec<bool> {
+    let mut shareable = vec![false; deployment.pools.len()];
+    for (device, options) in deployment.devices.iter().zip(options) {
+        if registry.get(&device.driver).is_some_and(|driver| driver.shares_pools(options)) {
+            for pool in device.queues.iter().filter_map(|queue| queue.pool) {
+                shareable[pool.0] = true;
+            }
+        }
+    }
+    shareable
 }
 
 /// The CPUs of the first thread that receives into pool number `pool`.
@@ -31,9 +50,9 @@ fn pool_cpus<'a>(deployment: &Deployment, cpus: &'a [Vec<usize>], pool: usize) -
 }
 
 /// Makes a pool where it will be used: memory lies on the node of the thread that touches it first.
-fn make_pool_on(spec: &PoolSpec, cpus: &[usize]) -> Result<Pool, PoolError> {
+fn make_pool_on(spec: &PoolSpec, shareable: bool, cpus: &[usize]) -> Result<Pool, PoolError> {
     let PoolSpec { name, size, data_room, cache, page } = spec.clone();
-    let config = PoolConfig { name, size, data_room, cache, page, ..PoolConfig::default() };
+    let config = PoolConfig { name, size, data_room, cache, page, shareable };
     if cpus.is_empty() {
         return Pool::new(&config);
     }
