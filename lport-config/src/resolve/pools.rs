@@ -44,6 +44,10 @@ pub(super) struct Pools {
     by_name: HashMap<String, usize>,
     default_rx: u32,
     default_tx: u32,
+    /// Whether the file has umems that are not known, so that a name that leads nowhere is no mistake.
+    incomplete: bool,
+    /// Whether it is unknown which umem some lport means, so that a umem without lports is no surprise.
+    unclear: bool,
 }
 
 /// The pools of one umem.
@@ -81,6 +85,8 @@ pub(super) fn build(
         by_name: HashMap::new(),
         default_rx: descriptors(defaults.sizes.rxdesc, DESCRIPTORS),
         default_tx: descriptors(defaults.sizes.txdesc, DESCRIPTORS),
+        incomplete: !sections.is_whole("umems"),
+        unclear: !sections.is_whole("lports") || !sections.is_whole("lport-groups"),
     };
     for umem in &sections.umems {
         pools.add(umem, defaults, problems);
@@ -180,8 +186,11 @@ impl Pools {
             UmemRef::Named(name) => match self.by_name.get(&name.value) {
                 Some(umem) => *umem,
                 None => {
-                    let known = self.umems.iter().map(|umem| &umem.name);
-                    problems.push(unknown_umem(lport, name, known, problems));
+                    self.unclear = true;
+                    if !self.incomplete {
+                        let known = self.umems.iter().map(|umem| &umem.name);
+                        problems.push(unknown_umem(lport, name, known, problems));
+                    }
                     return none;
                 }
             },
@@ -191,11 +200,15 @@ impl Pools {
             },
             UmemRef::Missing => {
                 if needed {
+                    self.unclear = true;
                     problems.push(missing_umem(lport, self));
                 }
                 return none;
             }
-            UmemRef::Unsound => return none,
+            UmemRef::Unsound => {
+                self.unclear = true;
+                return none;
+            }
         };
         self.region(umem, lport, problems)
     }
@@ -214,7 +227,8 @@ impl Pools {
 
     /// Warns of every umem that no lport has asked for.
     pub(super) fn report_unused(&self, problems: &mut Problems) {
-        for umem in self.umems.iter().filter(|umem| !umem.used && !umem.name.value.is_empty()) {
+        let unused = |umem: &&UmemPools| !umem.used && !umem.name.value.is_empty();
+        for umem in self.umems.iter().filter(unused).filter(|_| !self.unclear) {
             let message = format!("no lport uses umem {}", quoted(&umem.name.value));
             problems.push(Problem::new(codes::UNUSED_UMEM, umem.name.span, message).label("never used"));
         }
@@ -304,8 +318,11 @@ fn unknown_umem<'n>(
 
 fn unknown_region(lport: &Lport, umem: &Spanned<String>, regions: usize, asked: &Spanned<u64>) -> Problem {
     let name = quoted(&umem.value);
-    let message =
-        format!("lport {} wants region {} of umem {name}, which has {regions}", quoted(&lport.name.value), asked.value);
+    let message = format!(
+        "lport {} wants region {} of umem {name}, which has {regions} in all",
+        quoted(&lport.name.value),
+        asked.value
+    );
     let help = match regions {
         1 => "its only region is 0".to_owned(),
         _ => format!("its regions are 0 to {}", regions - 1),

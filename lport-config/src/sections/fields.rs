@@ -13,6 +13,8 @@ use crate::source::{Span, Spanned};
 /// The sound values of an object.
 pub(crate) struct Fields<'n> {
     found: Vec<Field<'n>>,
+    /// Whether there was no object to read: then every key counts as given, and none has a sound value.
+    damaged: bool,
 }
 
 /// A key of the table that the object has.
@@ -51,13 +53,18 @@ impl<'n> Fields<'n> {
         Self::sort(keys, owner, members, problems)
     }
 
+    /// The fields of an entry that is not an object.
+    pub(crate) fn damaged() -> Self {
+        Self { found: Vec::new(), damaged: true }
+    }
+
     fn sort(
         keys: &'static [Key],
         owner: &str,
         members: &'n [Member],
         problems: &mut Problems,
     ) -> (Self, Vec<&'n Member>) {
-        let mut fields = Self { found: Vec::new() };
+        let mut fields = Self { found: Vec::new(), damaged: false };
         let mut unknown = Vec::new();
         for member in members {
             match keys.iter().find(|key| key.names().any(|name| name == member.key.value)) {
@@ -70,7 +77,7 @@ impl<'n> Fields<'n> {
 
     fn add(&mut self, key: &'static Key, owner: &str, member: &'n Member, problems: &mut Problems) {
         if let Some(first) = self.found.iter().find(|field| field.name == key.name) {
-            problems.push(same_key(key, member, first.key));
+            problems.push(same_key(key, owner, member, first.key));
             return;
         }
         let before = problems.count();
@@ -84,13 +91,13 @@ impl<'n> Fields<'n> {
             let message = format!("{owner} has no {}", quoted(key.name));
             let problem =
                 Problem::new(codes::MISSING_KEY, place, message).label(format!("{} is missing", quoted(key.name)));
-            problems.push(problem.help(format!("add \"{}\": {}", key.name, key.help)));
+            problems.push(problem.help(format!("add \"{}\". {}", key.name, key.help)));
         }
     }
 
     /// Whether the key is there, sound or not.
     pub(crate) fn given(&self, name: &str) -> bool {
-        self.found.iter().any(|field| field.name == name)
+        self.damaged || self.found.iter().any(|field| field.name == name)
     }
 
     /// The value of a key, if it is there and sound.
@@ -257,13 +264,13 @@ fn unknown_key(keys: &'static [Key], owner: &str, member: &Member, problems: &Pr
         .help(help)
 }
 
-fn same_key(key: &Key, member: &Member, first: Span) -> Problem {
-    let message = format!("{} says the same as another key", quoted(&member.key.value));
+fn same_key(key: &Key, owner: &str, member: &Member, first: Span) -> Problem {
     let names: Vec<_> = key.names().collect();
+    let message = format!("{} of {owner} is given twice", quoted(key.name));
     Problem::new(codes::SAME_KEY, member.key.span, message)
         .label("again here")
         .also(first, "first given here")
-        .help(format!("{} are one key; keep one", list(names)))
+        .help(format!("{} are the same; keep one", list(names)))
 }
 
 fn old_key(what: &str, member: &Member) -> Problem {

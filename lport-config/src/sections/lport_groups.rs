@@ -131,7 +131,7 @@ fn queue_ranges(element: &Node, owner: &str, problems: &mut Problems) -> Vec<Ran
         Value::Text(text) => match number_list::parse(element, text.as_str(), QUEUE_MAX) {
             Ok(ranges) => ranges.into_iter().map(|range| range.value).collect(),
             Err(malformed) => {
-                let message = format!("{} in `queues` of {owner}", malformed.message);
+                let message = format!("{} in `queues` of {owner} {}", malformed.what, malformed.wrong);
                 let problem = Problem::new(codes::BAD_QUEUES, malformed.span, message);
                 problems.push(problem.label("not a queue").help(malformed.help));
                 Vec::new()

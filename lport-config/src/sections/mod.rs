@@ -43,6 +43,15 @@ pub(crate) struct Sections {
     pub(crate) user_data: Option<Node>,
     /// Sections that the application registered.
     pub(crate) registered: Vec<(String, Node)>,
+    /// Sections that the file probably means to have, but that could not be read: names in them are no mistakes.
+    damaged: Vec<String>,
+}
+
+impl Sections {
+    /// Whether everything that the file says about a section is known.
+    pub(crate) fn is_whole(&self, section: &str) -> bool {
+        !self.damaged.iter().any(|damaged| damaged == section)
+    }
 }
 
 /// Reads every section of `root`; `registered` are names of further sections, free in form.
@@ -53,6 +62,7 @@ pub(crate) fn read(root: &Node, registered: &[String], problems: &mut Problems) 
         let name = member.key.value.to_lowercase();
         if let Some((_, first)) = seen.iter().find(|(known, _)| *known == name) {
             problems.push(section_twice(member, *first));
+            sections.damaged.push(name);
             continue;
         }
         read_section(&name, member, registered, &mut sections, problems);
@@ -63,6 +73,9 @@ pub(crate) fn read(root: &Node, registered: &[String], problems: &mut Problems) 
 
 fn read_section(name: &str, member: &Member, registered: &[String], sections: &mut Sections, problems: &mut Problems) {
     let node = &member.node;
+    if node.as_object().is_none() {
+        sections.damaged.push(name.to_owned());
+    }
     match name {
         "application" => sections.application = application::read(member, problems),
         "defaults" => sections.defaults = umems::read_defaults(member, problems),
@@ -77,7 +90,16 @@ fn read_section(name: &str, member: &Member, registered: &[String], sections: &m
         "$schema" => problems.push(not_a(member, "a string")),
         _ => match registered.iter().find(|known| known.to_lowercase() == name) {
             Some(known) => sections.registered.push((known.clone(), node.clone())),
-            None => problems.push(unknown_section(member, registered, problems)),
+            None => {
+                let known = || SECTIONS.iter().map(|known| known.name).chain(registered.iter().map(String::as_str));
+                let near = problems.nearest(name, known());
+                sections.damaged.extend(near.map(str::to_owned));
+                let help = match near {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => format!("the sections are {}", list(known())),
+                };
+                problems.push(unknown_section(member, help));
+            }
         },
     }
 }
@@ -110,6 +132,7 @@ fn named<T>(
         }
         let Some(members) = entry.node.as_object() else {
             problems.push(not_a(entry, "an object"));
+            entries.push(read(&Entry { name: &entry.key, owner, fields: Fields::damaged() }, problems));
             continue;
         };
         let fields = Fields::read(keys, &owner, entry.key.span, members, problems);
@@ -145,14 +168,8 @@ fn section_twice(member: &Member, first: Span) -> Problem {
         .help("names of sections are compared without case; move everything into one")
 }
 
-fn unknown_section(member: &Member, registered: &[String], problems: &Problems) -> Problem {
-    let key = &member.key;
-    let known = || SECTIONS.iter().map(|section| section.name).chain(registered.iter().map(String::as_str));
-    let help = match problems.nearest(&key.value, known()) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None => format!("the sections are {}", list(known())),
-    };
-    Problem::new(codes::UNKNOWN_SECTION, key.span, format!("unknown section {}", quoted(&key.value)))
+fn unknown_section(member: &Member, help: String) -> Problem {
+    Problem::new(codes::UNKNOWN_SECTION, member.key.span, format!("unknown section {}", quoted(&member.key.value)))
         .label("unknown section")
         .help(help)
 }
