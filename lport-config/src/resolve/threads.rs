@@ -11,6 +11,7 @@ use crate::diagnostic::{Problem, Problems};
 use crate::nearest::quoted;
 use crate::places::ThreadPlace;
 use crate::sections::Sections;
+use crate::sections::fields::Given;
 use crate::sections::lcore_groups::{Cpus, LcoreGroup};
 use crate::sections::threads::Thread;
 use crate::source::{Span, Spanned};
@@ -149,15 +150,15 @@ fn group<'f>(thread: &Thread, polls: bool, sections: &'f Sections, problems: &mu
     let whole = sections.is_whole("lcore-groups");
     let find = |name: &str| groups.iter().find(|group| group.name.value == name);
     match &thread.group {
-        Some(name) => {
+        Given::Sound(name) => {
             let found = find(&name.value);
             if found.is_none() && whole {
                 problems.push(unknown_group(thread, name, groups, problems));
             }
             found
         }
-        None if thread.group_given => None,
-        None => {
+        Given::Unsound => None,
+        Given::Absent => {
             let default = find(DEFAULT);
             if default.is_none() && polls && whole {
                 problems.push(unpinned(thread));
@@ -200,5 +201,5 @@ fn place(thread: &Thread, group: Option<&LcoreGroup>) -> ThreadPlace {
         Some(Cpus::Listed(cpus)) => cpus.iter().map(|cpu| (cpu.value, cpu.span)).collect(),
         _ => HashMap::new(),
     };
-    ThreadPlace { name: thread.name.span, group: thread.group.as_ref().map(|group| group.span), cpus }
+    ThreadPlace { name: thread.name.span, group: thread.group.sound().map(|group| group.span), cpus }
 }

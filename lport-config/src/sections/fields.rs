@@ -26,6 +26,28 @@ struct Field<'n> {
     sound: bool,
 }
 
+/// What an entry says about a key. A key that is given but not sound has been reported, and must not be missed again.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Given<T> {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// Something of a wrong type or out of range.
+    Unsound,
+    /// This.
+    Sound(T),
+}
+
+impl<T> Given<T> {
+    /// The sound value.
+    pub(crate) fn sound(&self) -> Option<&T> {
+        match self {
+            Self::Sound(value) => Some(value),
+            Self::Absent | Self::Unsound => None,
+        }
+    }
+}
+
 impl<'n> Fields<'n> {
     /// Reads `members` by `keys`. `owner` names the object in messages, and its place is `place`.
     pub(crate) fn read(
@@ -98,6 +120,15 @@ impl<'n> Fields<'n> {
     /// Whether the key is there, sound or not.
     pub(crate) fn given(&self, name: &str) -> bool {
         self.damaged || self.found.iter().any(|field| field.name == name)
+    }
+
+    /// What is said about a key whose sound value, if any, is `value`.
+    pub(crate) fn says<T>(&self, name: &str, value: Option<T>) -> Given<T> {
+        match value {
+            Some(value) => Given::Sound(value),
+            None if self.given(name) => Given::Unsound,
+            None => Given::Absent,
+        }
     }
 
     /// The value of a key, if it is there and sound.

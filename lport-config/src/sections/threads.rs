@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Entry;
+use super::fields::Given;
 use crate::codes;
 use crate::diagnostic::{Problem, Problems};
 use crate::nearest::quoted;
@@ -17,9 +18,7 @@ pub(crate) struct Thread {
     pub(crate) name: Spanned<String>,
     /// The name before its first colon.
     pub(crate) kind: String,
-    pub(crate) group: Option<Spanned<String>>,
-    /// Whether a group is given, sound or not.
-    pub(crate) group_given: bool,
+    pub(crate) group: Given<Spanned<String>>,
     pub(crate) lports: Vec<Spanned<String>>,
     /// `None`: never sleeps.
     pub(crate) idle_timeout: Option<Duration>,
@@ -39,8 +38,7 @@ pub(super) fn read(entry: &Entry<'_>, problems: &mut Problems) -> Thread {
     Thread {
         name: entry.name.clone(),
         kind: kind.to_owned(),
-        group: fields.text("group"),
-        group_given: fields.given("group"),
+        group: fields.says("group", fields.text("group")),
         lports: fields.names("lports"),
         idle_timeout,
         intr_timeout,
