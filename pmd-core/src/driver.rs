@@ -22,12 +22,23 @@ pub trait Driver: Send + Sync {
     /// The options it takes.
     fn options(&self) -> &[OptionSpec];
 
+    /// Whether each of its queues must have a pool to receive into.
+    fn needs_pool(&self) -> bool {
+        true
+    }
+
     /// Checks what the table cannot express: options that exclude or need one another, and the set of queues.
     ///
     /// # Errors
     /// Every problem found, each at the option it is about.
     fn check(&self, _options: &Options, _queues: usize) -> Result<(), Vec<OptionError>> {
         Ok(())
+    }
+
+    /// Whether a device with these options wants the pools of its queues in memory that it can share with a peer
+    /// ([`crate::PoolConfig::shareable`]).
+    fn shares_pools(&self, _options: &Options) -> bool {
+        false
     }
 
     /// Opens a device with all its queues.

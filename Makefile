@@ -1,0 +1,44 @@
+# `make demo` and `make test` are all a new user needs: they install what is missing, or name it.
+
+CARGO ?= cargo
+BUILD_PACKAGES := pkg-config libhwloc-dev libudev-dev
+TEST_PACKAGES := $(BUILD_PACKAGES) dpdk dpdk-dev tshark
+
+.PHONY: demo test bench deps deps-build fmt lint doc miri ci
+
+demo: deps-build
+	$(CARGO) run --release --locked --package lport -- demo
+
+# The documentation's examples first, so that the runner's own closing lines stand last.
+test: deps
+	$(CARGO) build --locked --package lport --bin lport
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(CARGO) test --locked --workspace --doc && $(CARGO) nextest run --locked --workspace; \
+	else \
+		$(CARGO) test --locked --workspace; \
+	fi
+
+bench: deps
+	$(CARGO) build --release --locked --package lport --bin lport
+	$(CARGO) run --release --locked --package lport-tests --bin side-by-side
+
+deps:
+	.ci/install-packages $(TEST_PACKAGES)
+
+deps-build:
+	.ci/install-packages $(BUILD_PACKAGES)
+
+fmt:
+	$(CARGO) fmt --all --check
+
+lint: deps-build
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+
+doc: deps-build
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+miri: deps-build
+	.ci/miri
+
+ci:
+	.ci/run

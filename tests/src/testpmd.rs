@@ -1,0 +1,282 @@
+//! A dpdk-testpmd child process, driven by its own commands.
+//!
+//! 1. [`Builder::start`](arguments::Builder::start) starts it and waits for the prompt. Ports are started, forwarding
+//!    is not.
+//! 2. [`Testpmd::command`] types a line and returns what was printed until the next prompt. Typed methods cover the
+//!    usual commands; each fails when testpmd's answer is not the expected one.
+//! 3. [`Testpmd::start_forwarding`], [`Testpmd::send_bursts`], [`Testpmd::stop_forwarding`] move packets.
+//! 4. [`Testpmd::quit`] ends it in good order; dropping it kills it. Left alone, it ends when its input closes, that is,
+//!    with the test.
+//!
+//! # Contents
+//! `txonly` sends IPv4/UDP packets of constant contents, so it can only show that sizes and counts are right. To compare
+//! bytes, give testpmd a capture file as a second port: in mode [`Forward::Io`] a
+//! [`pcap_source`](arguments::Builder::pcap_source) goes out of the memif port packet by packet, and a
+//! [`pcap_sink`](arguments::Builder::pcap_sink) records what the memif port received. `--no-flush-rx` is needed for that,
+//! or the file is played into the void when forwarding starts.
+//!
+//! # What testpmd 22.11 does wrong
+//! - Its memif transmit path miscounts free slots when a chain crosses into the last one, and overruns the ring. Packets
+//!   larger than a buffer are exact only while the ring never fills: send fewer slots than it has
+//!   ([`Testpmd::send_bursts`], or a file that fits into it), or give the client a `bsize` that holds a whole packet.
+//! - Its memif client connects once, when its port is started, and never again.
+//! - Its memif server leaves its socket file behind when it is killed, and cannot bind over one; and it may crash when
+//!   a client dies under load, because it unmaps memory that its lcores are reading.
+
+pub mod arguments;
+pub mod statistics;
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail, ensure};
+use nix::sys::signal::Signal;
+
+pub use arguments::{Builder, Forward};
+pub use statistics::{ForwardStats, PortStats};
+
+use crate::process::{Process, wait_until};
+
+const PROGRAM: &str = "dpdk-testpmd";
+const PROMPT: &str = "testpmd> ";
+/// Bytes of packet data in one of testpmd's mbufs, rounded down for reading.
+const SEGMENT: usize = 2000;
+/// What testpmd's burst retry is set to by [`Testpmd::retry_until_sent`]: microseconds and times.
+const RETRY: (u32, u32) = (10, 1_000_000);
+
+/// A running dpdk-testpmd.
+#[derive(Debug)]
+pub struct Testpmd {
+    process: Process,
+}
+
+impl Testpmd {
+    fn start(name: &str, runtime_directory: &Path, arguments: &[OsString]) -> Result<Self> {
+        let program = find_program()?;
+        // Line buffering lets us wait for what it prints. EAL puts its files into the directory that systemd's variable
+        // names.
+        let mut command = Command::new("stdbuf");
+        command.arg("-oL").arg(program).args(arguments).env("RUNTIME_DIRECTORY", runtime_directory);
+        let testpmd = Self { process: Process::spawn(name, &mut command)? };
+        testpmd.process.explain(testpmd.process.stdout().wait_for(PROMPT, 0))?;
+        Ok(testpmd)
+    }
+
+    /// Types a line and gives what testpmd prints until its next prompt.
+    ///
+    /// # Errors
+    /// When testpmd is gone or does not answer in time; the error shows the end of its output.
+    pub fn command(&mut self, line: &str) -> Result<String> {
+        let from = self.process.stdout().position();
+        self.process.write_line(line)?;
+        let stdout = self.process.stdout();
+        let answer = stdout.wait_for(line, from).and_then(|echoed| {
+            let end = stdout.wait_for(PROMPT, echoed)?;
+            Ok(stdout.text()[echoed..end - PROMPT.len()].to_owned())
+        });
+        self.process.explain(answer)
+    }
+
+    /// Types a line whose answer must contain `expected`.
+    fn command_expecting(&mut self, line: &str, expected: &str) -> Result<String> {
+        let answer = self.command(line)?;
+        if !answer.contains(expected) {
+            let without = Err(anyhow::anyhow!("{line:?} was answered without {expected:?}"));
+            return self.process.explain(without);
+        }
+        Ok(answer)
+    }
+
+    /// Starts forwarding.
+    ///
+    /// # Errors
+    /// When a port is not started.
+    pub fn start_forwarding(&mut self) -> Result<()> {
+        self.command_expecting("start", "packet forwarding").map(drop)
+    }
+
+    /// Sends `bursts` bursts out of every port and queue, then goes on to forward.
+    ///
+    /// # Errors
+    /// When a port is not started.
+    pub fn send_bursts(&mut self, bursts: u32) -> Result<()> {
+        self.command_expecting(&format!("start tx_first {bursts}"), "packet forwarding").map(drop)
+    }
+
+    /// Stops forwarding. What lies in rings then stays there.
+    ///
+    /// # Errors
+    /// When forwarding was not started.
+    pub fn stop_forwarding(&mut self) -> Result<()> {
+        self.command_expecting("stop", "Done").map(drop)
+    }
+
+    /// Changes what it does with packets; forwarding must be stopped.
+    ///
+    /// # Errors
+    /// When testpmd refuses.
+    pub fn set_forward(&mut self, forward: Forward) -> Result<()> {
+        let expected = format!("Set {} packet forwarding mode", forward.word());
+        self.command_expecting(&format!("set fwd {}", forward.word()), &expected).map(drop)
+    }
+
+    /// Forwards as [`Forward::Io`] does, but tries again when a port takes nothing, so that nothing is lost on the way
+    /// out while the peer reads.
+    ///
+    /// # Errors
+    /// When testpmd refuses.
+    pub fn retry_until_sent(&mut self) -> Result<()> {
+        self.command(&format!("set burst tx delay {} retry {}", RETRY.0, RETRY.1))?;
+        self.command_expecting("set fwd io retry", "with retry").map(drop)
+    }
+
+    /// Sets the size of the packets that it makes itself, in bytes, 64 to 65535; larger ones than an mbuf become
+    /// chains.
+    ///
+    /// # Errors
+    /// When testpmd refuses.
+    pub fn set_packet_size(&mut self, bytes: usize) -> Result<()> {
+        let mut segments = vec![SEGMENT.to_string(); bytes / SEGMENT];
+        segments.extend((!bytes.is_multiple_of(SEGMENT)).then(|| (bytes % SEGMENT).to_string()));
+        let list = segments.join(",");
+        self.command(&format!("set txpkts {list}"))?;
+        self.command_expecting("show config txpkts", &format!("Segment sizes: {list}")).map(drop)
+    }
+
+    /// Sets the packets per burst, 1 to 512.
+    ///
+    /// # Errors
+    /// When testpmd refuses.
+    pub fn set_burst(&mut self, packets: u16) -> Result<()> {
+        self.command_expecting(&format!("set burst {packets}"), &format!("burst set to {packets}")).map(drop)
+    }
+
+    /// Starts every port again: a memif client connects only then.
+    ///
+    /// # Errors
+    /// When testpmd is gone.
+    pub fn start_ports(&mut self) -> Result<()> {
+        self.command("port start all").map(drop)
+    }
+
+    /// Stops every port; forwarding must be stopped. A memif link goes down.
+    ///
+    /// # Errors
+    /// When testpmd is gone.
+    pub fn stop_ports(&mut self) -> Result<()> {
+        self.command_expecting("port stop all", "Done").map(drop)
+    }
+
+    /// Whether the link of a port is up.
+    ///
+    /// # Errors
+    /// When there is no such port.
+    pub fn link_is_up(&mut self, port: usize) -> Result<bool> {
+        let answer = self.command_expecting(&format!("show port info {port}"), "Link status: ")?;
+        Ok(answer.contains("Link status: up"))
+    }
+
+    /// Waits until the link of a port is up (or down).
+    ///
+    /// # Errors
+    /// When it does not become so in time.
+    pub fn wait_for_link(&mut self, port: usize, up: bool) -> Result<()> {
+        wait_until(&format!("link of testpmd's port {port} up={up}"), || {
+            Ok((self.link_is_up(port)? == up).then_some(()))
+        })
+    }
+
+    /// What the driver of a port counted since it was opened.
+    ///
+    /// # Errors
+    /// When there is no such port.
+    pub fn port_stats(&mut self, port: usize) -> Result<PortStats> {
+        PortStats::parse(&self.command(&format!("show port stats {port}"))?)
+    }
+
+    /// The extended statistics of a port by name, among them `rx_q0_packets` and `tx_q0_packets` of every queue.
+    ///
+    /// # Errors
+    /// When testpmd is gone.
+    pub fn port_xstats(&mut self, port: usize) -> Result<Vec<(String, u64)>> {
+        Ok(statistics::parse_xstats(&self.command(&format!("show port xstats {port}"))?))
+    }
+
+    /// What forwarding did with the packets of a port since it was last started.
+    ///
+    /// # Errors
+    /// When there is no such port or it does not forward.
+    pub fn forward_stats(&mut self, port: usize) -> Result<ForwardStats> {
+        ForwardStats::parse(&self.command("show fwd stats all")?, port)
+    }
+
+    /// Waits until a port's counters satisfy `condition` and gives them.
+    ///
+    /// # Errors
+    /// When they do not in time; the error shows them.
+    pub fn wait_for_stats(&mut self, port: usize, condition: impl Fn(&PortStats) -> bool) -> Result<PortStats> {
+        let mut last = PortStats::default();
+        let waited = wait_until(&format!("counters of testpmd's port {port}"), || {
+            last = self.port_stats(port)?;
+            Ok(condition(&last).then_some(last))
+        });
+        waited.map_err(|error| error.context(format!("last seen: {last:?}")))
+    }
+
+    /// Sends it a signal: `SIGKILL`, `SIGSTOP`, `SIGCONT`.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Kills it where it stands and waits until it is gone: its sockets and memory are closed then.
+    ///
+    /// # Errors
+    /// When it does not go.
+    pub fn kill(mut self) -> Result<()> {
+        // It may have crashed a moment ago, which serves as well.
+        let _ = self.process.signal(Signal::SIGKILL);
+        self.process.wait_for_exit().map(drop)
+    }
+
+    /// Whether it still runs: 22.11 as a server may crash when its client is killed.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn is_running(&mut self) -> Result<bool> {
+        self.process.is_running()
+    }
+
+    /// What its drivers log: standard error.
+    pub fn log(&self) -> String {
+        self.process.stderr().text()
+    }
+
+    /// Ends it in good order: ports closed, capture files complete.
+    ///
+    /// # Errors
+    /// When it does not end with success.
+    pub fn quit(mut self) -> Result<()> {
+        self.process.write_line("quit")?;
+        let status = self.process.wait_for_exit()?;
+        ensure!(status.success(), "testpmd ended with {status}");
+        Ok(())
+    }
+}
+
+/// Where testpmd is: `$TESTPMD`, or on the path.
+fn find_program() -> Result<PathBuf> {
+    if let Some(program) = env::var_os("TESTPMD") {
+        return Ok(program.into());
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path).map(|directory| directory.join(PROGRAM)).find(|program| program.is_file());
+    let Some(program) = found else {
+        bail!("{PROGRAM} is not installed; `make deps` or `apt-get install dpdk dpdk-dev` installs it");
+    };
+    Ok(program)
+}
