@@ -187,15 +187,13 @@ fn check(key: &Key, owner: &str, member: &Member, problems: &mut Problems) {
         (Kind::Descriptors, Value::Number(_)) => check_descriptors(&what, node, problems),
         (Kind::Name, Value::Text(text)) => check_name(text.as_str(), &what, node.span, problems),
         (Kind::Choice(words), Value::Text(text)) => check_choice(words, text.as_str(), &what, node.span, problems),
-        (Kind::Ints { min, max, unit }, Value::Array(elements)) => {
+        (Kind::Ints { min, max, unit }, Value::Array(elements)) if !elements.is_empty() => {
             let kind = Kind::Int { min, max, unit };
             let what = format!("an element of {what}");
             elements.iter().for_each(|element| check_int(kind, &what, element, min, max, problems));
-            some(elements, key.kind, &what, node, problems);
         }
-        (Kind::Names { .. }, Value::Array(elements)) => {
-            check_names(elements, &what, problems);
-        }
+        (Kind::Ints { .. }, Value::Array(_)) => problems.push(no_element(key.kind, &what, node)),
+        (Kind::Names { .. }, Value::Array(elements)) => check_names(elements, &what, problems),
         (Kind::Names { or_one: true }, Value::Text(text)) => check_name(text.as_str(), &what, node.span, problems),
         // What queues look like inside is the lport-groups' own affair.
         (Kind::Queues, Value::Number(_) | Value::Text(_) | Value::Array(_)) => {}
@@ -257,12 +255,10 @@ fn check_names(elements: &[Node], what: &str, problems: &mut Problems) {
 }
 
 /// An array of sizes needs at least one.
-fn some(elements: &[Node], kind: Kind, what: &str, node: &Node, problems: &mut Problems) {
-    if elements.is_empty() {
-        let what = what.trim_start_matches("an element of ");
-        let problem = Problem::new(codes::OUT_OF_RANGE, node.span, format!("{what} is empty, but takes {kind}"));
-        problems.push(problem.label("no element").help("leave the key out for one region of all buffers"));
-    }
+fn no_element(kind: Kind, what: &str, node: &Node) -> Problem {
+    Problem::new(codes::OUT_OF_RANGE, node.span, format!("{what} is empty, but takes {kind}"))
+        .label("no element")
+        .help("leave the key out for one region of all buffers")
 }
 
 /// A value of the wrong type, with the right way to write it where that is plain.

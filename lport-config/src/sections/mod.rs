@@ -90,16 +90,7 @@ fn read_section(name: &str, member: &Member, registered: &[String], sections: &m
         "$schema" => problems.push(not_a(member, "a string")),
         _ => match registered.iter().find(|known| known.to_lowercase() == name) {
             Some(known) => sections.registered.push((known.clone(), node.clone())),
-            None => {
-                let known = || SECTIONS.iter().map(|known| known.name).chain(registered.iter().map(String::as_str));
-                let near = problems.nearest(name, known());
-                sections.damaged.extend(near.map(str::to_owned));
-                let help = match near {
-                    Some(near) => format!("did you mean \"{near}\"?"),
-                    None => format!("the sections are {}", list(known())),
-                };
-                problems.push(unknown_section(member, help));
-            }
+            None => sections.damaged.extend(unknown_section(member, registered, problems)),
         },
     }
 }
@@ -142,8 +133,7 @@ fn named<T>(
 }
 
 fn article(noun: &str) -> &'static str {
-    // "an lport": the letter is spoken.
-    if noun.starts_with(['u', 'l']) && noun != "umem" { "an" } else { "a" }
+    if noun.starts_with("lport") { "an" } else { "a" }
 }
 
 /// The members of a section or entry that must be an object.
@@ -168,8 +158,16 @@ fn section_twice(member: &Member, first: Span) -> Problem {
         .help("names of sections are compared without case; move everything into one")
 }
 
-fn unknown_section(member: &Member, help: String) -> Problem {
-    Problem::new(codes::UNKNOWN_SECTION, member.key.span, format!("unknown section {}", quoted(&member.key.value)))
-        .label("unknown section")
-        .help(help)
+/// Reports a section that does not exist; returns the one that it was probably meant to be.
+fn unknown_section(member: &Member, registered: &[String], problems: &mut Problems) -> Option<String> {
+    let key = &member.key;
+    let known = || SECTIONS.iter().map(|known| known.name).chain(registered.iter().map(String::as_str));
+    let near = problems.nearest(&key.value, known()).map(str::to_owned);
+    let help = match &near {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("the sections are {}", list(known())),
+    };
+    let problem = Problem::new(codes::UNKNOWN_SECTION, key.span, format!("unknown section {}", quoted(&key.value)));
+    problems.push(problem.label("unknown section").help(help));
+    near
 }
