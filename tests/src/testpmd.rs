@@ -113,6 +113,25 @@ impl Testpmd {
         self.command_expecting("stop", "Done").map(drop)
     }
 
+    /// Starts and stops forwarding: every port is polled at least once. A memif client posts its receive buffers only
+    /// when it is polled; before that, its server has no room for packets.
+    ///
+    /// # Errors
+    /// When a port is not started.
+    pub fn poll_once(&mut self) -> Result<()> {
+        self.start_forwarding()?;
+        self.stop_forwarding()
+    }
+
+    /// Sets which ports take part in forwarding; it must be stopped.
+    ///
+    /// # Errors
+    /// When testpmd is gone.
+    pub fn set_ports(&mut self, ports: &[usize]) -> Result<()> {
+        let list: Vec<_> = ports.iter().map(ToString::to_string).collect();
+        self.command(&format!("set portlist {}", list.join(","))).map(drop)
+    }
+
     /// Changes what it does with packets; forwarding must be stopped.
     ///
     /// # Errors

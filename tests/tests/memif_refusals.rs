@@ -19,8 +19,7 @@ fn our_server_refuses_a_wrong_secret_and_takes_the_right_one_afterwards() -> Res
 
     let mut right = testbed.testpmd("right").forward(Forward::RxOnly).memif(&ours.peer()).start()?;
     right.wait_for_link(0, true)?;
-    right.start_forwarding()?;
-    right.stop_forwarding()?;
+    right.poll_once()?;
     right.send_bursts(1)?;
     right.wait_for_stats(0, |stats| stats.rx_packets == 32)?;
     let summary = lport.stop()?.summary()?;
