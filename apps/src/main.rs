@@ -1,3 +1,46 @@
-//! The lport program.
+//! The program `lport`: the only place where drivers, configuration and forwarding meet.
+//!
+//! 1. The command line (`cli`) names a command; each is one file of `commands`.
+//! 2. A command prints data on standard output (`output`, `summary`) and logs on standard error (`logging`).
+//! 3. What fails is a [`failure::Failure`], which becomes the exit code: 0 good, 2 usage, 3 configuration, 4 a configured
+//!    lport could not be opened, 5 failed while running.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod driver_check;
+mod drivers;
+mod failure;
+mod file;
+mod logging;
+mod modes;
+mod output;
+mod rules;
+mod signals;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start();
+    let result = match &cli.command {
+        Command::Demo(args) => commands::demo::demo(args),
+        Command::Run(args) => commands::run::run(args),
+        Command::Check(args) => commands::check::check(args),
+        Command::Explain { code } => commands::explain::explain(code),
+        Command::Schema => commands::schema::schema(),
+        Command::Drivers(format) => commands::drivers::drivers(*format),
+        Command::Topology(format) => commands::topology::topology(*format),
+        Command::Bench(args) => commands::bench::bench(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -34,6 +34,32 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// Adds a pool.
+    pub fn add_pool(&mut self, pool: PoolSpec) -> PoolIndex {
+        self.pools.push(pool);
+        PoolIndex(self.pools.len() - 1)
+    }
+
+    /// Adds a device with one queue, as the next lport; the device is named after the lport.
+    pub fn add_lport(&mut self, name: &str, driver: &str, options: Vec<RawOption>, pool: Option<PoolIndex>) -> LportId {
+        let lport = LportId(self.devices.iter().map(|device| device.queues.len() as u16).sum());
+        let (rx_desc, tx_desc, xdp) = (2048, 2048, XdpHints::default());
+        let queue = QueueSpec { lport, name: name.to_owned(), qid: 0, pool, rx_desc, tx_desc, xdp };
+        let (name, driver) = (name.to_owned(), driver.to_owned());
+        self.devices.push(DeviceSpec { name, driver, options, queues: vec![queue] });
+        lport
+    }
+
+    /// Adds a thread that polls `lports`, runs anywhere and never sleeps; the answer is for changing that.
+    pub fn add_thread(&mut self, name: &str, lports: &[LportId]) -> &mut ThreadSpec {
+        let kind = name.split(':').next().unwrap_or(name).to_owned();
+        let (lcores, idle_timeout, intr_timeout) = (Placement::Anywhere, None, Duration::ZERO);
+        let (name, lports) = (name.to_owned(), lports.to_vec());
+        self.threads.push(ThreadSpec { name, kind, lcores, lports, idle_timeout, intr_timeout });
+        let last = self.threads.len() - 1;
+        &mut self.threads[last]
+    }
+
     /// Every queue with its device, in the order of lport ids.
     pub fn lports(&self) -> Vec<(&DeviceSpec, &QueueSpec)> {
         let mut all: Vec<_> =
@@ -67,6 +93,13 @@ pub struct PoolSpec {
     pub cache: usize,
     /// The page size wanted.
     pub page: PageSize,
+}
+
+impl PoolSpec {
+    /// A pool of `size` mbufs of `data_room` bytes, on ordinary pages, with the usual caches.
+    pub fn new(name: &str, size: usize, data_room: usize) -> Self {
+        Self { name: name.to_owned(), size, data_room, cache: 256, page: PageSize::Small }
+    }
 }
 
 /// Size of the pages behind a pool.

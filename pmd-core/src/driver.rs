@@ -22,6 +22,11 @@ pub trait Driver: Send + Sync {
     /// The options it takes.
     fn options(&self) -> &[OptionSpec];
 
+    /// Whether each of its queues must have a pool to receive into.
+    fn needs_pool(&self) -> bool {
+        true
+    }
+
     /// Checks what the table cannot express: options that exclude or need one another, and the set of queues.
     ///
     /// # Errors

@@ -286,12 +286,6 @@ impl Mbuf {
         header.port = port;
     }
 
-    /// Whether it belongs to this pool.
-    #[inline(always)]
-    pub(crate) fn is_of(&self, pool: &PoolCore) -> bool {
-        std::ptr::eq(self.header().pool.as_ptr(), pool)
-    }
-
     fn last(&self) -> &Header {
         let mut header = self.header();
         while let Some(next) = header.next {

@@ -39,6 +39,7 @@ pub(crate) struct TxCounters {
     bytes: Counter,
     empty: Counter,
     too_long: Counter,
+    nombuf: Counter,
     full: Counter,
     overrun: Counter,
     /// Bursts that met no link.
@@ -93,8 +94,8 @@ impl TxCounters {
             self.packets.add(tally.packets);
             self.bytes.add(tally.bytes);
         }
-        let TxTally { empty, too_long, full, overrun, .. } = *tally;
-        if empty | too_long | full | overrun != 0 {
+        let TxTally { empty, too_long, nombuf, full, overrun, .. } = *tally;
+        if empty | too_long | nombuf | full | overrun != 0 {
             self.add_trouble(tally);
         }
     }
@@ -103,6 +104,7 @@ impl TxCounters {
     fn add_trouble(&self, tally: &TxTally) {
         self.empty.add(tally.empty);
         self.too_long.add(tally.too_long);
+        self.nombuf.add(tally.nombuf);
         self.full.add(tally.full);
         self.overrun.add(tally.overrun);
     }
@@ -119,7 +121,7 @@ pub(crate) fn stats(queue: &QueueCounters, link: &LinkCounters) -> LportStats {
         obytes: tx.bytes.get(),
         imissed: 0,
         ierrors: broken.iter().map(|counter| counter.get()).sum(),
-        oerrors: tx.empty.get() + tx.too_long.get(),
+        oerrors: tx.empty.get() + tx.too_long.get() + tx.nombuf.get(),
         rx_nombuf: rx.nombuf.get(),
         xstats: vec![
             ("rx_bad_region_dropped", rx.bad_region.get()),
@@ -130,6 +132,7 @@ pub(crate) fn stats(queue: &QueueCounters, link: &LinkCounters) -> LportStats {
             ("rx_interrupts", rx.interrupts.get()),
             ("tx_empty_dropped", tx.empty.get()),
             ("tx_too_long_dropped", tx.too_long.get()),
+            ("tx_nombuf_dropped", tx.nombuf.get()),
             ("tx_ring_full", tx.full.get()),
             ("tx_overruns", tx.overrun.get()),
             ("tx_no_link", tx.no_link.get()),

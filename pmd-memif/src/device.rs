@@ -20,8 +20,9 @@ use crate::control::{self, DownReason, Endpoint, Memory, Peer, Region, Ring};
 use crate::counters::{LinkCounters, QueueCounters};
 use crate::handshake::{Agreed, Placement};
 use crate::layout::Layout;
-use crate::link::{Link, Side};
+use crate::link::{Exports, Link, Side};
 use crate::message::Direction;
+use crate::ring::exported::ExportedPool;
 use crate::ring::{COOKIE, RingSize};
 use crate::shm::CacheLine;
 
@@ -36,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) segment_max: u32,
     pub(crate) line: CacheLine,
     pub(crate) mac: [u8; 6],
+    /// A client's pools that the peer maps; none when packets are copied.
+    pub(crate) exports: Exports,
 }
 
 /// The shared state of a device.
@@ -122,7 +125,7 @@ impl Device {
             m2s_rings: agreed.m2s_rings,
             size: RingSize::from_log2(agreed.log2_ring_size),
             line: self.settings.line,
-            capacity: self.settings.buffer_size,
+            capacity: self.settings.exports.pools.is_empty().then_some(self.settings.buffer_size),
         }
     }
 }
@@ -130,18 +133,18 @@ impl Device {
 impl Endpoint for Device {
     fn prepare(&self, agreed: Agreed) -> Result<Memory, String> {
         let layout = self.layout(agreed);
-        let memory = make_memory(&layout, agreed)?;
+        let mut memory = make_memory(&layout, agreed)?;
+        for export in &self.settings.exports.pools {
+            memory.regions.push(exported_region(export)?);
+        }
         self.lock().prepared = Some(layout);
         Ok(memory)
     }
 
     fn up(&self, link: control::Link) -> Result<(), String> {
         let mut state = self.lock();
-        let Settings { is_client, queues, segment_max, line, .. } = self.settings;
-        let side = match state.prepared.take() {
-            Some(layout) if is_client => Side::Client(layout),
-            _ => Side::Server,
-        };
+        let Settings { queues, segment_max, line, ref exports, .. } = self.settings;
+        let side = state.prepared.take().map_or(Side::Server, |layout| Side::Client(layout, exports));
         let live = Link::new(link.memory, side, line, queues, segment_max).map_err(|error| error.to_string())?;
         state.peer = Some(link.peer);
         self.link_counters.connects.fetch_add(1, Ordering::Relaxed);
@@ -186,6 +189,15 @@ fn make_memory(layout: &Layout, agreed: Agreed) -> Result<Memory, String> {
     let rings = |direction, count| (0..count).map(|index| ring(direction, index)).collect::<Result<Vec<_>, String>>();
     let (s2m, m2s) = (rings(Direction::S2m, agreed.s2m_rings)?, rings(Direction::M2s, agreed.m2s_rings)?);
     Ok(Memory { regions: vec![Region { fd, size }], s2m, m2s })
+}
+
+/// The region that a pool is to the peer.
+fn exported_region(export: &ExportedPool) -> Result<Region, String> {
+    let segment = export.pool.segment();
+    let name = export.pool.name();
+    let file = segment.file().ok_or_else(|| format!("pool `{name}` lies in private memory"))?;
+    let fd = file.try_clone_to_owned().map_err(|error| format!("cannot share pool `{name}`: {error}"))?;
+    Ok(Region { fd, size: segment.len() as u64 })
 }
 
 fn event() -> nix::Result<EventFd> {

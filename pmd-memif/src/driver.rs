@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use pmd_core::{
     DeviceRequest, Driver, Link, Lport, LportControl, LportInfo, LportStats, OpenError, OptionError, OptionSpec,
-    Options,
+    Options, Pool,
 };
 
 use crate::counters;
 use crate::device::{Device, OpenDevice};
+use crate::link::Exports;
 use crate::options::{self, Configured};
 use crate::queue::{MemifRx, MemifTx};
 use crate::ring::PACKET_MAX;
+use crate::ring::exported::ExportedPool;
 
 /// `net_memif`, with DPDK's option names and defaults.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,9 +43,17 @@ impl Driver for MemifDriver {
         options::check(options, queues)
     }
 
+    fn shares_pools(&self, options: &Options) -> bool {
+        options::is_zero_copy(options)
+    }
+
     fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
         let configured = options::configure(&device.name, &device.options, device.queues.len());
-        open(&device, configured.map_err(OpenError)?)
+        let mut configured = configured.map_err(OpenError)?;
+        if options::is_zero_copy(&device.options) {
+            configured.settings.exports = exports(&device)?;
+        }
+        open(&device, configured)
     }
 }
 
@@ -89,6 +99,37 @@ fn open(request: &DeviceRequest, configured: Configured) -> Result<Vec<Lport>, O
         })
     });
     lports.collect()
+}
+
+/// The pools of a zero-copy client, each once, in the order of its queues' numbers.
+fn exports(request: &DeviceRequest) -> Result<Exports, OpenError> {
+    check_queue_numbers(request)?;
+    let mut queues: Vec<_> = request.queues.iter().collect();
+    queues.sort_by_key(|queue| queue.qid);
+    let mut exports = Exports::default();
+    for queue in queues {
+        let pool = queue.need_pool()?;
+        let same = |export: &ExportedPool| export.pool.is_same(&pool);
+        let index = exports.pools.iter().position(same).unwrap_or(exports.pools.len());
+        if index == exports.pools.len() {
+            check_exportable(&pool)?;
+            exports.pools.push(ExportedPool { pool, region: index as u16 + 1 });
+        }
+        exports.of_queue.push(index);
+    }
+    Ok(exports)
+}
+
+fn check_exportable(pool: &Pool) -> Result<(), OpenError> {
+    let (name, bytes) = (pool.name(), pool.segment().len());
+    if pool.segment().file().is_none() {
+        return Err(OpenError(format!("zero-copy: pool `{name}` lies in private memory; make it shareable")));
+    }
+    if bytes as u64 > u64::from(u32::MAX) {
+        let limit = "a memif region reaches 4 GiB: use a smaller `bufcnt`";
+        return Err(OpenError(format!("zero-copy: pool `{name}` has {bytes} bytes, but {limit}")));
+    }
+    Ok(())
 }
 
 /// Every queue of a memif takes part in it, so the lports must name them all.

@@ -19,8 +19,8 @@ pub(crate) struct Layout {
     pub(crate) m2s_rings: u16,
     pub(crate) size: RingSize,
     pub(crate) line: CacheLine,
-    /// Bytes a buffer holds.
-    pub(crate) capacity: u32,
+    /// Bytes a buffer holds; `None` when the buffers are mbufs of exported pools, in regions of their own.
+    pub(crate) capacity: Option<u32>,
 }
 
 impl Layout {
@@ -33,11 +33,10 @@ impl Layout {
         if bytes <= u64::from(u32::MAX) {
             return Ok(bytes);
         }
-        let (rings, size) = (self.s2m_rings + self.m2s_rings, self.size.get());
+        let (rings, size, each) = (self.s2m_rings + self.m2s_rings, self.size.get(), self.capacity.unwrap_or(0));
         Err(format!(
-            "{rings} rings of {size} buffers of {} bytes need {bytes} bytes, but a memif region reaches 4 GiB: \
-             choose a smaller `rsize`, `bsize` or number of queues",
-            self.capacity
+            "{rings} rings of {size} buffers of {each} bytes need {bytes} bytes, but a memif region reaches 4 GiB: \
+             choose a smaller `rsize`, `bsize` or number of queues"
         ))
     }
 
@@ -47,11 +46,12 @@ impl Layout {
         Place { region: 0, offset: offset as u32 }
     }
 
-    /// The buffers of a ring. All sums are made in 64 bits: more than 65536 slots stay distinct (statement 41).
-    pub(crate) fn buffers(&self, direction: Direction, index: u16) -> OwnSlots {
+    /// The buffers of a ring, where they lie behind the rings. All sums are made in 64 bits: more than 65536 slots stay distinct (statement 41).
+    pub(crate) fn buffers(&self, direction: Direction, index: u16) -> Option<OwnSlots> {
+        let capacity = self.capacity?;
         let before = u64::from(self.number(direction, index)) * u64::from(self.size.get());
         let first = self.buffers_at() + before * u64::from(self.stride());
-        OwnSlots { region: 0, first: first as u32, stride: self.stride(), capacity: self.capacity }
+        Some(OwnSlots { region: 0, first: first as u32, stride: self.stride(), capacity })
     }
 
     fn number(&self, direction: Direction, index: u16) -> u16 {
@@ -71,7 +71,7 @@ impl Layout {
     }
 
     fn stride(&self) -> u32 {
-        (self.capacity.div_ceil(64) | 1) * 64
+        self.capacity.map_or(0, |capacity| (capacity.div_ceil(64) | 1) * 64)
     }
 }
 
@@ -81,7 +81,7 @@ mod tests {
 
     fn layout(rings: u16, log2: u8, capacity: u32) -> Layout {
         let size = RingSize::from_log2(log2);
-        Layout { s2m_rings: rings, m2s_rings: rings, size, line: CacheLine::B64, capacity }
+        Layout { s2m_rings: rings, m2s_rings: rings, size, line: CacheLine::B64, capacity: Some(capacity) }
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
         let mut end_of_last = u64::from(many.ring(Direction::M2s, 2).offset) + 128 + 16 * 16384;
         for direction in [Direction::S2m, Direction::M2s] {
             for index in 0..3 {
-                let own = many.buffers(direction, index);
+                let own = many.buffers(direction, index).unwrap();
                 for slot in 0..16384 {
                     let at = u64::from(own.place(slot).offset);
                     assert!(at >= end_of_last, "slot {slot} of ring {index} overlaps the one before");

@@ -9,40 +9,69 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pmd_core::{Burst, Pool};
+
 use crate::control::{Memory, Ring};
 use crate::layout::Layout;
 use crate::message::Direction;
-use crate::ring::rx::RxRing;
-use crate::ring::tx::TxRing;
-use crate::ring::{OwnSlots, Place, RingSize};
+use crate::ring::exported::ExportedPool;
+use crate::ring::rx::{RxRing, RxTally};
+use crate::ring::rx_zero_copy::ZeroCopyRxRing;
+use crate::ring::tx::{Sent, TxRing, TxTally};
+use crate::ring::tx_zero_copy::ZeroCopyTxRing;
+use crate::ring::{Place, RingSize};
 use crate::shm::{CacheLine, Regions, ShmError, ShmRing};
 
-/// The receiving rings of one queue.
-pub(crate) type RxRings = Vec<RxRing<ShmRing>>;
+/// A receiving ring.
+#[derive(Debug)]
+pub(crate) enum RxEnd {
+    /// Packets are copied into mbufs.
+    Copy(RxRing<ShmRing>),
+    /// The peer fills our mbufs.
+    ZeroCopy(ZeroCopyRxRing<ShmRing>),
+}
+
+/// A sending ring.
+#[derive(Debug)]
+pub(crate) enum TxEnd {
+    /// Packets are copied into the ring's buffers.
+    Copy(TxRing<ShmRing>),
+    /// The peer reads our mbufs.
+    ZeroCopy(ZeroCopyTxRing<ShmRing>),
+}
 
 /// The sending ring of one queue.
 #[derive(Debug)]
-pub(crate) enum TxEnd {
+pub(crate) enum TxOwner {
     /// Its own.
-    Own(TxRing<ShmRing>),
+    Own(TxEnd),
     /// One that it shares with other queues.
-    Shared(Arc<Mutex<TxRing<ShmRing>>>),
+    Shared(Arc<Mutex<TxEnd>>),
 }
 
 /// Which side of the link we are, and what only that side knows.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Side {
-    /// We made the memory, laid out like this.
-    Client(Layout),
+pub(crate) enum Side<'a> {
+    /// We made the memory, laid out like this. Its buffers lie behind the rings, or are mbufs of exported pools.
+    Client(Layout, &'a Exports),
     /// The peer made it.
     Server,
+}
+
+/// The pools that a zero-copy client shares with its peer; none on other devices.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Exports {
+    /// All of them, each once, with regions from 1 up.
+    pub(crate) pools: Vec<ExportedPool>,
+    /// For each queue, which of them it receives into.
+    pub(crate) of_queue: Vec<usize>,
 }
 
 /// The rings of a connection that its queues have not taken yet.
 #[derive(Debug)]
 pub(crate) struct Link {
-    rx: Vec<Mutex<RxRings>>,
-    tx: Vec<Mutex<Option<TxEnd>>>,
+    rx: Vec<Mutex<Vec<RxEnd>>>,
+    tx: Vec<Mutex<Option<TxOwner>>>,
 }
 
 impl Link {
@@ -54,69 +83,143 @@ impl Link {
     /// Memory that is not what the peer said it was.
     pub(crate) fn new(
         memory: Memory,
-        side: Side,
+        side: Side<'_>,
         line: CacheLine,
         queues: usize,
         segment_max: u32,
     ) -> Result<Self, ShmError> {
-        let regions = Regions::map(memory.regions.iter().map(|region| (&region.fd, region.size)))?;
-        let s2m = open_rings(memory.s2m, Direction::S2m, &regions, side, line)?;
-        let m2s = open_rings(memory.m2s, Direction::M2s, &regions, side, line)?;
-        let (receive, send) = match side {
-            Side::Client(_) => (m2s, s2m),
-            Side::Server => (s2m, m2s),
+        // Exported pools are reached through their own mapping; what rings need mapped is what they lie in.
+        let mapped = if matches!(side, Side::Client(..)) { 1 } else { memory.regions.len() };
+        let regions = memory.regions.iter().take(mapped);
+        let regions = Regions::map(regions.map(|region| (&region.fd, region.size)))?;
+        let (received, sent, incoming, outgoing) = match side {
+            Side::Client(..) => (memory.m2s, memory.s2m, Direction::M2s, Direction::S2m),
+            Side::Server => (memory.s2m, memory.m2s, Direction::S2m, Direction::M2s),
         };
         let mut rx: Vec<_> = (0..queues).map(|_| Vec::new()).collect();
-        for (number, (shm, size, own)) in receive.into_iter().enumerate() {
-            rx[number % queues].push(RxRing::new(shm, size, own));
+        for (number, (index, size, shm)) in open_rings(received, &regions, line)?.into_iter().enumerate() {
+            let queue = number % queues;
+            rx[queue].push(RxEnd::new(side, queue, shm, size, incoming, index));
         }
-        let tx = send.into_iter().map(|(shm, size, own)| TxRing::new(shm, size, own, segment_max));
+        let tx = open_rings(sent, &regions, line)?.into_iter();
+        let tx = tx.map(|(index, size, shm)| TxEnd::new(side, shm, size, outgoing, index, segment_max));
         Ok(Self { rx: rx.into_iter().map(Mutex::new).collect(), tx: deal(tx.collect(), queues) })
     }
 
     /// The receiving rings of a queue; none when it has taken them before.
-    pub(crate) fn take_rx(&self, queue: usize) -> RxRings {
+    pub(crate) fn take_rx(&self, queue: usize) -> Vec<RxEnd> {
         std::mem::take(&mut *self.rx[queue].lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The sending ring of a queue; none when it has taken it before, or the peer brought no ring.
-    pub(crate) fn take_tx(&self, queue: usize) -> Option<TxEnd> {
+    pub(crate) fn take_tx(&self, queue: usize) -> Option<TxOwner> {
         self.tx[queue].lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-type OpenRing = (ShmRing, RingSize, Option<OwnSlots>);
+impl RxEnd {
+    fn new(side: Side<'_>, queue: usize, shm: ShmRing, size: RingSize, direction: Direction, index: u16) -> Self {
+        let Side::Client(layout, exports) = side else { return Self::Copy(RxRing::new(shm, size, None)) };
+        match layout.buffers(direction, index) {
+            Some(own) => Self::Copy(RxRing::new(shm, size, Some(own))),
+            None => {
+                let pool = exports.pools[exports.of_queue[queue]].clone();
+                Self::ZeroCopy(ZeroCopyRxRing::new(shm, size, pool))
+            }
+        }
+    }
 
-/// The rings of a direction in shared memory, with the buffers that are ours. Repetitions (CNDP) are left out.
+    /// Adds received packets to `burst`; `pool` is for those that are copied.
+    #[inline(always)]
+    pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
+        match self {
+            Self::Copy(ring) => ring.receive(pool, port, burst, tally),
+            Self::ZeroCopy(ring) => ring.receive(port, burst, tally),
+        }
+    }
+
+    /// Whether packets wait.
+    pub(crate) fn has_packets(&self) -> bool {
+        match self {
+            Self::Copy(ring) => ring.has_packets(),
+            Self::ZeroCopy(ring) => ring.has_packets(),
+        }
+    }
+
+    /// The ring's memory.
+    pub(crate) fn memory(&self) -> &ShmRing {
+        match self {
+            Self::Copy(ring) => ring.memory(),
+            Self::ZeroCopy(ring) => ring.memory(),
+        }
+    }
+}
+
+impl TxEnd {
+    fn new(side: Side<'_>, shm: ShmRing, size: RingSize, direction: Direction, index: u16, segment_max: u32) -> Self {
+        let Side::Client(layout, exports) = side else {
+            return Self::Copy(TxRing::new(shm, size, None, segment_max));
+        };
+        match layout.buffers(direction, index) {
+            Some(own) => Self::Copy(TxRing::new(shm, size, Some(own), segment_max)),
+            None => Self::ZeroCopy(ZeroCopyTxRing::new(shm, size, exports.pools.clone(), segment_max)),
+        }
+    }
+
+    /// Sends the leading mbufs of `burst`, as many as fit, and takes them out of it.
+    #[inline(always)]
+    pub(crate) fn send(&mut self, burst: &mut Burst, tally: &mut TxTally) -> Sent {
+        match self {
+            Self::Copy(ring) => {
+                let sent = ring.send(burst, tally);
+                burst.free_front(sent.taken);
+                sent
+            }
+            Self::ZeroCopy(ring) => ring.send(burst, tally),
+        }
+    }
+
+    /// Takes back what the peer is done with.
+    pub(crate) fn reclaim(&mut self, tally: &mut TxTally) {
+        if let Self::ZeroCopy(ring) = self {
+            ring.reclaim(tally);
+        }
+    }
+
+    /// The ring's memory.
+    #[inline(always)]
+    pub(crate) fn memory(&self) -> &ShmRing {
+        match self {
+            Self::Copy(ring) => ring.memory(),
+            Self::ZeroCopy(ring) => ring.memory(),
+        }
+    }
+}
+
+/// The rings of a direction in shared memory, with their index and size. Repetitions (CNDP) are left out.
 fn open_rings(
     rings: Vec<Ring>,
-    direction: Direction,
     regions: &Arc<Regions>,
-    side: Side,
     line: CacheLine,
-) -> Result<Vec<OpenRing>, ShmError> {
+) -> Result<Vec<(u16, RingSize, ShmRing)>, ShmError> {
     let distinct = (0..).zip(rings).filter(|(_, ring)| ring.duplicate_of.is_none());
-    let open = distinct.map(|(index, ring): (u16, Ring)| {
+    let open = distinct.map(|(index, ring)| {
         let size = RingSize::from_log2(ring.placement.log2_size);
         let place = Place { region: ring.placement.region, offset: ring.placement.offset };
-        let own = match side {
-            Side::Client(layout) => Some(layout.buffers(direction, index)),
-            Side::Server => None,
-        };
-        Ok((ShmRing::new(regions, place, size, line, ring.fd)?, size, own))
+        Ok((index, size, ShmRing::new(regions, place, size, line, ring.fd)?))
     });
     open.collect()
 }
 
 /// Gives each queue its sending ring.
-fn deal(rings: Vec<TxRing<ShmRing>>, queues: usize) -> Vec<Mutex<Option<TxEnd>>> {
+fn deal(rings: Vec<TxEnd>, queues: usize) -> Vec<Mutex<Option<TxOwner>>> {
     let count = rings.len();
-    let ends: Vec<_> = if count >= queues {
-        rings.into_iter().take(queues).map(|ring| Some(TxEnd::Own(ring))).collect()
+    let owners: Vec<_> = if count >= queues {
+        rings.into_iter().take(queues).map(|ring| Some(TxOwner::Own(ring))).collect()
     } else {
         let shared: Vec<_> = rings.into_iter().map(|ring| Arc::new(Mutex::new(ring))).collect();
-        let share = |queue| (count > 0).then(|| TxEnd::Shared(Arc::clone(&shared[queue % count])));
+        let share = |queue| (count > 0).then(|| TxOwner::Shared(Arc::clone(&shared[queue % count])));
         (0..queues).map(share).collect()
     };
-    ends.into_iter().map(Mutex::new).collect()
+    owners.into_iter().map(Mutex::new).collect()
 }

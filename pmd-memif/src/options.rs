@@ -6,6 +6,7 @@ use crate::address::{Address, AddressError};
 use crate::control::{ClientConfig, InterfaceConfig, Role, ServerConfig};
 use crate::device::Settings;
 use crate::handshake::{Mode, SealPolicy};
+use crate::link::Exports;
 use crate::listener::FileOptions;
 use crate::secret::Secret;
 use crate::shm::CacheLine;
@@ -58,7 +59,11 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         help: "what a client must know to connect, equal on both sides",
     },
     choice("mode", &["ethernet", "ip", "punt-inject"], "what packets are, equal on both sides; punt-inject is refused"),
-    flag("zero-copy", "no", "share the mbufs themselves with the peer"),
+    flag(
+        "zero-copy",
+        "no",
+        "share the mbufs themselves with the peer, which is trusted not to touch them when it should not (client)",
+    ),
     int("owner-uid", 0, u32::MAX as u64, "", "user that is to own the socket file (server)"),
     int("owner-gid", 0, u32::MAX as u64, "", "group that is to own the socket file (server)"),
     int("segment-max", 64, 9216, "2048", "bytes put into one descriptor at most; larger packets become chains"),
@@ -96,11 +101,10 @@ pub(crate) fn check(options: &Options, queues: usize) -> Result<(), Vec<OptionEr
         errors
             .push(OptionError::value("mode", "option `mode` is punt-inject, which no peer speaks: use ethernet or ip"));
     }
-    if options.bool("zero-copy") {
-        errors.push(OptionError::value(
-            "zero-copy",
-            "option `zero-copy` is yes, but this version only copies: leave it out",
-        ));
+    if options.bool("zero-copy") && !is_client(options) {
+        let message =
+            "option `zero-copy` is yes, but only a client owns memory to share: leave it out, or use role=client";
+        errors.push(OptionError::value("zero-copy", message));
     }
     if options.bool("socket-padded") && !options.bool("socket-abstract") {
         errors.push(OptionError::value("socket-padded", "option `socket-padded` goes with `socket-abstract` only"));
@@ -119,7 +123,7 @@ pub(crate) fn check(options: &Options, queues: usize) -> Result<(), Vec<OptionEr
 /// As [`check`], the first problem only.
 pub(crate) fn configure(name: &str, options: &Options, queues: usize) -> Result<Configured, String> {
     check(options, queues).map_err(|errors| errors[0].to_string())?;
-    let is_client = matches!(options.text("role"), "client" | "slave");
+    let is_client = is_client(options);
     let line = if options.text("cache-line") == "128" { CacheLine::B128 } else { CacheLine::B64 };
     let number = |key| options.int(key).unwrap_or_default() as u32;
     let settings = Settings {
@@ -129,6 +133,7 @@ pub(crate) fn configure(name: &str, options: &Options, queues: usize) -> Result<
         segment_max: number("segment-max"),
         line,
         mac: options.mac("mac").unwrap_or_else(random_mac),
+        exports: Exports::default(),
     };
     let role = if is_client {
         Role::Client(client(queues, number("rsize") as u8))
@@ -178,8 +183,25 @@ pub(crate) fn configure_cndp(name: &str, options: &Options, queues: usize) -> Re
     let line = CacheLine::B64;
     let role = if is_client { Role::Client(client(queues, 10)) } else { Role::Server(server(line)) };
     let address = Address::abstract_padded(CNDP_SOCKET).map_err(|error| error.to_string())?;
-    let settings = Settings { is_client, queues, buffer_size: 2048, segment_max: 2048, line, mac: random_mac() };
+    let settings = Settings {
+        is_client,
+        queues,
+        buffer_size: 2048,
+        segment_max: 2048,
+        line,
+        mac: random_mac(),
+        exports: Exports::default(),
+    };
     Ok(Configured { interface: interface(name, address, role), settings })
+}
+
+/// Whether packets are to be shared instead of copied.
+pub(crate) fn is_zero_copy(options: &Options) -> bool {
+    options.bool("zero-copy") && is_client(options)
+}
+
+fn is_client(options: &Options) -> bool {
+    matches!(options.text("role"), "client" | "slave")
 }
 
 fn interface(name: &str, address: Address, role: Role) -> InterfaceConfig {

@@ -12,10 +12,9 @@ use nix::sys::eventfd::EventFd;
 use pmd_core::{Burst, Pool, RxQueue, TxQueue};
 
 use crate::device::{Device, OpenDevice};
-use crate::link::{RxRings, TxEnd};
-use crate::ring::tx::{Sent, TxRing, TxTally};
+use crate::link::{RxEnd, TxEnd, TxOwner};
+use crate::ring::tx::{self, Sent, TxTally};
 use crate::ring::{RING_MASK_INT, RingMemory, rx::RxTally};
-use crate::shm::ShmRing;
 
 /// The receiving half of an lport.
 pub(crate) struct MemifRx {
@@ -24,7 +23,7 @@ pub(crate) struct MemifRx {
     port: u16,
     pool: Pool,
     epoch: u32,
-    rings: RxRings,
+    rings: Vec<RxEnd>,
     /// Which ring a burst begins with; moves on, so that no ring starves.
     turn: usize,
     /// Readable when a ring's eventfd is, or when the link has changed.
@@ -109,7 +108,7 @@ impl RxQueue for MemifRx {
         // Statement 65: unmask, then look once more; a packet that came before the peer saw the mask is seen here.
         self.set_flags(0);
         fence(Ordering::SeqCst);
-        !self.rings.iter().any(|ring| ring.has_packets())
+        !self.rings.iter().any(RxEnd::has_packets)
     }
 
     fn disarm(&mut self) {
@@ -133,7 +132,7 @@ pub(crate) struct MemifTx {
     open: Arc<OpenDevice>,
     queue: usize,
     epoch: u32,
-    end: Option<TxEnd>,
+    end: Option<TxOwner>,
 }
 
 impl MemifTx {
@@ -168,9 +167,9 @@ impl TxQueue for MemifTx {
         let mut tally = TxTally::default();
         let mut interrupt = None;
         let sent = match &mut self.end {
-            Some(TxEnd::Own(ring)) => send(ring, burst, &mut tally, &mut interrupt),
+            Some(TxOwner::Own(ring)) => send(ring, burst, &mut tally, &mut interrupt),
             // Whoever else sends on the ring just now: these packets wait.
-            Some(TxEnd::Shared(ring)) => match ring.try_lock() {
+            Some(TxOwner::Shared(ring)) => match ring.try_lock() {
                 Ok(mut ring) => send(&mut ring, burst, &mut tally, &mut interrupt),
                 Err(_) => return 0,
             },
@@ -185,19 +184,33 @@ impl TxQueue for MemifTx {
             Some(true) => counters.interrupts.add(1),
             Some(false) => counters.interrupt_errors.add(1),
         }
-        burst.free_front(sent.taken);
         if let Some(fault) = sent.fault {
             self.condemn(&fault.to_string());
         }
         tally.packets as usize
     }
+
+    fn flush(&mut self) {
+        let mut tally = TxTally::default();
+        match &mut self.end {
+            Some(TxOwner::Own(ring)) => ring.reclaim(&mut tally),
+            Some(TxOwner::Shared(ring)) => {
+                // Whoever holds it sends, and reclaims with that.
+                if let Ok(mut ring) = ring.try_lock() {
+                    ring.reclaim(&mut tally);
+                }
+            }
+            None => {}
+        }
+        self.open.device().counters[self.queue].tx.add(&tally);
+    }
 }
 
 #[inline(always)]
-fn send(ring: &mut TxRing<ShmRing>, burst: &Burst, tally: &mut TxTally, interrupt: &mut Option<bool>) -> Sent {
+fn send(ring: &mut TxEnd, burst: &mut Burst, tally: &mut TxTally, interrupt: &mut Option<bool>) -> Sent {
     let sent = ring.send(burst, tally);
     if tally.packets > 0 {
-        *interrupt = ring.interrupt();
+        *interrupt = tx::interrupt(ring.memory());
     }
     sent
 }

@@ -188,29 +188,41 @@ pub(crate) fn inspect(fd: BorrowedFd<'_>) -> Attached {
 fn own_descriptors(control: &[u8]) -> Vec<OwnedFd> {
     let mut fds = Vec::new();
     let mut rest = control;
-    while let Some((header, data, next)) = split_control_message(rest) {
-        if header == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-            fds.extend(data.chunks_exact(size_of::<RawFd>()).map(|raw| own(i32_at(raw, 0))));
+    while let Some((message, next)) = ControlHeader::split(rest) {
+        if (message.level, message.kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            fds.extend(message.data.chunks_exact(size_of::<RawFd>()).map(|raw| own(i32_at(raw, 0))));
         }
         rest = next;
     }
     fds
 }
 
-/// The (level, type) and data of the first control message of `control`, and what follows; `None` at the end.
-fn split_control_message(control: &[u8]) -> Option<((i32, i32), &[u8], &[u8])> {
+/// A control message as the kernel writes it: `struct cmsghdr`, data, padding to a word.
+struct ControlHeader<'a> {
+    level: i32,
+    kind: i32,
+    data: &'a [u8],
+}
+
+impl<'a> ControlHeader<'a> {
     const HEADER: usize = size_of::<libc::cmsghdr>();
+    const LEVEL: usize = std::mem::offset_of!(libc::cmsghdr, cmsg_level);
+    const KIND: usize = std::mem::offset_of!(libc::cmsghdr, cmsg_type);
     const WORD: usize = size_of::<usize>();
-    if control.len() < HEADER {
-        return None;
+
+    /// The first control message of `control`, and what follows; `None` at the end.
+    fn split(control: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        if control.len() < Self::HEADER {
+            return None;
+        }
+        let len = usize::from_ne_bytes(std::array::from_fn(|i| control[i]));
+        if len < Self::HEADER || len > control.len() {
+            return None;
+        }
+        let next = len.next_multiple_of(Self::WORD).min(control.len());
+        let (level, kind) = (i32_at(control, Self::LEVEL), i32_at(control, Self::KIND));
+        Some((Self { level, kind, data: &control[Self::HEADER..len] }, &control[next..]))
     }
-    let len = usize::from_ne_bytes(std::array::from_fn(|i| control[i]));
-    if len < HEADER || len > control.len() {
-        return None;
-    }
-    let next = len.next_multiple_of(WORD).min(control.len());
-    let header = (i32_at(control, HEADER - 8), i32_at(control, HEADER - 4));
-    Some((header, &control[HEADER..len], &control[next..]))
 }
 
 fn i32_at(bytes: &[u8], at: usize) -> i32 {

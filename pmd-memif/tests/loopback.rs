@@ -17,10 +17,11 @@ struct Port {
 
 impl Port {
     fn open(name: &str, queues: u16, options: &[(&str, &str)]) -> Result<Self, OpenError> {
-        let pool =
-            Pool::new(&PoolConfig { name: name.into(), size: 2048, cache: 64, ..PoolConfig::default() }).unwrap();
         let given: Vec<_> = options.iter().map(|(key, value)| RawOption::text(*key, *value)).collect();
         let options = Options::check(MemifDriver.options(), &given).expect("the test's options are right");
+        let shareable = MemifDriver.shares_pools(&options);
+        let config = PoolConfig { name: name.into(), size: 4096, cache: 64, shareable, ..PoolConfig::default() };
+        let pool = Pool::new(&config).unwrap();
         let queue = |qid| QueueRequest {
             lport: LportId(qid),
             name: format!("{name}:{qid}"),
@@ -107,24 +108,76 @@ fn pair(queues: [u16; 2], server: &[(&str, &str)], client: &[(&str, &str)]) -> (
 #[test]
 fn packets_of_all_sizes_cross_in_both_directions_unchanged() {
     for (rsize, bsize) in [("10", "2048"), ("6", "2048"), ("8", "300"), ("10", "65535"), ("4", "9216")] {
-        let (mut server, mut client, _dir) = pair([1, 1], &[], &[("rsize", rsize), ("bsize", bsize)]);
-        let packets = packets(300, 9216.min(300 << 8));
+        for zero_copy in ["no", "yes"] {
+            let options = [("rsize", rsize), ("bsize", bsize), ("zero-copy", zero_copy)];
+            let (mut server, mut client, _dir) = pair([1, 1], &[], &options);
+            let packets = packets(300, 9216);
+            transfer(&mut client, &mut server, 0, &packets);
+            transfer(&mut server, &mut client, 0, &packets);
+            let (sent, got) = (client.lports[0].control.stats(), server.lports[0].control.stats());
+            assert_eq!((sent.opackets, sent.obytes), (got.ipackets, got.ibytes));
+            assert_eq!((sent.oerrors, got.ierrors, got.rx_nombuf), (0, 0, 0));
+            client.assert_whole();
+            server.assert_whole();
+        }
+    }
+}
+
+#[test]
+fn s62_the_smallest_rings_carry_what_fits_them() {
+    for zero_copy in ["no", "yes"] {
+        let (mut server, mut client, _dir) = pair([1, 1], &[], &[("rsize", "1"), ("zero-copy", zero_copy)]);
+        let packets = packets(5000, 4096);
         transfer(&mut client, &mut server, 0, &packets);
         transfer(&mut server, &mut client, 0, &packets);
-        let (sent, got) = (client.lports[0].control.stats(), server.lports[0].control.stats());
-        assert_eq!((sent.opackets, sent.obytes), (got.ipackets, got.ibytes));
-        assert_eq!((sent.oerrors, got.ierrors, got.rx_nombuf), (0, 0, 0));
         client.assert_whole();
         server.assert_whole();
     }
 }
 
 #[test]
-fn the_smallest_rings_carry_what_fits_them() {
-    let (mut server, mut client, _dir) = pair([1, 1], &[], &[("rsize", "1")]);
-    let packets = packets(5000, 4096);
-    transfer(&mut client, &mut server, 0, &packets);
-    transfer(&mut server, &mut client, 0, &packets);
+fn a_zero_copy_client_sends_packets_of_foreign_pools_as_copies() {
+    let (mut server, mut client, _dir) = pair([1, 1], &[], &[("zero-copy", "yes")]);
+    let elsewhere = Port::open("elsewhere", 1, &[("socket", "nobody-listens-here")]).unwrap();
+    let sent = packets(50, 9216);
+    let mut burst = Burst::new();
+    for data in &sent {
+        burst.push(elsewhere.packet(data)).unwrap();
+    }
+    let (mut got, mut received) = (Burst::new(), Vec::new());
+    until("all received", || {
+        client.lports[0].tx.tx_burst(&mut burst);
+        server.lports[0].rx.rx_burst(&mut got);
+        for mbuf in got.iter() {
+            let mut data = vec![0; mbuf.packet_len()];
+            mbuf.copy_to(&mut data);
+            received.push(data);
+        }
+        got.clear();
+        received.len() == sent.len()
+    });
+    assert_eq!(received, sent);
+    elsewhere.assert_whole();
+    client.assert_whole();
+    server.assert_whole();
+}
+
+#[test]
+fn flush_brings_back_what_a_zero_copy_peer_has_consumed() {
+    let (mut server, mut client, _dir) = pair([1, 1], &[], &[("zero-copy", "yes")]);
+    transfer(&mut server, &mut client, 0, &packets(1, 60));
+    let posted = client.pool.in_use();
+    let mut burst = Burst::new();
+    for data in packets(100, 60) {
+        burst.push(client.packet(&data)).unwrap();
+    }
+    until("sent", || client.lports[0].tx.tx_burst(&mut burst) > 0 || burst.is_empty());
+    assert!(client.pool.in_use() > posted);
+    until("consumed and back", || {
+        server.lports[0].rx.rx_burst(&mut Burst::new());
+        client.lports[0].tx.flush();
+        client.pool.in_use() == posted
+    });
     client.assert_whole();
     server.assert_whole();
 }
@@ -168,7 +221,9 @@ fn one_from_every_queue(from: &mut Port, to: &mut Port) {
 #[test]
 fn uneven_queue_counts_lose_no_packet() {
     for counts in [[1, 4], [4, 1], [2, 3], [1, 255]] {
-        let (mut server, mut client, _dir) = pair(counts, &[], &[("rsize", "6"), ("bsize", "256")]);
+        let zero_copy = if counts == [2, 3] { "yes" } else { "no" };
+        let options = [("rsize", "6"), ("bsize", "256"), ("zero-copy", zero_copy)];
+        let (mut server, mut client, _dir) = pair(counts, &[], &options);
         one_from_every_queue(&mut client, &mut server);
         one_from_every_queue(&mut server, &mut client);
         client.assert_whole();
@@ -178,31 +233,34 @@ fn uneven_queue_counts_lose_no_packet() {
 
 #[test]
 fn s66_a_link_lost_at_any_moment_returns_every_mbuf_and_comes_back() {
-    let (mut server, client, dir) = pair([1, 1], &[], &[]);
-    let socket = dir.path().join("memif.sock");
-    let options = [("socket", socket.to_str().unwrap()), ("socket-abstract", "no")];
-    let mut client = Some(client);
-    for round in 0..20 {
-        let mut peer = client.take().unwrap();
-        let mut burst = Burst::new();
-        for mark in 0..100 {
-            burst.push(peer.packet(&[mark; 64])).unwrap();
+    for zero_copy in ["no", "yes"] {
+        let (mut server, client, dir) = pair([1, 1], &[], &[("zero-copy", zero_copy)]);
+        let socket = dir.path().join("memif.sock");
+        let options = [("socket", socket.to_str().unwrap()), ("socket-abstract", "no"), ("zero-copy", zero_copy)];
+        let mut client = Some(client);
+        for round in 0..20 {
+            let mut peer = client.take().unwrap();
+            let mut burst = Burst::new();
+            for mark in 0..100 {
+                burst.push(peer.packet(&[mark; 64])).unwrap();
+            }
+            until("some packets on their way", || peer.lports[0].tx.tx_burst(&mut burst) > 0);
+            let mut got = Burst::with_limit(1 + round);
+            server.lports[0].rx.rx_burst(&mut got);
+            drop(burst);
+            peer.assert_whole();
+            until("link down", || !server.lports[0].control.link().is_up());
+            let held = got.len();
+            assert_eq!((server.lports[0].rx.rx_burst(&mut got), got.len()), (0, held), "a dead link yields nothing");
+            drop(got);
+            let next = Port::open("client", 1, &options).unwrap();
+            wait_for_links([&server, &next]);
+            client = Some(next);
         }
-        until("some packets on their way", || peer.lports[0].tx.tx_burst(&mut burst) > 0);
-        let mut got = Burst::with_limit(1 + round);
-        server.lports[0].rx.rx_burst(&mut got);
-        drop(burst);
-        peer.assert_whole();
-        until("link down", || !server.lports[0].control.link().is_up());
-        assert_eq!(server.lports[0].rx.rx_burst(&mut got), 0, "a dead link yields nothing");
-        drop(got);
-        let next = Port::open("client", 1, &options).unwrap();
-        wait_for_links([&server, &next]);
-        client = Some(next);
+        let stats = server.lports[0].control.stats();
+        assert_eq!(stats.xstats.iter().find(|(name, _)| *name == "connects").unwrap().1, 21);
+        server.assert_whole();
     }
-    let connects = server.lports[0].control.stats().xstats.iter().find(|(name, _)| *name == "connects").unwrap().1;
-    assert_eq!(connects, 21);
-    server.assert_whole();
 }
 
 #[test]

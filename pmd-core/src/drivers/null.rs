@@ -10,6 +10,7 @@ use super::Shared;
 use crate::burst::Burst;
 use crate::driver::{DeviceRequest, Driver, OpenError, QueueRequest};
 use crate::lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
+use crate::mbuf::Mbuf;
 use crate::options::{OptionKind, OptionSpec, Options};
 use crate::pool::{Pool, PoolConfig};
 use crate::stats::LportStats;
@@ -39,6 +40,10 @@ impl Driver for NullDriver {
 
     fn options(&self) -> &[OptionSpec] {
         OPTIONS
+    }
+
+    fn needs_pool(&self) -> bool {
+        false
     }
 
     fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
@@ -113,7 +118,7 @@ impl TxQueue for NullTx {
             return 0;
         }
         let n = burst.len();
-        let bytes: usize = burst.iter().map(super::super::mbuf::Mbuf::packet_len).sum();
+        let bytes: usize = burst.iter().map(Mbuf::packet_len).sum();
         burst.clear();
         self.shared.tx.packets.add(n as u64);
         self.shared.tx.bytes.add(bytes as u64);

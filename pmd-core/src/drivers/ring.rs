@@ -15,6 +15,7 @@ use crate::burst::Burst;
 use crate::driver::{DeviceRequest, Driver, OpenError};
 use crate::lane::{LaneRx, LaneTx, lane};
 use crate::lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
+use crate::mbuf::Mbuf;
 use crate::options::{OptionKind, OptionSpec};
 use crate::stats::LportStats;
 
@@ -50,6 +51,10 @@ impl Driver for RingDriver {
 
     fn options(&self) -> &[OptionSpec] {
         OPTIONS
+    }
+
+    fn needs_pool(&self) -> bool {
+        false
     }
 
     fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
@@ -158,7 +163,7 @@ impl RxQueue for RingRx {
         };
         let first = burst.len();
         let n = lane.receive(burst);
-        let bytes: usize = burst[first..].iter().map(super::super::mbuf::Mbuf::packet_len).sum();
+        let bytes: usize = burst[first..].iter().map(Mbuf::packet_len).sum();
         self.shared.rx.packets.add(n as u64);
         self.shared.rx.bytes.add(bytes as u64);
         n
@@ -191,9 +196,9 @@ impl TxQueue for RingTx {
         if lane.is_abandoned() {
             return 0;
         }
-        let before: usize = burst.iter().map(super::super::mbuf::Mbuf::packet_len).sum();
+        let before: usize = burst.iter().map(Mbuf::packet_len).sum();
         let n = lane.send(burst);
-        let after: usize = burst.iter().map(super::super::mbuf::Mbuf::packet_len).sum();
+        let after: usize = burst.iter().map(Mbuf::packet_len).sum();
         self.shared.tx.packets.add(n as u64);
         self.shared.tx.bytes.add((before - after) as u64);
         n

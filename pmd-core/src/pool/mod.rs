@@ -194,6 +194,11 @@ impl Pool {
         &self.core().name
     }
 
+    /// Whether both are handles on one pool.
+    pub fn is_same(&self, other: &Pool) -> bool {
+        self.core().id == other.core().id
+    }
+
     /// Number of mbufs it was made with.
     pub fn size(&self) -> usize {
         self.core().size
@@ -223,14 +228,6 @@ impl Pool {
     /// Bytes of data one mbuf holds behind its headroom.
     pub fn data_room(&self) -> usize {
         self.core().data_room
-    }
-
-    /// Where the data of the mbuf's first segment begins, in bytes from the start of [`Self::segment`]; `None` when the
-    /// mbuf belongs to another pool. For drivers that hand the memory itself to a device or peer.
-    #[inline(always)]
-    pub fn place_of(&self, mbuf: &Mbuf) -> Option<usize> {
-        let base = self.core().buffers.base().as_ptr() as usize;
-        mbuf.is_of(self.core()).then(|| mbuf.data().as_ptr() as usize - base)
     }
 
     /// The memory the buffers lie in.
@@ -406,13 +403,13 @@ mod tests {
     }
 
     #[test]
-    fn an_mbuf_knows_its_place_in_its_own_pool_only() {
+    fn data_has_a_place_in_the_segment_of_its_own_pool_only() {
         let (a, b) = (pool(4, 0), pool(4, 0));
         let mut mbuf = a.alloc().unwrap();
-        let place = a.place_of(&mbuf).unwrap();
+        let place = a.segment().offset_of(mbuf.data()).unwrap();
         assert!(place >= HEADROOM && place < a.segment().len());
         mbuf.prepend(8).unwrap();
-        assert_eq!((a.place_of(&mbuf), b.place_of(&mbuf)), (Some(place - 8), None));
+        assert_eq!((a.segment().offset_of(mbuf.data()), b.segment().offset_of(mbuf.data())), (Some(place - 8), None));
     }
 
     #[test]

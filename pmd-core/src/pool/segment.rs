@@ -51,6 +51,14 @@ impl Segment {
         self.memory.base()
     }
 
+    /// Where `data` begins, in bytes from the start of the segment; `None` when it does not lie in it. For drivers that
+    /// hand the memory itself to a device or a peer.
+    #[inline(always)]
+    pub fn offset_of(&self, data: &[u8]) -> Option<usize> {
+        let offset = (data.as_ptr() as usize).wrapping_sub(self.base().as_ptr() as usize);
+        (offset <= self.len && data.len() <= self.len - offset).then_some(offset)
+    }
+
     /// Its size in bytes: what was asked for, rounded up to pages.
     pub fn len(&self) -> usize {
         self.len

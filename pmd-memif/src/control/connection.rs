@@ -12,13 +12,14 @@ use crate::socket::{Connection as Socket, Datagram, Received};
 
 /// A connection, from accept or connect to its end.
 pub(super) struct Connection {
+    /// What has been offered or received; handed over when the link comes up. It is closed before the socket (fields are
+    /// dropped in this order), so that a peer that sees the end knows its memory free.
+    pub(super) memory: Memory,
     pub(super) socket: Socket,
     pub(super) side: Side,
     /// The interface that it has.
     pub(super) interface: Option<Key>,
     pub(super) peer: Peer,
-    /// What has been offered or received; handed over when the link comes up.
-    pub(super) memory: Memory,
     pub(super) started: Instant,
     /// Time for the whole handshake, until the link is up.
     pub(super) limit: Option<Duration>,

@@ -18,6 +18,9 @@ mod interface;
 mod limiter;
 mod reactor;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -21,6 +21,8 @@ pub(crate) mod client;
 pub(crate) mod placement;
 pub(crate) mod refusal;
 pub(crate) mod server;
+#[cfg(test)]
+mod walks;
 
 pub(crate) use placement::Placement;
 pub(crate) use refusal::Refusal;

@@ -24,12 +24,17 @@
 //!
 //! The same code runs on shared memory (`shm`) and, in tests and under miri, on a heap fake (`fake_memory`).
 
+pub(crate) mod exported;
 #[cfg(test)]
 pub(crate) mod fake_memory;
 pub(crate) mod rx;
+pub(crate) mod rx_zero_copy;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_zero_copy;
 pub(crate) mod tx;
+pub(crate) mod tx_zero_copy;
 
 /// First word of every ring.
 pub(crate) const COOKIE: u32 = 0x03E3_1F20;

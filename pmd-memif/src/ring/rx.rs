@@ -58,6 +58,7 @@ enum Gathered {
 }
 
 /// Why a packet was not copied.
+#[derive(Clone, Copy)]
 enum Refusal {
     /// It is broken: drop it and count it here.
     Broken(fn(&mut RxTally) -> &mut u64),

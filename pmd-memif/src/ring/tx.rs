@@ -22,6 +22,8 @@ pub(crate) struct TxTally {
     pub(crate) empty: u64,
     /// Packets dropped: longer than 65535 bytes, or than the whole ring can hold.
     pub(crate) too_long: u64,
+    /// Packets dropped: no mbuf to copy them into, where only shared ones can be sent.
+    pub(crate) nombuf: u64,
     /// Bursts cut short because the ring was full.
     pub(crate) full: u64,
     /// Times the peer's index was impossible.
@@ -75,6 +77,15 @@ enum Scattered {
     Fault(TxFault),
 }
 
+/// After a burst that sent packets: interrupts the peer if it wants that (statement 63). `Some(false)` when it failed.
+#[inline]
+pub(crate) fn interrupt(memory: &impl RingMemory) -> Option<bool> {
+    // The index store must be visible before the flags are looked at, or a receiver that unmasks at this moment and then
+    // looks for packets could miss both.
+    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    (memory.flags() & RING_MASK_INT == 0).then(|| memory.interrupt())
+}
+
 impl<M: RingMemory> TxRing<M> {
     /// The sending end of a connected ring. A client gives its own buffers. `segment_max` is in bytes.
     pub(crate) fn new(memory: M, size: RingSize, own: Option<OwnSlots>, segment_max: u32) -> Self {
@@ -84,7 +95,12 @@ impl<M: RingMemory> TxRing<M> {
         ring
     }
 
-    /// Sends the leading mbufs of `burst`, as many as fit.
+    /// The ring's memory.
+    pub(crate) fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Sends the leading mbufs of `burst`, as many as fit; the mbufs stay in it.
     #[inline]
     pub(crate) fn send(&mut self, burst: &[Mbuf], tally: &mut TxTally) -> Sent {
         let mut free = self.free(burst.len(), tally);
@@ -133,15 +149,6 @@ impl<M: RingMemory> TxRing<M> {
         tally.packets += packets;
         tally.bytes += bytes;
         Sent { taken, fault }
-    }
-
-    /// After a burst that sent packets: interrupts the peer if it wants that (statement 63). `Some(false)` when it failed.
-    #[inline]
-    pub(crate) fn interrupt(&self) -> Option<bool> {
-        // The index store must be visible before the flags are looked at, or a receiver that unmasks at this moment and
-        // then looks for packets could miss both.
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        (self.memory.flags() & RING_MASK_INT == 0).then(|| self.memory.interrupt())
     }
 
     /// Sends one packet of any shape, or says why not; `used` slots of this burst are taken, `free` may be refreshed.

@@ -1,0 +1,135 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use pmd_core::BURST_MAX;
+
+use crate::commands::bench::BenchArgs;
+use crate::modes::Mode;
+
+/// Longest duration or period that can be asked for: a hundred years, which every clock can add.
+const SECONDS_MAX: f64 = 100.0 * 365.0 * 86_400.0;
+
+/// Runs packet forwarders described by lport files.
+#[derive(Debug, Parser)]
+#[command(name = "lport", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows it all in ten seconds: two processes joined by memif, one makes packets, the other sends them back
+    Demo(DemoArgs),
+    /// Runs the threads of an lport file until SIGINT or SIGTERM
+    Run(RunArgs),
+    /// Finds all problems of lport files
+    Check(CheckArgs),
+    /// Explains the code of a problem, such as E0204
+    Explain {
+        /// The code
+        code: String,
+    },
+    /// Prints the JSON Schema of lport files, for editors
+    Schema,
+    /// Lists the drivers with all their options
+    Drivers(Format),
+    /// Shows the machine: CPUs, cores, NUMA nodes, caches
+    Topology(Format),
+    /// Measures packet rates
+    Bench(BenchArgs),
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Format {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The lport file; `-` reads the standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) duration: Option<Duration>,
+    /// Print rates every so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) stats_period: Option<Duration>,
+    /// Packets received at a time
+    #[arg(long, value_name = "PACKETS", default_value_t = 32, value_parser = burst)]
+    pub(crate) burst: usize,
+    /// What to do with packets, instead of what the file says
+    #[arg(long, value_name = "MODE")]
+    pub(crate) mode: Option<Mode>,
+    /// Print JSON: the summary as one object on one line, before it one for each period
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Run without the lports that cannot be opened
+    #[arg(long)]
+    pub(crate) allow_partial: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The lport files; `-` reads the standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How long it runs
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) duration: Duration,
+}
+
+/// A positive number of seconds, fractions allowed.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let limits = || format!("`{text}` is not a number of seconds above 0 and up to {SECONDS_MAX}");
+    let seconds: f64 = text.parse().map_err(|_| limits())?;
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| limits())?;
+    if duration.is_zero() || seconds > SECONDS_MAX { Err(limits()) } else { Ok(duration) }
+}
+
+/// A number of packets that a burst can hold.
+pub(crate) fn burst(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|n| (1..=BURST_MAX).contains(n));
+    number.ok_or_else(|| format!("`{text}` is not a number from 1 to {BURST_MAX}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn seconds_have_fractions_and_limits() {
+        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
+        for bad in ["0", "-1", "1e30", "NaN", "inf", "1s", ""] {
+            assert!(seconds(bad).unwrap_err().contains(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bursts_are_limited() {
+        assert_eq!((burst("1"), burst("256")), (Ok(1), Ok(256)));
+        for bad in ["0", "257", "-1", "1.5"] {
+            assert!(burst(bad).unwrap_err().ends_with("from 1 to 256"), "{bad}");
+        }
+    }
+}

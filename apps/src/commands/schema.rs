@@ -1,0 +1,18 @@
+//! `lport schema`: the JSON Schema of lport files, driver options included.
+
+use pmd_core::OptionSpec;
+
+use crate::drivers::registry;
+use crate::failure::Failure;
+use crate::output::print;
+
+/// Runs the command.
+///
+/// # Errors
+/// When it cannot print.
+pub(crate) fn schema() -> Result<(), Failure> {
+    let registry = registry();
+    let drivers: Vec<(&str, &[OptionSpec])> = registry.iter().map(|driver| (driver.name(), driver.options())).collect();
+    let schema = lport_config::schema(&drivers);
+    print(&serde_json::to_string_pretty(&schema).map_err(|error| Failure::Running(error.to_string()))?)
+}

@@ -1,0 +1,181 @@
+//! An lport file as the forwarder reads it.
+//!
+//! 1. lport-config turns the text into a deployment, and asks our drivers about their options.
+//! 2. The section `options` is the forwarder's own: [`Forwarding`] is read from it here.
+//! 3. What either finds comes out as one list of diagnostics, in the order of the text.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use lport_config::{Config, Diagnostic, OptionsReader, Outcome, Problem, Settings, Source, Span, Spanned, render};
+use pmd_core::{BURST_MAX, Deployment, LportId, Registry};
+
+use crate::driver_check::Drivers;
+use crate::failure::Failure;
+use crate::modes::{Forwarding, Mode, ModeError, SIZE_MAX, SIZE_MIN, Traffic};
+use crate::rules;
+
+/// Most packets per second that can be asked for: beyond any machine.
+const RATE_MAX: u64 = 1_000_000_000;
+
+/// Keys of CNDP's forwarder without effect here, that nobody misses.
+const WITHOUT_EFFECT: &[&str] = &["pkt_api", "cli", "no-metrics", "no-restapi", "l3fwd-fib-rules"];
+
+/// Keys of CNDP's forwarder whose absence is worth a warning.
+const NOT_SUPPORTED: &[&str] = &["hs-patterns", "uds_path"];
+
+/// A file without errors, ready to be run.
+#[derive(Debug)]
+pub(crate) struct LportFile {
+    /// What is to be run: only threads that poll lports.
+    pub(crate) deployment: Deployment,
+    /// What its threads do.
+    pub(crate) forwarding: Forwarding,
+}
+
+/// What became of a file.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// Its text.
+    pub(crate) source: Source,
+    /// Everything found, in the order of the text.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// The file, if it has no errors.
+    pub(crate) file: Option<LportFile>,
+}
+
+impl Checked {
+    /// Reads and checks the file at `path`; `-` is the standard input. `mode` overrides the file's.
+    pub(crate) fn load(path: &Path, registry: &Registry, mode: Option<Mode>) -> Self {
+        let drivers = Drivers(registry);
+        let Outcome { source, config, incomplete, mut diagnostics } =
+            Config::load(path, &Settings::default().drivers(&drivers));
+        let complete = config.is_some();
+        let Some(config) = config.or(incomplete) else { return Self { source, diagnostics, file: None } };
+        let (file, more) = read_forwarder(&config, &source, mode);
+        diagnostics.extend(more);
+        diagnostics.sort_by_key(|diagnostic| (diagnostic.primary.line, diagnostic.primary.column));
+        let usable = complete && !diagnostics.iter().any(Diagnostic::is_error);
+        Self { source, file: usable.then_some(file), diagnostics }
+    }
+
+    /// All diagnostics, drawn for people.
+    pub(crate) fn render(&self, color: bool) -> String {
+        let drawn = self.diagnostics.iter().map(|diagnostic| render(&self.source, diagnostic, color));
+        drawn.collect::<Vec<_>>().join("\n")
+    }
+
+    /// How many errors there are.
+    pub(crate) fn errors(&self) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count()
+    }
+
+    /// The file, or the failure that says how many errors it has.
+    ///
+    /// # Errors
+    /// When it has any.
+    pub(crate) fn into_file(self) -> Result<LportFile, Failure> {
+        let errors = self.errors();
+        let count = if errors == 1 { "an error".to_owned() } else { format!("{errors} errors") };
+        let message = format!("{} has {count}; nothing was started", self.source.name());
+        self.file.ok_or(Failure::Configuration(message))
+    }
+}
+
+/// Reads what is the forwarder's own, and says what is wrong with it.
+fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (LportFile, Vec<Diagnostic>) {
+    let mut options = config.options();
+    let mode = read_mode(&mut options, mode);
+    let port_map = read_port_map(&mut options, &config.deployment);
+    let traffic = read_traffic(&mut options);
+    for key in WITHOUT_EFFECT {
+        options.node(key);
+    }
+    for key in NOT_SUPPORTED {
+        if let Some(node) = options.node(key) {
+            let message = format!("option `{key}` is not supported and has no effect");
+            options.report(Problem::new(rules::NOT_SUPPORTED, node.span, message).label("has no effect"));
+        }
+    }
+    let mut deployment = config.deployment.clone();
+    // A thread without lports has nothing to poll: it exists in CNDP's files for the sake of its name.
+    deployment.threads.retain(|thread| !thread.lports.is_empty());
+    if deployment.threads.is_empty() && !deployment.devices.is_empty() {
+        let problem = Problem::new(rules::NOTHING_POLLED, Span::default(), "no thread polls any lport");
+        options.report(problem.help("list the lports in `threads.<name>.lports`"));
+    }
+    let file = LportFile { deployment, forwarding: Forwarding { mode, port_map, traffic } };
+    (file, options.finish(source))
+}
+
+fn read_mode(options: &mut OptionsReader<'_>, given: Option<Mode>) -> Mode {
+    let Some(word) = options.text("mode") else {
+        let said = options.node("mode").is_some() || given.is_some();
+        if !said {
+            let problem =
+                Problem::new(rules::NO_MODE, Span::default(), "the file names no mode; packets will be dropped");
+            options.report(problem.help("write `\"options\": { \"mode\": \"fwd\" }`, or run with `--mode`"));
+        }
+        return given.unwrap_or(Mode::Drop);
+    };
+    match word.value.parse() {
+        Ok(mode) => given.unwrap_or(mode),
+        // Given on the command line, a mode makes the file's of no account.
+        Err(_) if given.is_some() => given.unwrap_or(Mode::Drop),
+        Err(error) => {
+            options.report(mode_problem(&error, word.span));
+            Mode::Drop
+        }
+    }
+}
+
+fn mode_problem(error: &ModeError, span: Span) -> Problem {
+    let (rule, near) = match error {
+        ModeError::Unknown { word } => (rules::UNKNOWN_MODE, lport_config::nearest(word, Mode::names())),
+        ModeError::NotYet { .. } => (rules::MODE_NOT_YET, None),
+    };
+    let problem = Problem::new(rule, span, error.to_string());
+    match near {
+        Some(near) => problem.help(format!("did you mean \"{near}\"?")),
+        None => problem,
+    }
+}
+
+fn read_port_map(options: &mut OptionsReader<'_>, deployment: &Deployment) -> HashMap<LportId, LportId> {
+    let mut map = HashMap::new();
+    for (ingress, egress) in options.text_map("port-map").unwrap_or_default() {
+        let ingress = lport_named(options, deployment, &ingress);
+        let egress = lport_named(options, deployment, &egress);
+        if let (Some(ingress), Some(egress)) = (ingress, egress) {
+            map.insert(ingress, egress);
+        }
+    }
+    map
+}
+
+fn lport_named(options: &mut OptionsReader<'_>, deployment: &Deployment, name: &Spanned<&str>) -> Option<LportId> {
+    let found = deployment.lport_named(name.value);
+    if found.is_none() {
+        let lports = deployment.lports();
+        let names: Vec<_> = lports.iter().map(|(_, queue)| queue.name.as_str()).collect();
+        let message = format!("`port-map` names lport `{}`, which does not exist", name.value);
+        let problem = Problem::new(rules::UNKNOWN_PORT, name.span, message).label("no such lport");
+        let help = match lport_config::nearest(name.value, names.iter().copied()) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("there are: {}", names.join(", ")),
+        };
+        options.report(problem.help(help));
+    }
+    found
+}
+
+fn read_traffic(options: &mut OptionsReader<'_>) -> Traffic {
+    let usual = Traffic::default();
+    let mut int = |key, min, max| options.int(key, min..=max).map(|value| value.value);
+    Traffic {
+        size: int("tx-size", SIZE_MIN as u64, SIZE_MAX as u64).map_or(usual.size, |size| size as usize),
+        rate: int("tx-rate", 1, RATE_MAX),
+        count: int("tx-count", 1, u64::MAX),
+        burst: int("tx-burst", 1, BURST_MAX as u64).map(|burst| burst as usize),
+    }
+}

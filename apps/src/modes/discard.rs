@@ -1,0 +1,25 @@
+//! `drop`: receives from every lport of the thread and frees what comes.
+
+use pmd_core::{Burst, Ports, Task};
+
+/// The task.
+pub(super) struct Discard {
+    burst: Burst,
+}
+
+impl Discard {
+    pub(super) fn new(burst: usize) -> Self {
+        Self { burst: Burst::with_limit(burst) }
+    }
+}
+
+impl Task for Discard {
+    fn poll(&mut self, ports: &mut Ports) -> usize {
+        let mut moved = 0;
+        for position in 0..ports.count() {
+            moved += ports.rx_burst(position, &mut self.burst);
+            self.burst.clear();
+        }
+        moved
+    }
+}

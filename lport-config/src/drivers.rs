@@ -1,0 +1,26 @@
+//! What a program tells this crate about its drivers.
+
+use pmd_core::deployment::DeviceSpec;
+use pmd_core::options::{OptionError, OptionSpec};
+
+/// The drivers of a program. This crate knows none by itself; it asks here and puts the answers at their place in the
+/// text.
+pub trait DriverCheck {
+    /// Names of all drivers.
+    fn driver_names(&self) -> Vec<String>;
+
+    /// The options of a driver, empty for one that does not exist.
+    fn options(&self, driver: &str) -> Vec<OptionSpec>;
+
+    /// Whether lports of the driver must have a umem.
+    fn needs_umem(&self, driver: &str) -> bool;
+
+    /// Everything that is wrong with the options and queues of a device, whose driver exists. Option keys are unique.
+    fn check(&self, device: &DeviceSpec) -> Vec<OptionError>;
+
+    /// How many queues the device has, for `"queues": "all"` of an lport-group; `None` if that cannot be told. `device`
+    /// has no queues yet.
+    fn queue_count(&self, _device: &DeviceSpec) -> Option<u16> {
+        None
+    }
+}

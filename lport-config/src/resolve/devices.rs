@@ -1,0 +1,242 @@
+//! Lports of one netdev as one device, with the options its driver is to see.
+
+use std::collections::{HashMap, HashSet};
+
+use pmd_core::deployment::{DeviceSpec, QueueSpec};
+use pmd_core::options::{OptionError, OptionKind, OptionSpec, RawValue};
+
+use super::lport_id;
+use super::pools::Pools;
+use crate::codes;
+use crate::diagnostic::{Problem, Problems};
+use crate::drivers::DriverCheck;
+use crate::nearest::{list, quoted};
+use crate::places::DevicePlace;
+use crate::sections::lports::Lport;
+use crate::sections::pmd::Pmd;
+use crate::source::Span;
+
+/// The devices of a deployment.
+#[derive(Default)]
+pub(super) struct Devices {
+    pub(super) specs: Vec<DeviceSpec>,
+    pub(super) places: HashMap<String, DevicePlace>,
+}
+
+pub(super) fn build(
+    lports: &[Lport],
+    pools: &mut Pools,
+    drivers: Option<&dyn DriverCheck>,
+    problems: &mut Problems,
+) -> Devices {
+    let mut check = Check { drivers, known: drivers.map(DriverCheck::driver_names), reported: HashSet::new() };
+    let mut devices = Devices::default();
+    let mut position: HashMap<&str, usize> = HashMap::new();
+    // The lport whose driver and options the device has, by position of the device.
+    let mut leaders: Vec<(&Lport, &Pmd)> = Vec::new();
+
+    for (index, lport) in lports.iter().enumerate() {
+        let Some(pmd) = &lport.pmd else {
+            pools.of(lport, false, problems);
+            continue;
+        };
+        let known = check.driver(lport, pmd, problems);
+        let needed = known && drivers.is_some_and(|drivers| drivers.needs_umem(&pmd.driver.value));
+        let queue = queue_spec(index, lport, needed, pools, problems);
+        match position.get(lport.netdev.value.as_str()) {
+            Some(device) => {
+                agree(leaders[*device], (lport, pmd), problems);
+                devices.specs[*device].queues.push(queue);
+            }
+            None => {
+                position.insert(&lport.netdev.value, devices.specs.len());
+                leaders.push((lport, pmd));
+                devices.add(lport, pmd, queue);
+            }
+        }
+    }
+    for (device, (_, pmd)) in devices.specs.iter().zip(&leaders) {
+        check.options(device, pmd, problems);
+    }
+    devices
+}
+
+impl Devices {
+    fn add(&mut self, lport: &Lport, pmd: &Pmd, queue: QueueSpec) {
+        let options = pmd.options.iter().map(|given| (given.key.value.clone(), (given.key.span, given.value.span)));
+        let place = DevicePlace { driver: pmd.driver.span, options: options.collect() };
+        self.places.insert(lport.netdev.value.clone(), place);
+        self.specs.push(DeviceSpec {
+            name: lport.netdev.value.clone(),
+            driver: pmd.driver.value.clone(),
+            options: pmd.raw(),
+            queues: vec![queue],
+        });
+    }
+}
+
+fn queue_spec(index: usize, lport: &Lport, needed: bool, pools: &mut Pools, problems: &mut Problems) -> QueueSpec {
+    let memory = pools.of(lport, needed, problems);
+    let mut xdp = lport.xdp.clone();
+    xdp.shared_umem = memory.shared;
+    QueueSpec {
+        lport: lport_id(index),
+        name: lport.name.value.clone(),
+        qid: lport.qid.value,
+        pool: memory.pool,
+        rx_desc: memory.rx_desc,
+        tx_desc: memory.tx_desc,
+        xdp,
+    }
+}
+
+/// The program's word on drivers.
+struct Check<'d> {
+    drivers: Option<&'d dyn DriverCheck>,
+    known: Option<Vec<String>>,
+    /// Unknown drivers that are reported already: a group's lports all have theirs from one place.
+    reported: HashSet<Span>,
+}
+
+impl Check<'_> {
+    /// Whether the driver exists; reports one that does not.
+    fn driver(&mut self, lport: &Lport, pmd: &Pmd, problems: &mut Problems) -> bool {
+        let Some(known) = &self.known else { return true };
+        let exists = known.contains(&pmd.driver.value);
+        if !exists && self.reported.insert(pmd.driver.span) {
+            problems.push(unknown_driver(lport, pmd, known, problems));
+        }
+        exists
+    }
+
+    /// Has the program check the options of a device.
+    fn options(&self, device: &DeviceSpec, pmd: &Pmd, problems: &mut Problems) {
+        let Some(drivers) = self.drivers.filter(|_| !self.reported.contains(&pmd.driver.span)) else { return };
+        let errors = drivers.check(device);
+        if errors.is_empty() {
+            return;
+        }
+        let table = drivers.options(&device.driver);
+        for error in errors {
+            problems.push(bad_option(&error, pmd, &table, problems));
+        }
+    }
+}
+
+fn unknown_driver(lport: &Lport, pmd: &Pmd, known: &[String], problems: &Problems) -> Problem {
+    let driver = quoted(&pmd.driver.value);
+    let message = if pmd.implied {
+        format!("this lport-group has no `pmd`, which means {driver}, a driver this program does not have")
+    } else if lport.of_group {
+        format!("the lport-group names the driver {driver}, which this program does not have")
+    } else {
+        format!("lport {} names the driver {driver}, which this program does not have", quoted(&lport.name.value))
+    };
+    let help = match problems.nearest(&pmd.driver.value, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {}?", quoted(near)),
+        None => format!("it has {}", list(known.iter().map(String::as_str))),
+    };
+    Problem::new(codes::UNKNOWN_DRIVER, pmd.driver.span, message).label("unknown driver").help(help)
+}
+
+/// What a driver says about an option, at the option's key or value, or at the driver if the option is not given.
+fn bad_option(error: &OptionError, pmd: &Pmd, table: &[OptionSpec], problems: &Problems) -> Problem {
+    let near = |help: &str| format!("did you mean {}?", quoted(help));
+    match pmd.option(&error.key) {
+        None => Problem::new(codes::OPTION_MISSING, pmd.driver.span, &error.message)
+            .label(format!("{} is not given", quoted(&error.key))),
+        Some(given) if error.key_at_fault => {
+            let names = table.iter().map(|spec| spec.name);
+            let unknown = names.clone().all(|name| name != error.key);
+            let help = problems.nearest(&error.key, names).filter(|_| unknown).map(near);
+            Problem::new(codes::BAD_OPTION_KEY, given.key.span, &error.message)
+                .label(if unknown { "unknown option" } else { "this option" })
+                .maybe_help(help)
+        }
+        Some(given) => {
+            let words = table.iter().find(|spec| spec.name == error.key).map(|spec| spec.kind);
+            let help = match (words, &given.value.value) {
+                (Some(OptionKind::Choice(words)), RawValue::Text(word)) => {
+                    problems.nearest(word, words.iter().copied()).filter(|near| near != word).map(near)
+                }
+                _ => None,
+            };
+            Problem::new(codes::BAD_OPTION_VALUE, given.value.span, &error.message).label("this value").maybe_help(help)
+        }
+    }
+}
+
+/// Reports in what a further lport of a device differs from the first.
+fn agree((first, first_pmd): (&Lport, &Pmd), (other, pmd): (&Lport, &Pmd), problems: &mut Problems) {
+    let device = quoted(&other.netdev.value);
+    if pmd.driver.value != first_pmd.driver.value {
+        let message = format!(
+            "lport {} opens {device} with {}, but lport {} with {}",
+            quoted(&other.name.value),
+            quoted(&pmd.driver.value),
+            quoted(&first.name.value),
+            quoted(&first_pmd.driver.value)
+        );
+        let problem = Problem::new(codes::DIFFERENT_DRIVERS, pmd.driver.span, message).label("another driver");
+        let problem = problem.also(first_pmd.driver.span, format!("the driver of {device}"));
+        problems.push(problem.help("lports of one netdev are queues of one device: use one driver, or another netdev"));
+        return;
+    }
+    for difference in differences(first_pmd, pmd) {
+        let names = (quoted(&other.name.value), quoted(&first.name.value));
+        problems.push(difference.problem(&device, &names));
+    }
+}
+
+/// An option in which two lports of one device differ.
+struct Difference<'o> {
+    key: &'o str,
+    /// In the later lport: the value and its place, or the place of the driver if the option is missing.
+    later: (Option<&'o RawValue>, Span),
+    /// Likewise in the first.
+    first: (Option<&'o RawValue>, Span),
+}
+
+fn differences<'o>(first: &'o Pmd, later: &'o Pmd) -> Vec<Difference<'o>> {
+    let changed = later.options.iter().filter_map(|option| {
+        let key = option.key.value.as_str();
+        let there = (Some(&option.value.value), option.value.span);
+        match first.option(key) {
+            Some(known) if same(&known.value.value, &option.value.value) => None,
+            Some(known) => Some(Difference { key, later: there, first: (Some(&known.value.value), known.value.span) }),
+            None => Some(Difference { key, later: there, first: (None, first.driver.span) }),
+        }
+    });
+    let left_out = first.options.iter().filter(|option| later.option(&option.key.value).is_none());
+    let left_out = left_out.map(|option| Difference {
+        key: &option.key.value,
+        later: (None, later.driver.span),
+        first: (Some(&option.value.value), option.value.span),
+    });
+    changed.chain(left_out).collect()
+}
+
+/// Whether two values say the same, one perhaps as a word and the other as JSON.
+fn same(one: &RawValue, other: &RawValue) -> bool {
+    let word = |value: &RawValue| value.to_string().trim_matches('"').to_owned();
+    word(one) == word(other)
+}
+
+impl Difference<'_> {
+    fn problem(&self, device: &str, (later, first): &(String, String)) -> Problem {
+        let key = quoted(self.key);
+        let said = |value: Option<&RawValue>| value.map_or("not given".to_owned(), ToString::to_string);
+        let message = format!(
+            "option {key} of {device} is {} in lport {later}, but {} in lport {first}",
+            said(self.later.0),
+            said(self.first.0)
+        );
+        Problem::new(codes::DIFFERENT_OPTIONS, self.later.1, message)
+            .label(if self.later.0.is_some() { "differs".to_owned() } else { format!("{key} is missing") })
+            .also(
+                self.first.1,
+                if self.first.0.is_some() { "first given here".to_owned() } else { format!("no {key} here") },
+            )
+            .help("give all lports of one netdev the same options, or give them different netdevs")
+    }
+}

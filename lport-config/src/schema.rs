@@ -1,0 +1,234 @@
+//! The JSON Schema of lport files (draft 2020-12), made from the tables of keys that the parser reads by.
+//!
+//! It serves editors, which complete and explain keys by it, and other validators. What no schema can say (names that
+//! must exist, sums, two lports on one queue) only [`crate::Config::parse`] checks.
+
+use pmd_core::options::{OptionKind, OptionSpec};
+use serde_json::{Map, Value, json};
+
+use crate::keys::{Key, Kind, SECTIONS, Shape};
+
+/// Numbers and ranges in one string.
+const NUMBER_LIST: &str = r"^\s*[0-9]+\s*(-\s*[0-9]+\s*)?(,\s*[0-9]+\s*(-\s*[0-9]+\s*)?)*$";
+
+/// The schema for a program with these drivers, each with its table of options.
+pub fn schema(drivers: &[(&str, &[OptionSpec])]) -> Value {
+    let mut properties = Map::new();
+    properties
+        .insert("$schema".to_owned(), json!({ "type": "string", "description": "Where this schema is; ignored." }));
+    let mut any_case = Map::new();
+    for section in SECTIONS {
+        let mut content = shape(&section.shape, drivers);
+        content["description"] = section.help.into();
+        properties.insert(section.name.to_owned(), content);
+        let reference = json!({ "$ref": format!("#/properties/{}", section.name) });
+        any_case.insert(format!("^{}$", without_case(section.name)), reference);
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "lport file",
+        "description": "Pools, devices and polling threads, in CNDP's format.",
+        "type": "object",
+        "properties": properties,
+        "patternProperties": any_case,
+        "additionalProperties": false,
+    })
+}
+
+fn shape(shape: &Shape, drivers: &[(&str, &[OptionSpec])]) -> Value {
+    match shape {
+        Shape::Record(keys) => record(keys, drivers),
+        Shape::OpenRecord(keys) => {
+            let mut open = record(keys, drivers);
+            open["additionalProperties"] = json!({ "type": ["string", "number", "boolean", "null"] });
+            open
+        }
+        Shape::Named(keys) => json!({
+            "type": "object",
+            "propertyNames": { "minLength": 1 },
+            "additionalProperties": record(keys, drivers),
+        }),
+        Shape::CpuLists => json!({
+            "type": "object",
+            "propertyNames": { "minLength": 1 },
+            "additionalProperties": {
+                "anyOf": [
+                    cpu(),
+                    { "const": "auto", "description": "Cores chosen by the machine's topology." },
+                    { "type": "array", "items": cpu() },
+                    { "const": ["auto"] },
+                ]
+            },
+        }),
+        Shape::Object => json!({ "type": "object" }),
+        Shape::Free => json!({}),
+    }
+}
+
+fn cpu() -> Value {
+    json!({ "anyOf": [
+        { "type": "integer", "minimum": 0, "maximum": crate::keys::CPU_MAX },
+        { "type": "string", "pattern": NUMBER_LIST, "description": "CPUs such as \"0-3,8\"." },
+    ] })
+}
+
+fn record(keys: &[Key], drivers: &[(&str, &[OptionSpec])]) -> Value {
+    let mut properties = Map::new();
+    let mut rules = Vec::new();
+    for key in keys {
+        for name in key.names() {
+            properties.insert(name.to_owned(), key_schema(key, drivers));
+        }
+        if let Some(alias) = key.alias {
+            rules.push(json!({ "not": { "required": [key.name, alias] } }));
+        }
+        if matches!(key.kind, Kind::Options) {
+            rules.extend(drivers.iter().map(|(name, options)| driver_options(name, key.name, options)));
+        }
+    }
+    let required: Vec<_> = keys.iter().filter(|key| key.required).map(|key| key.name).collect();
+    let mut record = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    if !required.is_empty() {
+        record["required"] = json!(required);
+    }
+    if !rules.is_empty() {
+        record["allOf"] = json!(rules);
+    }
+    record
+}
+
+fn key_schema(key: &Key, drivers: &[(&str, &[OptionSpec])]) -> Value {
+    let mut schema = kind(key.kind, key.required, drivers);
+    schema["description"] = described(key.help, key.default).into();
+    schema
+}
+
+fn described(help: &str, default: &str) -> String {
+    if default.is_empty() { help.to_owned() } else { format!("{help} Default: {default}.") }
+}
+
+fn kind(kind: Kind, required: bool, drivers: &[(&str, &[OptionSpec])]) -> Value {
+    match kind {
+        Kind::Bool => json!({ "type": "boolean" }),
+        Kind::Int { min, max, .. } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Kind::Descriptors => json!({ "enum": [0, 1, 2, 4, 8, 16, 32] }),
+        Kind::Text => json!({ "type": "string" }),
+        Kind::Driver => driver(drivers),
+        Kind::Name => json!({ "type": "string", "minLength": 1 }),
+        Kind::Choice(words) => {
+            let any_case: Vec<_> = words.iter().map(|word| without_case(word)).collect();
+            let any_case = format!("^({})?$", any_case.join("|"));
+            json!({ "type": "string", "anyOf": [{ "enum": words }, { "pattern": any_case }] })
+        }
+        Kind::Ints { min, max, .. } => {
+            json!({ "type": "array", "minItems": 1, "items": { "type": "integer", "minimum": min, "maximum": max } })
+        }
+        Kind::Names { or_one } => names(or_one, required),
+        Kind::Queues => {
+            let one = json!([{ "type": "integer", "minimum": 0, "maximum": 65535 }, { "type": "string", "pattern": NUMBER_LIST }]);
+            let list = json!({ "type": "array", "minItems": 1, "items": { "anyOf": one } });
+            json!({ "anyOf": [{ "const": "all" }, one[0], one[1], list] })
+        }
+        Kind::Options => {
+            json!({ "type": "object", "additionalProperties": { "type": ["boolean", "integer", "string"] } })
+        }
+        Kind::Ignored => json!({ "deprecated": true }),
+    }
+}
+
+fn names(or_one: bool, required: bool) -> Value {
+    let name = json!({ "type": "string", "minLength": 1 });
+    let list = json!({ "type": "array", "minItems": usize::from(required), "items": name });
+    if or_one { json!({ "anyOf": [list, name] }) } else { list }
+}
+
+/// A driver's name with or without options behind it.
+fn driver(drivers: &[(&str, &[OptionSpec])]) -> Value {
+    if drivers.is_empty() {
+        return json!({ "type": "string", "minLength": 1 });
+    }
+    let names: Vec<_> = drivers.iter().map(|(name, _)| *name).collect();
+    let with_options = format!("^({}):", names.iter().map(|name| escaped(name)).collect::<Vec<_>>().join("|"));
+    json!({ "type": "string", "anyOf": [{ "enum": names }, { "pattern": with_options }] })
+}
+
+/// What the object of options may hold if the driver is `name`.
+fn driver_options(name: &str, key: &str, options: &[OptionSpec]) -> Value {
+    let properties: Map<_, _> = options.iter().map(|spec| (spec.name.to_owned(), option(spec))).collect();
+    json!({
+        "if": { "properties": { "pmd": { "pattern": format!("^{}(:|$)", escaped(name)) } }, "required": ["pmd"] },
+        "then": { "properties": { key: { "properties": properties, "additionalProperties": false } } },
+    })
+}
+
+fn option(spec: &OptionSpec) -> Value {
+    let mut schema = match spec.kind {
+        OptionKind::Bool => json!({ "anyOf": [
+            { "type": "boolean" },
+            { "enum": ["yes", "no", "true", "false", "on", "off", "1", "0"] },
+        ] }),
+        OptionKind::Int { min, max } => json!({ "anyOf": [
+            { "type": "integer", "minimum": min, "maximum": max },
+            { "type": "string", "pattern": "^[0-9]+$" },
+        ] }),
+        OptionKind::Text { max_len } => json!({ "type": "string", "maxLength": max_len }),
+        OptionKind::Choice(words) => json!({ "enum": words }),
+        OptionKind::Mac => {
+            json!({ "type": "string", "pattern": "^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$" })
+        }
+    };
+    schema["description"] = described(spec.help, spec.default).into();
+    schema
+}
+
+/// A pattern for `word` in any case.
+fn without_case(word: &str) -> String {
+    let either = |c: char| match (c.to_ascii_lowercase(), c.to_ascii_uppercase()) {
+        (lower, upper) if lower != upper => format!("[{lower}{upper}]"),
+        _ => escaped(&c.to_string()),
+    };
+    word.chars().map(either).collect()
+}
+
+/// A pattern for exactly `text`.
+fn escaped(text: &str) -> String {
+    let escape =
+        |c: char| if c.is_ascii_punctuation() && c != '_' && c != '-' { format!("\\{c}") } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: &[OptionSpec] = &[
+        OptionSpec { name: "id", kind: OptionKind::Int { min: 0, max: 9 }, default: "3", help: "Number." },
+        OptionSpec { name: "role", kind: OptionKind::Choice(&["client", "server"]), default: "", help: "Role." },
+    ];
+
+    #[test]
+    fn every_key_of_the_parser_is_in_the_schema_and_explained() {
+        let schema = schema(&[("net_x", OPTIONS)]);
+        for section in SECTIONS {
+            let (path, keys) = match section.shape {
+                Shape::Record(keys) | Shape::OpenRecord(keys) => ("", keys),
+                Shape::Named(keys) => ("/additionalProperties", keys),
+                _ => ("", &[][..]),
+            };
+            for name in keys.iter().flat_map(Key::names) {
+                let pointer = format!("/properties/{}{path}/properties/{name}/description", section.name);
+                assert!(schema.pointer(&pointer).is_some_and(|help| !help.as_str().unwrap().is_empty()), "{pointer}");
+            }
+        }
+    }
+
+    #[test]
+    fn options_of_a_driver_hold_for_that_driver_alone() {
+        let schema = schema(&[("net_x", OPTIONS), ("net_y", &[])]);
+        let rules = schema.pointer("/properties/lports/additionalProperties/allOf").unwrap().as_array().unwrap();
+        let of = |driver: &str| rules.iter().find(|rule| rule.to_string().contains(driver)).unwrap();
+        let role = "/then/properties/pmd_opts/properties/role/enum";
+        assert_eq!(of("net_x").pointer(role), Some(&json!(["client", "server"])));
+        assert_eq!(of("net_y").pointer(role), None);
+    }
+}

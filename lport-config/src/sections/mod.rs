@@ -1,0 +1,158 @@
+//! The file's tree as typed sections, every value still with its place.
+//!
+//! Each section is read by itself, in any order; names that point from one section to another are followed later, by
+//! `resolve`. An entry with mistakes stays in its section, so that its name remains known and one mistake does not cause
+//! a dozen messages.
+
+pub(crate) mod application;
+pub(crate) mod fields;
+pub(crate) mod lcore_groups;
+pub(crate) mod lport_groups;
+pub(crate) mod lports;
+pub(crate) mod number_list;
+pub(crate) mod pmd;
+pub(crate) mod threads;
+pub(crate) mod umems;
+
+use application::Application;
+use fields::Fields;
+use lcore_groups::LcoreGroup;
+use lport_groups::LportGroup;
+use lports::Lport;
+use threads::Thread;
+use umems::{Defaults, Umem};
+
+use crate::codes;
+use crate::diagnostic::{Problem, Problems};
+use crate::keys::{SECTIONS, keys_of};
+use crate::nearest::{list, quoted};
+use crate::node::{Member, Node};
+use crate::source::{Span, Spanned};
+
+/// Everything the file says, section by section.
+#[derive(Debug, Default)]
+pub(crate) struct Sections {
+    pub(crate) application: Application,
+    pub(crate) defaults: Defaults,
+    pub(crate) umems: Vec<Umem>,
+    pub(crate) lports: Vec<Lport>,
+    pub(crate) lport_groups: Vec<LportGroup>,
+    pub(crate) lcore_groups: Vec<LcoreGroup>,
+    pub(crate) threads: Vec<Thread>,
+    pub(crate) options: Option<Node>,
+    pub(crate) user_data: Option<Node>,
+    /// Sections that the application registered.
+    pub(crate) registered: Vec<(String, Node)>,
+}
+
+/// Reads every section of `root`; `registered` are names of further sections, free in form.
+pub(crate) fn read(root: &Node, registered: &[String], problems: &mut Problems) -> Sections {
+    let mut sections = Sections::default();
+    let mut seen: Vec<(String, Span)> = Vec::new();
+    for member in root.as_object().unwrap_or_default() {
+        let name = member.key.value.to_lowercase();
+        if let Some((_, first)) = seen.iter().find(|(known, _)| *known == name) {
+            problems.push(section_twice(member, *first));
+            continue;
+        }
+        read_section(&name, member, registered, &mut sections, problems);
+        seen.push((name, member.key.span));
+    }
+    sections
+}
+
+fn read_section(name: &str, member: &Member, registered: &[String], sections: &mut Sections, problems: &mut Problems) {
+    let node = &member.node;
+    match name {
+        "application" => sections.application = application::read(member, problems),
+        "defaults" => sections.defaults = umems::read_defaults(member, problems),
+        "umems" => sections.umems = named(member, "umem", umems::read, problems),
+        "lports" => sections.lports = named(member, "lport", lports::read, problems),
+        "lport-groups" => sections.lport_groups = named(member, "lport-group", lport_groups::read, problems),
+        "lcore-groups" => sections.lcore_groups = lcore_groups::read_all(member, problems),
+        "threads" => sections.threads = named(member, "thread", threads::read, problems),
+        "options" => sections.options = object(member, problems).map(|_| node.clone()),
+        "user-data" => sections.user_data = Some(node.clone()),
+        "$schema" if node.as_str().is_some() => {}
+        "$schema" => problems.push(not_a(member, "a string")),
+        _ => match registered.iter().find(|known| known.to_lowercase() == name) {
+            Some(known) => sections.registered.push((known.clone(), node.clone())),
+            None => problems.push(unknown_section(member, registered, problems)),
+        },
+    }
+}
+
+/// An entry of a section of named objects, ready to be read.
+pub(crate) struct Entry<'n> {
+    /// Its name and the name's place.
+    pub(crate) name: &'n Spanned<String>,
+    /// `umem `umem0``, for messages.
+    pub(crate) owner: String,
+    /// Its values.
+    pub(crate) fields: Fields<'n>,
+}
+
+/// Reads a section of named objects, each by the section's table of keys. `noun` is what one of them is called.
+fn named<T>(
+    member: &Member,
+    noun: &str,
+    read: impl Fn(&Entry<'_>, &mut Problems) -> T,
+    problems: &mut Problems,
+) -> Vec<T> {
+    let keys = keys_of(&member.key.value.to_lowercase());
+    let mut entries = Vec::new();
+    for entry in object(member, problems).unwrap_or_default() {
+        let owner = format!("{noun} {}", quoted(&entry.key.value));
+        if entry.key.value.is_empty() {
+            let problem =
+                Problem::new(codes::BAD_NAME, entry.key.span, format!("the name of {} {noun} is empty", article(noun)));
+            problems.push(problem.label("empty"));
+        }
+        let Some(members) = entry.node.as_object() else {
+            problems.push(not_a(entry, "an object"));
+            continue;
+        };
+        let fields = Fields::read(keys, &owner, entry.key.span, members, problems);
+        entries.push(read(&Entry { name: &entry.key, owner, fields }, problems));
+    }
+    entries
+}
+
+fn article(noun: &str) -> &'static str {
+    // "an lport": the letter is spoken.
+    if noun.starts_with(['u', 'l']) && noun != "umem" { "an" } else { "a" }
+}
+
+/// The members of a section or entry that must be an object.
+pub(crate) fn object<'n>(member: &'n Member, problems: &mut Problems) -> Option<&'n [Member]> {
+    let members = member.node.as_object();
+    if members.is_none() {
+        problems.push(not_a(member, "an object"));
+    }
+    members
+}
+
+fn not_a(member: &Member, wanted: &str) -> Problem {
+    let message = format!("{} is {}, but must be {wanted}", quoted(&member.key.value), member.node.describe());
+    Problem::new(codes::WRONG_TYPE, member.node.span, message).label(format!("not {wanted}"))
+}
+
+fn section_twice(member: &Member, first: Span) -> Problem {
+    let message = format!("the section {} is given twice", quoted(&member.key.value));
+    Problem::new(codes::SAME_KEY, member.key.span, message)
+        .label("again here")
+        .also(first, "first given here")
+        .help("names of sections are compared without case; move everything into one")
+}
+
+fn unknown_section(member: &Member, registered: &[String], problems: &Problems) -> Problem {
+    let key = &member.key;
+    let known = || SECTIONS.iter().map(|section| section.name).chain(registered.iter().map(String::as_str));
+    let help = match problems.nearest(&key.value, known()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("the sections are {}", list(known())),
+    };
+    Problem::new(codes::UNKNOWN_SECTION, key.span, format!("unknown section {}", quoted(&key.value)))
+        .label("unknown section")
+        .help(help)
+}

@@ -1,0 +1,230 @@
+//! The runtime: a deployment made live, and stopped again.
+//!
+//! 1. [`Runtime::start`] checks everything that can be checked without touching anything, then makes the pools, opens the
+//!    devices, asks the application for one [`Task`] per thread and starts the threads. Whatever was configured and fails
+//!    is an error; all failures are found, not just the first.
+//! 2. While it runs [`Runtime::snapshot`] tells any thread the state of everything.
+//! 3. [`Runtime::stop`], or dropping it, stops first the threads, then the links, then gives the memory back.
+//!
+//! The runtime owns the pools and the control handles; each worker owns the queues of its lports and returns them when
+//! it stops, so no lport is closed under a burst.
+
+mod check;
+mod error;
+mod open;
+mod placement;
+mod report;
+mod threads;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+pub use error::{RuntimeError, StartFailure, TaskError};
+use open::{Devices, Opened, make_pools, open_devices};
+pub use report::{LportReport, PoolReport, Report, ThreadReport};
+use threads::{Thread, start_threads};
+
+use crate::burst::BURST_MAX;
+use crate::deployment::{Deployment, LportId, ThreadSpec};
+use crate::driver::Registry;
+use crate::lport::{Link, Lport, LportControl};
+use crate::pool::Pool;
+use crate::stats::LportStats;
+use crate::worker::{Drops, Task};
+
+/// How a deployment is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Packets a task receives at a time, 1 to [`BURST_MAX`].
+    pub burst: usize,
+    /// Packets a lane between two threads holds, at least 1.
+    pub handover: usize,
+    /// Whether to run without the lports that cannot be opened, instead of failing.
+    pub allow_partial: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { burst: 32, handover: 1024, allow_partial: false }
+    }
+}
+
+/// What the application knows when it makes the task of a thread.
+pub struct TaskContext<'a> {
+    /// The thread.
+    pub thread: &'a ThreadSpec,
+    /// All that is to be run.
+    pub deployment: &'a Deployment,
+    /// Packets to receive at a time.
+    pub burst: usize,
+    lports: &'a [Opened],
+}
+
+impl TaskContext<'_> {
+    /// The pool that `lport` receives into; `None` when it names none.
+    pub fn pool(&self, lport: LportId) -> Option<&Pool> {
+        self.lports.get(usize::from(lport.0))?.pool.as_ref()
+    }
+
+    /// The control handle of `lport`; `None` when it could not be opened.
+    pub fn control(&self, lport: LportId) -> Option<&dyn LportControl> {
+        self.lports.get(usize::from(lport.0))?.control.as_deref().ok()
+    }
+}
+
+/// A running deployment. Any thread may take snapshots.
+pub struct Runtime {
+    started: Instant,
+    stop: Arc<AtomicBool>,
+    threads: Vec<Thread>,
+    lports: Vec<Opened>,
+    /// Lports that no thread polls: open, so that their links come up, and idle.
+    unpolled: Vec<Lport>,
+    pools: Vec<Pool>,
+}
+
+impl Runtime {
+    /// Starts `deployment` with the drivers of `registry`; `make_task` is asked once per thread.
+    ///
+    /// # Errors
+    /// Everything that failed. Nothing is left running or open then.
+    pub fn start(
+        deployment: &Deployment,
+        registry: &Registry,
+        settings: Settings,
+        make_task: impl FnMut(&TaskContext<'_>) -> Result<Box<dyn Task>, TaskError>,
+    ) -> Result<Self, RuntimeError> {
+        let all = |failures| RuntimeError { failures };
+        check_settings(settings).map_err(|failure| all(vec![failure]))?;
+        let options = check::check(deployment, registry).map_err(all)?;
+        let cpus = placement::place(&deployment.threads).map_err(all)?;
+
+        let (pools, mut failures) = make_pools(deployment, &options, registry, &cpus);
+        let Devices { lports, queues, failures: more } = open_devices(deployment, options, registry, &pools);
+        failures.extend(more);
+        tolerate(&mut failures, settings.allow_partial);
+        if !failures.is_empty() {
+            return Err(all(failures));
+        }
+
+        let tasks = make_tasks(deployment, settings, &lports, make_task).map_err(all)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (threads, unpolled) =
+            start_threads(deployment, settings, &cpus, queues, tasks, &stop).map_err(|failure| all(vec![failure]))?;
+        let pools = pools.into_iter().flatten().collect();
+        Ok(Self { started: Instant::now(), stop, threads, lports, unpolled, pools })
+    }
+
+    /// The state of everything, now.
+    pub fn snapshot(&self) -> Report {
+        self.report(self.started.elapsed())
+    }
+
+    /// Whether at least one thread still polls: not all tasks have panicked.
+    pub fn is_polling(&self) -> bool {
+        self.threads.iter().any(|thread| thread.failure().is_none())
+    }
+
+    /// Stops the threads, closes the links, and reports. A pool that is not whole then has lost mbufs.
+    pub fn stop(mut self) -> Report {
+        self.halt()
+    }
+
+    fn halt(&mut self) -> Report {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.iter().for_each(Thread::wake);
+        self.threads.iter_mut().for_each(Thread::join);
+        let duration = self.started.elapsed();
+        // Packets on their way between threads still leave, so that every one is accounted for.
+        self.threads.iter_mut().for_each(Thread::finish_lanes);
+        // Links are reported as they were, pools as they are when the links are gone.
+        let mut report = self.report(duration);
+        self.threads.iter_mut().for_each(Thread::close);
+        self.unpolled.clear();
+        self.lports.clear();
+        report.pools = self.pool_reports();
+        report
+    }
+
+    fn report(&self, duration: Duration) -> Report {
+        let lports = self.lports.iter().zip(0..).map(|(lport, id)| self.lport_report(lport, LportId(id)));
+        let threads = self.threads.iter().map(|thread| thread.report(duration));
+        Report { duration, lports: lports.collect(), threads: threads.collect(), pools: self.pool_reports() }
+    }
+
+    fn lport_report(&self, lport: &Opened, id: LportId) -> LportReport {
+        let (link, mut stats) = match &lport.control {
+            Ok(control) => (control.link(), control.stats()),
+            Err(why) => (Link::Down(format!("could not be opened: {why}")), LportStats::default()),
+        };
+        let sum = |count: fn(&Drops) -> u64| self.threads.iter().map(|thread| count(thread.drops(id))).sum();
+        let dropped: [(&'static str, u64); 3] = [
+            ("tx_full_dropped", sum(|drops| drops.tx_full.get())),
+            ("handover_dropped", sum(|drops| drops.handover.get())),
+            ("unowned_dropped", sum(|drops| drops.unowned.get())),
+        ];
+        stats.oerrors += dropped.iter().map(|(_, n)| n).sum::<u64>();
+        stats.xstats.extend(dropped);
+        LportReport { id, name: lport.name.clone(), driver: lport.driver.clone(), link, stats }
+    }
+
+    fn pool_reports(&self) -> Vec<PoolReport> {
+        let report =
+            |pool: &Pool| PoolReport { name: pool.name().to_owned(), size: pool.size(), available: pool.available() };
+        self.pools.iter().map(report).collect()
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lports: Vec<_> = self.lports.iter().map(|lport| &lport.name).collect();
+        f.debug_struct("Runtime").field("lports", &lports).field("pools", &self.pools).finish_non_exhaustive()
+    }
+}
+
+fn check_settings(settings: Settings) -> Result<(), StartFailure> {
+    let Settings { burst, handover, .. } = settings;
+    if !(1..=BURST_MAX).contains(&burst) {
+        return Err(StartFailure::Deployment(format!("the burst is {burst}, but must be 1 to {BURST_MAX} packets")));
+    }
+    if handover == 0 {
+        return Err(StartFailure::Deployment("lanes between threads must hold at least 1 packet, not 0".into()));
+    }
+    Ok(())
+}
+
+/// With `allow_partial`, turns the failures of single pools and devices into warnings.
+fn tolerate(failures: &mut Vec<StartFailure>, allow_partial: bool) {
+    if allow_partial {
+        failures.retain(|failure| {
+            let fatal = failure.is_configuration();
+            if !fatal {
+                tracing::warn!("{failure}; running without it");
+            }
+            fatal
+        });
+    }
+}
+
+fn make_tasks(
+    deployment: &Deployment,
+    settings: Settings,
+    lports: &[Opened],
+    mut make_task: impl FnMut(&TaskContext<'_>) -> Result<Box<dyn Task>, TaskError>,
+) -> Result<Vec<Box<dyn Task>>, Vec<StartFailure>> {
+    let (mut tasks, mut failures) = (Vec::new(), Vec::new());
+    for thread in &deployment.threads {
+        match make_task(&TaskContext { thread, deployment, burst: settings.burst, lports }) {
+            Ok(task) => tasks.push(task),
+            Err(source) => failures.push(StartFailure::Task { thread: thread.name.clone(), source }),
+        }
+    }
+    if failures.is_empty() { Ok(tasks) } else { Err(failures) }
+}

@@ -1,0 +1,200 @@
+//! The lports as a worker's task sees them: its own to receive from, all of them to send to.
+//!
+//! 1. The runtime builds one [`Ports`] per thread, with the queues of the thread's lports in it.
+//! 2. The task receives from its own lports by position and sends to any lport by [`LportId`]: its own through their TX
+//!    queue, another thread's through a lane that the owner drains (`handover`).
+//! 3. [`Ports::transmit`] is the policy: what cannot be sent is dropped in bulk and counted by reason, at the lport it
+//!    was meant for. [`Ports::tx_burst`] leaves it to the caller.
+//! 4. After the threads have stopped the runtime drains the lanes once more, then drops the queues.
+
+use std::sync::Arc;
+
+use super::handover::{Inbox, Inlet, Outlet};
+use crate::burst::Burst;
+use crate::deployment::LportId;
+use crate::lport::{RxQueue, TxQueue};
+use crate::stats::Counter;
+
+/// The queues of an lport, at its owner.
+pub(crate) struct OwnLport {
+    pub(crate) id: LportId,
+    pub(crate) rx: Box<dyn RxQueue>,
+    pub(crate) tx: Box<dyn TxQueue>,
+}
+
+/// How packets get to an lport.
+pub(crate) enum Route {
+    /// Through our own queue, at this position.
+    Own(usize),
+    /// By way of its owner.
+    Foreign(Outlet),
+    /// Not at all: no thread owns it, or it could not be opened.
+    Nowhere,
+}
+
+/// What one thread dropped that was meant for an lport. Written by that thread, read by anyone.
+#[derive(Debug, Default)]
+pub(crate) struct Drops {
+    /// The device did not accept it.
+    pub(crate) tx_full: Counter,
+    /// The lane to its owner was full.
+    pub(crate) handover: Counter,
+    /// No thread owns the lport.
+    pub(crate) unowned: Counter,
+}
+
+/// The lports of a worker.
+pub struct Ports {
+    own: Vec<OwnLport>,
+    /// By lport id.
+    routes: Vec<Route>,
+    /// Lanes that lead to us.
+    inlets: Vec<Inlet>,
+    inbox: Arc<Inbox>,
+    /// By lport id.
+    drops: Arc<[Drops]>,
+    scratch: Burst,
+    unflushed: bool,
+}
+
+impl Ports {
+    pub(crate) fn new(own: Vec<OwnLport>, routes: Vec<Route>, inbox: Arc<Inbox>, drops: Arc<[Drops]>) -> Self {
+        Self { own, routes, inlets: Vec::new(), inbox, drops, scratch: Burst::new(), unflushed: false }
+    }
+
+    /// Number of lports this thread owns.
+    #[inline(always)]
+    pub fn count(&self) -> usize {
+        self.own.len()
+    }
+
+    /// Id of the own lport at `position`, 0 to [`Self::count`] - 1.
+    ///
+    /// # Panics
+    /// When there is no such position.
+    #[inline(always)]
+    pub fn id(&self, position: usize) -> LportId {
+        self.own[position].id
+    }
+
+    /// Whether packets for `to` can go anywhere: it exists, is open, and a thread owns it.
+    #[inline]
+    pub fn reaches(&self, to: LportId) -> bool {
+        self.routes.get(usize::from(to.0)).is_some_and(|route| !matches!(route, Route::Nowhere))
+    }
+
+    /// Appends packets received on the own lport at `position` to `burst`, up to its limit, and says how many.
+    ///
+    /// # Panics
+    /// When there is no such position.
+    #[inline]
+    pub fn rx_burst(&mut self, position: usize, burst: &mut Burst) -> usize {
+        self.own[position].rx.rx_burst(burst)
+    }
+
+    /// Sends packets from the front of `burst` to lport `to` and says how many. What was not accepted stays in `burst`.
+    ///
+    /// # Panics
+    /// When the deployment has no lport `to`.
+    #[inline]
+    pub fn tx_burst(&mut self, to: LportId, burst: &mut Burst) -> usize {
+        match &mut self.routes[usize::from(to.0)] {
+            Route::Own(position) => {
+                self.unflushed = true;
+                self.own[*position].tx.tx_burst(burst)
+            }
+            Route::Foreign(outlet) => outlet.send(burst),
+            Route::Nowhere => 0,
+        }
+    }
+
+    /// Sends `burst` to lport `to`, drops and counts what is not accepted, and says how many packets were. `burst` is
+    /// empty afterwards.
+    ///
+    /// Dropped packets appear in the lport's statistics: in `oerrors` and, by reason, as `tx_full_dropped`,
+    /// `handover_dropped` or `unowned_dropped`.
+    ///
+    /// # Panics
+    /// When the deployment has no lport `to`.
+    #[inline]
+    pub fn transmit(&mut self, to: LportId, burst: &mut Burst) -> usize {
+        let sent = self.tx_burst(to, burst);
+        if !burst.is_empty() {
+            self.drop_all(to, burst);
+        }
+        sent
+    }
+
+    #[cold]
+    fn drop_all(&mut self, to: LportId, burst: &mut Burst) {
+        let lport = usize::from(to.0);
+        let drops = &self.drops[lport];
+        let counter = match self.routes[lport] {
+            Route::Own(_) => &drops.tx_full,
+            Route::Foreign(_) => &drops.handover,
+            Route::Nowhere => &drops.unowned,
+        };
+        counter.add(burst.len() as u64);
+        burst.clear();
+    }
+
+    /// Sends what other threads handed over, and says how many packets it was.
+    #[inline]
+    pub(crate) fn drain_lanes(&mut self) -> usize {
+        if self.inlets.is_empty() { 0 } else { self.drain_each_lane() }
+    }
+
+    fn drain_each_lane(&mut self) -> usize {
+        let mut moved = 0;
+        for inlet in &mut self.inlets {
+            let n = inlet.lane.receive(&mut self.scratch);
+            if n > 0 {
+                let lport = &mut self.own[inlet.port];
+                lport.tx.tx_burst(&mut self.scratch);
+                self.unflushed = true;
+                self.drops[usize::from(lport.id.0)].tx_full.add(self.scratch.len() as u64);
+                self.scratch.clear();
+                moved += n;
+            }
+        }
+        moved
+    }
+
+    /// Begins to drain the lanes that other threads have made since the last call.
+    pub(crate) fn take_new_lanes(&mut self) {
+        self.inbox.take_into(&mut self.inlets);
+    }
+
+    /// Drains the lanes to their ends, new ones included: when their senders have stopped.
+    pub(crate) fn finish_lanes(&mut self) {
+        self.take_new_lanes();
+        while self.drain_lanes() > 0 {}
+        self.flush();
+    }
+
+    /// Pushes out what the TX queues hold back, if anything was sent since the last time.
+    #[inline]
+    pub(crate) fn flush(&mut self) {
+        if self.unflushed {
+            self.unflushed = false;
+            self.own.iter_mut().for_each(|lport| lport.tx.flush());
+        }
+    }
+
+    /// Whether a lane holds packets or waits to be taken.
+    pub(crate) fn has_handed_over(&self) -> bool {
+        self.inbox.has_new() || self.inlets.iter().any(|inlet| !inlet.lane.is_empty())
+    }
+
+    /// The receive sides of the own lports.
+    pub(crate) fn receivers(&mut self) -> impl Iterator<Item = &mut dyn RxQueue> {
+        self.own.iter_mut().map(|lport| &mut *lport.rx as &mut dyn RxQueue)
+    }
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let own: Vec<_> = self.own.iter().map(|lport| lport.id).collect();
+        f.debug_struct("Ports").field("own", &own).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,181 @@
+//! The receiving end of a client's ring without copies: the server writes into our mbufs.
+//!
+//! 1. Every slot is given an empty mbuf of the exported pool; the slot's descriptor says where it lies and how much it
+//!    holds. The mbuf itself stays here, in the slot's place of `slots`.
+//! 2. What the server has filled is taken out of its place, given its length and handed on: no byte is copied.
+//! 3. At the end of each burst empty mbufs take the places of those that went. There is no threshold below which this
+//!    waits, so rings of any size work (statement 62). When the pool is empty, fewer slots are posted for a while.
+//!
+//! Only flags and length are read from a descriptor, and the length is bounded by the mbuf: a hostile server can spoil the
+//! bytes of the packets it sends, nothing else. What it cannot be kept from is writing into a buffer after it has given
+//! it back: who chooses zero-copy trusts the peer not to.
+
+use pmd_core::{BURST_MAX, Burst, Mbuf};
+
+use super::exported::ExportedPool;
+use super::rx::RxTally;
+use super::{Descriptor, PACKET_MAX, RING_MASK_INT, RingMemory, RingSize};
+
+/// The receiving end.
+#[derive(Debug)]
+pub(crate) struct ZeroCopyRxRing<M> {
+    memory: M,
+    size: RingSize,
+    pool: ExportedPool,
+    /// The mbuf of each posted slot.
+    slots: Vec<Option<Mbuf>>,
+    /// Slots consumed, free-running, private.
+    consumed: u16,
+    /// Slots posted, free-running: our index, private. Never more than `size` ahead of `consumed`.
+    posted: u16,
+    /// The server's index as last loaded.
+    filled: u16,
+    /// Mbufs on their way into slots.
+    fresh: Box<Burst>,
+}
+
+impl<M: RingMemory> ZeroCopyRxRing<M> {
+    /// The receiving end of a connected ring, polling, with as many slots posted as the pool can fill.
+    pub(crate) fn new(memory: M, size: RingSize, pool: ExportedPool) -> Self {
+        let slots = std::iter::repeat_with(|| None).take(size.get().into()).collect();
+        let fresh = Box::new(Burst::new());
+        let mut ring = Self { memory, size, pool, slots, consumed: 0, posted: 0, filled: 0, fresh };
+        ring.memory.set_flags(RING_MASK_INT);
+        ring.refill(&mut RxTally::default());
+        ring
+    }
+
+    /// The ring's memory.
+    pub(crate) fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Whether the server has filled slots that have not been consumed.
+    pub(crate) fn has_packets(&self) -> bool {
+        self.memory.tail() != self.consumed
+    }
+
+    /// Adds received packets to `burst`, up to its limit, and says how many.
+    #[inline]
+    pub(crate) fn receive(&mut self, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
+        let before = burst.len();
+        let room = burst.room();
+        let mut left = self.visible(room, tally);
+        while left > 0 && burst.room() > 0 {
+            let Some((packet, slots)) = self.take_packet(left, tally) else { break };
+            self.consumed = self.consumed.wrapping_add(slots);
+            left -= slots;
+            if let Some(mut packet) = packet {
+                packet.set_port(port);
+                tally.bytes += packet.packet_len() as u64;
+                let pushed = burst.push(packet);
+                debug_assert!(pushed.is_ok(), "the burst has room");
+            }
+        }
+        if self.posted.wrapping_sub(self.consumed) < self.size.get() {
+            self.refill(tally);
+        }
+        let packets = burst.len() - before;
+        tally.packets += packets as u64;
+        packets
+    }
+
+    /// The next packet, or none if it was broken, and how many slots it took. `None` when its end is not there yet.
+    #[inline(always)]
+    fn take_packet(&mut self, visible: u16, tally: &mut RxTally) -> Option<(Option<Mbuf>, u16)> {
+        let descriptor = self.memory.descriptor(self.size.slot(self.consumed));
+        if descriptor.has_next() {
+            return self.take_chain(visible, tally);
+        }
+        Some((self.take_segment(self.consumed, descriptor, tally), 1))
+    }
+
+    /// The mbuf at an index, filled as its descriptor says.
+    #[inline(always)]
+    fn take_segment(&mut self, index: u16, descriptor: Descriptor, tally: &mut RxTally) -> Option<Mbuf> {
+        let mut mbuf = self.slots[usize::from(self.size.slot(index))].take()?;
+        let len = descriptor.length as usize;
+        if len == 0 || len > mbuf.room_mut().len() {
+            tally.bad_length += 1;
+            return None;
+        }
+        mbuf.set_received(len, 0);
+        Some(mbuf)
+    }
+
+    #[cold]
+    fn take_chain(&mut self, visible: u16, tally: &mut RxTally) -> Option<(Option<Mbuf>, u16)> {
+        let at = |i| self.memory.descriptor(self.size.slot(self.consumed.wrapping_add(i)));
+        let slots = match (0..visible).find(|i| !at(*i).has_next()) {
+            Some(last) => last + 1,
+            // A chain that fills the ring can never get its end (statement 53).
+            None if visible == self.size.get() => visible,
+            None => return None,
+        };
+        let endless = at(slots - 1).has_next();
+        let before = tally.bad_length;
+        let mut packet: Option<Mbuf> = None;
+        for i in 0..slots {
+            let index = self.consumed.wrapping_add(i);
+            let descriptor = self.memory.descriptor(self.size.slot(index));
+            let Some(segment) = self.take_segment(index, descriptor, tally) else { continue };
+            match &mut packet {
+                // A chain of more than 65535 segments does not fit any ring.
+                Some(head) => drop(head.chain(segment)),
+                None => packet = Some(segment),
+            }
+        }
+        if tally.bad_length > before {
+            // One broken packet, however many of its segments were.
+            tally.bad_length = before + 1;
+            packet = None;
+        } else if endless || packet.as_ref().is_some_and(|packet| packet.packet_len() > PACKET_MAX) {
+            tally.too_long += 1;
+            packet = None;
+        }
+        Some((packet, slots))
+    }
+
+    /// Posts an empty mbuf in every slot that has none, as far as the pool goes.
+    fn refill(&mut self, tally: &mut RxTally) {
+        let mut missing = usize::from(self.size.get() - self.posted.wrapping_sub(self.consumed));
+        while missing > 0 {
+            let wanted = missing.min(BURST_MAX);
+            let got = self.pool.pool.alloc_bulk(&mut self.fresh, wanted);
+            for mut mbuf in self.fresh.drain_front(got) {
+                let slot = self.size.slot(self.posted);
+                let length = mbuf.room_mut().len() as u32;
+                let place = self.pool.place_to_fill(&mut mbuf);
+                let Some(place) = place else { continue };
+                let descriptor = Descriptor { flags: 0, region: place.region, length, offset: place.offset };
+                self.memory.set_descriptor(slot, descriptor);
+                self.slots[usize::from(slot)] = Some(mbuf);
+                self.posted = self.posted.wrapping_add(1);
+            }
+            missing -= got;
+            if got < wanted {
+                tally.nombuf += 1;
+                break;
+            }
+        }
+        self.memory.set_head(self.posted);
+    }
+
+    /// How many filled slots may be taken now.
+    #[inline(always)]
+    fn visible(&mut self, wanted: usize, tally: &mut RxTally) -> u16 {
+        let mut visible = self.filled.wrapping_sub(self.consumed);
+        if usize::from(visible) < wanted {
+            self.filled = self.memory.tail();
+            visible = self.filled.wrapping_sub(self.consumed);
+        }
+        let posted = self.posted.wrapping_sub(self.consumed);
+        if visible > posted {
+            // Statement 48: the server claims slots that it was never given.
+            tally.overrun += 1;
+            visible = posted;
+            self.filled = self.consumed.wrapping_add(visible);
+        }
+        visible
+    }
+}

@@ -1,0 +1,167 @@
+//! The zero-copy ends of a client against a server that does what it likes with indices and descriptors.
+
+use std::rc::Rc;
+
+use pmd_core::{Burst, Pool, PoolConfig};
+use proptest::prelude::*;
+
+use super::exported::ExportedPool;
+use super::fake_memory::FakeRing;
+use super::rx::RxTally;
+use super::rx_zero_copy::ZeroCopyRxRing;
+use super::tx::TxTally;
+use super::tx_zero_copy::ZeroCopyTxRing;
+use super::{DESC_NEXT, Descriptor};
+
+fn pool(size: usize) -> ExportedPool {
+    let config = PoolConfig { size, data_room: 256, cache: 0, ..PoolConfig::default() };
+    ExportedPool { pool: Pool::new(&config).unwrap(), region: 1 }
+}
+
+fn receiver(log2: u8, mbufs: usize) -> (Rc<FakeRing>, ExportedPool, ZeroCopyRxRing<Rc<FakeRing>>) {
+    let (ring, size, _) = FakeRing::new(log2, 0, 0);
+    let export = pool(mbufs);
+    let rx = ZeroCopyRxRing::new(Rc::clone(&ring), size, export.clone());
+    (ring, export, rx)
+}
+
+fn receive(rx: &mut ZeroCopyRxRing<Rc<FakeRing>>) -> (Vec<usize>, RxTally) {
+    let (mut burst, mut tally) = (Burst::new(), RxTally::default());
+    rx.receive(0, &mut burst, &mut tally);
+    (burst.iter().map(|mbuf| mbuf.packet_len()).collect(), tally)
+}
+
+/// What a server does to fill a slot.
+fn fill(ring: &FakeRing, slot: usize, length: u32, flags: u16) {
+    let descriptor = ring.descriptors[slot].get();
+    ring.descriptors[slot].set(Descriptor { length, flags, ..descriptor });
+}
+
+#[test]
+fn s35_s62_every_slot_is_posted_with_its_own_mbuf_and_again_at_once() {
+    let (ring, export, mut rx) = receiver(1, 8);
+    assert_eq!((ring.head.get(), export.pool.in_use()), (2, 2));
+    let posted: Vec<_> = ring.descriptors.iter().map(|d| d.get()).collect();
+    assert!(posted.iter().all(|d| d.length == 256 && d.flags == 0 && d.region == 1));
+    assert!(posted[0].offset.abs_diff(posted[1].offset) >= 256);
+    fill(&ring, 0, 60, 0);
+    ring.tail.set(1);
+    assert_eq!(receive(&mut rx).0, [60]);
+    assert_eq!((ring.head.get(), ring.descriptors[0].get().length), (3, 256));
+    drop(rx);
+    assert_eq!(export.pool.available(), 8);
+}
+
+#[test]
+fn an_empty_pool_posts_less_and_recovers() {
+    let (ring, export, mut rx) = receiver(2, 5);
+    let hoard = export.pool.alloc().unwrap();
+    for slot in 0..4 {
+        fill(&ring, slot, 10, 0);
+    }
+    ring.tail.set(4);
+    let (mut burst, mut tally) = (Burst::new(), RxTally::default());
+    rx.receive(0, &mut burst, &mut tally);
+    assert_eq!((burst.len(), ring.head.get(), tally.nombuf), (4, 4, 1), "nothing left to post");
+    drop((burst, hoard));
+    assert_eq!((receive(&mut rx).0.len(), ring.head.get()), (0, 8));
+}
+
+#[test]
+fn s48_s51_s53_lies_of_the_server_cost_its_packets_and_are_counted() {
+    let (ring, export, mut rx) = receiver(2, 16);
+    fill(&ring, 0, 257, 0);
+    fill(&ring, 1, 0, 0);
+    fill(&ring, 2, 100, DESC_NEXT);
+    fill(&ring, 3, 100, DESC_NEXT);
+    ring.tail.set(4);
+    let (packets, tally) = receive(&mut rx);
+    assert_eq!((packets.len(), tally.bad_length), (0, 2), "an unfinished chain waits");
+    assert_eq!(ring.head.get(), 6);
+    fill(&ring, 0, 300, 0);
+    ring.tail.set(5);
+    let (packets, tally) = receive(&mut rx);
+    assert_eq!((packets.len(), tally.bad_length), (0, 1), "one bad segment drops the whole packet, once");
+    for slot in 0..4 {
+        fill(&ring, slot, 100, DESC_NEXT);
+    }
+    ring.tail.set(9);
+    let (packets, tally) = receive(&mut rx);
+    assert_eq!((packets.len(), tally.too_long), (0, 1), "a chain without an end");
+    ring.tail.set(40_000);
+    assert_eq!(receive(&mut rx).1.overrun, 1);
+    drop(rx);
+    assert_eq!(export.pool.available(), 16);
+}
+
+#[test]
+fn a_tail_that_claims_unsent_packets_gives_no_mbuf_back() {
+    let (ring, size, _) = FakeRing::new(2, 0, 0);
+    let export = pool(16);
+    let mut tx = ZeroCopyTxRing::new(Rc::clone(&ring), size, vec![export.clone()], 2048);
+    let mut burst = Burst::new();
+    export.pool.alloc_bulk(&mut burst, 6);
+    burst.iter_mut().for_each(|mbuf| mbuf.append(60).map_or((), |data| data.fill(1)));
+    let mut tally = TxTally::default();
+    assert_eq!((tx.send(&mut burst, &mut tally).taken, burst.len(), tally.full), (4, 2, 1));
+    ring.tail.set(5);
+    assert_eq!((tx.send(&mut burst, &mut tally).taken, tally.overrun), (0, 1));
+    ring.tail.set(3);
+    assert_eq!(tx.send(&mut burst, &mut tally).taken, 2);
+    assert_eq!(export.pool.in_use(), 3);
+    drop(tx);
+    assert_eq!(export.pool.available(), 16);
+}
+
+#[test]
+fn s69_long_segments_are_posted_in_parts_and_go_home_once() {
+    let (ring, size, _) = FakeRing::new(3, 0, 0);
+    let export = pool(4);
+    let mut tx = ZeroCopyTxRing::new(Rc::clone(&ring), size, vec![export.clone()], 100);
+    let mut burst = Burst::new();
+    export.pool.alloc_bulk(&mut burst, 1);
+    burst[0].append(250).unwrap();
+    tx.send(&mut burst, &mut TxTally::default());
+    let parts: Vec<_> = (0..3).map(|i: usize| ring.descriptors[i].get()).collect();
+    assert_eq!(parts.iter().map(|d| (d.length, d.flags)).collect::<Vec<_>>(), [(100, 1), (100, 1), (50, 0)]);
+    assert_eq!((parts[1].offset - parts[0].offset, ring.head.get()), (100, 3));
+    ring.tail.set(2);
+    tx.reclaim(&mut TxTally::default());
+    assert_eq!(export.pool.in_use(), 1, "not before its last part is consumed");
+    ring.tail.set(3);
+    tx.reclaim(&mut TxTally::default());
+    assert_eq!(export.pool.in_use(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(miri) { 4 } else { 256 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Whatever the server stores at whatever time: no panic, no mbuf lost or handed out twice.
+    #[test]
+    fn a_hostile_server_can_only_hurt_its_own_packets(
+        steps in prop::collection::vec((0..8_usize, any::<u16>(), 0..700_u32, prop_oneof![0..12_u16, any::<u16>()]), 1..60),
+    ) {
+        let (ring, export, mut rx) = receiver(3, 20);
+        let (tx_ring, size, _) = FakeRing::new(3, 0, 0);
+        let mut tx = ZeroCopyTxRing::new(Rc::clone(&tx_ring), size, vec![export.clone()], 64);
+        for (slot, flags, length, index) in steps {
+            ring.descriptors[slot].set(Descriptor { flags, region: flags, length, offset: length });
+            let tail = if index < 12 { ring.head.get().wrapping_sub(8).wrapping_add(index) } else { index };
+            ring.tail.set(tail);
+            let mut burst = Burst::with_limit(5);
+            rx.receive(0, &mut burst, &mut RxTally::default());
+            let mut homes: Vec<_> = burst.iter().map(|mbuf| mbuf.data().as_ptr()).collect();
+            homes.sort_unstable();
+            homes.dedup();
+            prop_assert_eq!(homes.len(), burst.len());
+            tx_ring.tail.set(index);
+            tx.send(&mut burst, &mut TxTally::default());
+        }
+        drop((rx, tx));
+        prop_assert_eq!(export.pool.available(), 20);
+    }
+}
