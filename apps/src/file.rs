@@ -18,6 +18,9 @@ use crate::rules;
 /// Most packets per second that can be asked for: beyond any machine.
 const RATE_MAX: u64 = 1_000_000_000;
 
+/// Most packets that can be sent first: what the largest ring holds, twice.
+const TX_FIRST_MAX: u64 = 1 << 15;
+
 /// Keys of CNDP's forwarder without effect here, that nobody misses.
 const WITHOUT_EFFECT: &[&str] = &["pkt_api", "cli", "no-metrics", "no-restapi", "l3fwd-fib-rules"];
 
@@ -85,9 +88,10 @@ impl Checked {
 /// Reads what is the forwarder's own, and says what is wrong with it.
 fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (LportFile, Vec<Diagnostic>) {
     let mut options = config.options();
-    let mode = read_mode(&mut options, mode);
+    let mode = read_mode(&mut options, mode, &config.deployment);
     let port_map = read_port_map(&mut options, &config.deployment);
     let traffic = read_traffic(&mut options);
+    let tx_first = options.int("tx-first", 0..=TX_FIRST_MAX).map_or(0, |value| value.value);
     for key in WITHOUT_EFFECT {
         options.node(key);
     }
@@ -104,14 +108,14 @@ fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (Lpor
         let problem = Problem::new(rules::NOTHING_POLLED, Span::default(), "no thread polls any lport");
         options.report(problem.help("list the lports in `threads.<name>.lports`"));
     }
-    let file = LportFile { deployment, forwarding: Forwarding { mode, port_map, traffic } };
+    let file = LportFile { deployment, forwarding: Forwarding { mode, port_map, traffic, tx_first } };
     (file, options.finish(source))
 }
 
-fn read_mode(options: &mut OptionsReader<'_>, given: Option<Mode>) -> Mode {
+fn read_mode(options: &mut OptionsReader<'_>, given: Option<Mode>, deployment: &Deployment) -> Mode {
     let Some(word) = options.text("mode") else {
         let said = options.node("mode").is_some() || given.is_some();
-        if !said {
+        if !said && !deployment.devices.is_empty() {
             let problem =
                 Problem::new(rules::NO_MODE, Span::default(), "the file names no mode; packets will be dropped");
             options.report(problem.help("write `\"options\": { \"mode\": \"fwd\" }`, or run with `--mode`"));

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod child;
 mod cli;
 mod commands;
 mod driver_check;

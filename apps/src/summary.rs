@@ -65,6 +65,38 @@ struct Pool<'a> {
     available: usize,
 }
 
+/// What is read back from the JSON of another process.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Observed {
+    pub(crate) duration_s: f64,
+    pub(crate) lports: Vec<ObservedLport>,
+}
+
+/// An lport of another process.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct ObservedLport {
+    pub(crate) link: String,
+    #[serde(flatten)]
+    pub(crate) counters: Counters,
+}
+
+impl Observed {
+    /// The sum of a counter over all lports.
+    pub(crate) fn total(&self, counter: fn(&Counters) -> u64) -> u64 {
+        self.lports.iter().map(|lport| counter(&lport.counters)).sum()
+    }
+
+    /// Everything that was lost on the way in or out.
+    pub(crate) fn lost(&self) -> u64 {
+        self.total(|counters| counters.imissed + counters.ierrors + counters.oerrors)
+    }
+
+    /// Whether all links are up.
+    pub(crate) fn is_up(&self) -> bool {
+        self.lports.iter().all(|lport| lport.link == "up")
+    }
+}
+
 fn as_map<S: Serializer>(xstats: &[(&'static str, u64)], serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(xstats.len()))?;
     for (name, value) in xstats {

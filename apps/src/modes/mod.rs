@@ -5,12 +5,15 @@
 //!    burst.
 //! 3. What cannot be sent is dropped and counted by [`Ports::transmit`](pmd_core::Ports::transmit).
 
+#[cfg(test)]
+mod at_work;
 mod discard;
 mod forward;
 mod generate;
 mod loopback;
 mod macs;
 mod template;
+mod tx_first;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -101,6 +104,8 @@ pub(crate) struct Forwarding {
     pub(crate) port_map: HashMap<LportId, LportId>,
     /// What the generating modes send.
     pub(crate) traffic: Traffic,
+    /// `tx-first`: packets every lport sends before it forwards; 0: none.
+    pub(crate) tx_first: u64,
 }
 
 /// The task of a thread.
@@ -108,6 +113,15 @@ pub(crate) struct Forwarding {
 /// # Errors
 /// When the thread's lports cannot do what the mode needs.
 pub(crate) fn make_task(context: &TaskContext<'_>, forwarding: &Forwarding) -> Result<Box<dyn Task>, TaskError> {
+    let task = mode_task(context, forwarding)?;
+    if forwarding.tx_first == 0 {
+        return Ok(task);
+    }
+    let traffic = Traffic { count: Some(forwarding.tx_first), ..forwarding.traffic.clone() };
+    Ok(Box::new(tx_first::TxFirst::new(generate::Generate::new(context, &traffic)?, task)))
+}
+
+fn mode_task(context: &TaskContext<'_>, forwarding: &Forwarding) -> Result<Box<dyn Task>, TaskError> {
     let burst = context.burst;
     Ok(match forwarding.mode {
         Mode::Drop => Box::new(discard::Discard::new(burst)),

@@ -89,7 +89,7 @@ impl Reactor {
             started: Instant::now(),
             limit,
         };
-        // A client that is gone already needs no more.
+        // A client that cannot be greeted needs no more.
         if connection.send(&hello(&app_name)).is_ok() {
             self.admit(connection);
             self.bound_nameless(listener);
@@ -176,7 +176,7 @@ impl Reactor {
             Ok(connection) => connection,
             Err(error) => {
                 let address = interface.config.address.to_string();
-                let reason = DownReason::Unreachable { address, error: error.to_string() };
+                let reason = DownReason::Unreachable { address, cause: unreachable_cause(&error) };
                 return interface.attempt_failed(&reason, now);
             }
         };
@@ -211,6 +211,18 @@ fn attempt(config: &InterfaceConfig, machine: Client, key: Key, now: Instant) ->
         started: now,
         limit: Some(config.handshake_timeout),
     })
+}
+
+/// What an error of connect(2) means for a memif.
+fn unreachable_cause(error: &io::Error) -> String {
+    let meaning = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "no server listens there yet",
+        io::ErrorKind::WouldBlock => "too many clients wait for that server",
+        io::ErrorKind::PermissionDenied => "no permission: the socket file must be writable for this user",
+        _ if error.raw_os_error() == Some(Errno::EPROTOTYPE as i32) => "that socket is not of memif's kind (SEQPACKET)",
+        _ => return error.to_string(),
+    };
+    meaning.to_owned()
 }
 
 /// Errors of accept(2) that say nothing about the next client.

@@ -1,0 +1,137 @@
+//! Another process of this program, running an lport file that we wrote: what `demo` and `bench` are made of.
+//!
+//! 1. [`Child::start`] starts `lport run - --json` and writes the file to its standard input.
+//! 2. It prints its counters as a line of JSON every period; a thread of ours reads them into a channel.
+//! 3. [`Child::stop`] sends SIGINT and gives the summary. A child that we drop is killed; one that loses us ends by
+//!    itself when its time is up.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{self, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::summary::Observed;
+
+/// Longest time a child may take to say something that is due.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How a child runs its file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChildSettings {
+    /// Time between two lines.
+    pub(crate) period: Duration,
+    /// Packets at a time.
+    pub(crate) burst: usize,
+    /// How long it runs if nobody stops it.
+    pub(crate) longest: Duration,
+}
+
+/// A running child.
+#[derive(Debug)]
+pub(crate) struct Child {
+    name: &'static str,
+    process: process::Child,
+    lines: Receiver<String>,
+}
+
+impl Child {
+    /// Starts one that runs `file`; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// When the system gives no process.
+    pub(crate) fn start(name: &'static str, file: &Value, settings: ChildSettings) -> Result<Self, Failure> {
+        let ChildSettings { period, burst, longest } = settings;
+        let mut process = Command::new(std::env::current_exe()?)
+            .args(["run", "-", "--json"])
+            .args(["--stats-period", &period.as_secs_f64().to_string()])
+            .args(["--duration", &longest.as_secs_f64().to_string()])
+            .args(["--burst", &burst.to_string()])
+            // What a child logs below a warning is of no interest to who watches two of them.
+            .env("RUST_LOG", "warn")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        // Both are there: they were asked for in the lines above.
+        if let Some(mut stdin) = process.stdin.take() {
+            stdin.write_all(file.to_string().as_bytes())?;
+        }
+        let (send, lines) = channel();
+        if let Some(stdout) = process.stdout.take() {
+            std::thread::spawn(move || {
+                let read = BufReader::new(stdout).lines().map_while(Result::ok);
+                // Ends with the child's output, or with the interest in it.
+                let _ = read.map(|line| send.send(line)).take_while(Result::is_ok).count();
+            });
+        }
+        Ok(Self { name, process, lines })
+    }
+
+    /// Process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The next line of counters.
+    ///
+    /// # Errors
+    /// When it ends instead, or says nothing.
+    pub(crate) fn next(&mut self) -> Result<Observed, Failure> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => self.parse(&line),
+            Err(RecvTimeoutError::Timeout) => Err(Failure::Running(format!("the {} says nothing any more", self.name))),
+            Err(RecvTimeoutError::Disconnected) => Err(self.ended()),
+        }
+    }
+
+    /// The newest line of counters that has come, if any has since the last call.
+    ///
+    /// # Errors
+    /// When the line cannot be read.
+    pub(crate) fn newest(&mut self) -> Result<Option<Observed>, Failure> {
+        let newest = self.lines.try_iter().last();
+        newest.map(|line| self.parse(&line)).transpose()
+    }
+
+    /// Stops it and gives its summary.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub(crate) fn stop(mut self) -> Result<Observed, Failure> {
+        // It may have ended already: its exit code tells.
+        let _ = kill(Pid::from_raw(self.process.id() as i32), Signal::SIGINT);
+        let (mut last, end) = (None, Instant::now() + PATIENCE);
+        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            last = Some(line);
+        }
+        match last {
+            Some(line) if self.process.wait()?.success() => self.parse(&line),
+            _ => Err(self.ended()),
+        }
+    }
+
+    fn parse(&self, line: &str) -> Result<Observed, Failure> {
+        serde_json::from_str(line).map_err(|error| {
+            Failure::Running(format!("the {} printed something unexpected: {error}: {line}", self.name))
+        })
+    }
+
+    /// The failure of a child that has ended although it should not have; its own words are on standard error.
+    fn ended(&mut self) -> Failure {
+        let status = self.process.try_wait().ok().flatten();
+        let how = status.map_or_else(|| "without a word".to_owned(), |status| status.to_string());
+        Failure::Running(format!("the {} ended early ({how})", self.name))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Both fail only when it has ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

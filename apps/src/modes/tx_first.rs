@@ -1,0 +1,30 @@
+//! `tx-first`: sends a number of packets from every lport of the thread before, and while, the mode does its work.
+//!
+//! Two lports joined to each other then keep these packets going round for ever, which is the usual way to measure
+//! forwarding without a generator (testpmd's `--tx-first`).
+
+use pmd_core::{Ports, Task};
+
+use super::generate::Generate;
+
+/// The task, around that of a mode.
+pub(super) struct TxFirst {
+    first: Generate,
+    then: Box<dyn Task>,
+}
+
+impl TxFirst {
+    pub(super) fn new(first: Generate, then: Box<dyn Task>) -> Self {
+        Self { first, then }
+    }
+}
+
+impl Task for TxFirst {
+    fn poll(&mut self, ports: &mut Ports) -> usize {
+        self.first.poll(ports) + self.then.poll(ports)
+    }
+
+    fn may_sleep(&self) -> bool {
+        self.first.may_sleep() && self.then.may_sleep()
+    }
+}

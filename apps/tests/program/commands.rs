@@ -1,0 +1,99 @@
+//! The commands that run nothing, `demo` and `bench`.
+
+use serde_json::Value;
+
+use crate::support::{config, lport, lport_with_input};
+
+#[test]
+fn drivers_are_listed_with_every_option() {
+    let drivers = lport(&["drivers", "--json"]).json();
+    let named = |list: &Value, name: &str| -> Value {
+        list.as_array().unwrap().iter().find(|item| item["name"] == name).unwrap_or_else(|| panic!("no {name}")).clone()
+    };
+    let role = named(&named(&drivers, "net_memif")["options"], "role");
+    assert_eq!(role["kind"], "choice");
+    let size = named(&named(&drivers, "net_null")["options"], "size");
+    assert_eq!((&size["min"], &size["max"], &size["default"]), (&14.into(), &9216.into(), &"64".into()));
+    let text = lport(&["drivers"]);
+    for driver in ["net_null", "net_ring", "net_memif", "net_memif_socket"] {
+        assert!(text.stdout.lines().any(|line| line.starts_with(driver)), "{}", text.stdout);
+    }
+}
+
+#[test]
+fn the_topology_has_the_cpus_of_this_machine() {
+    let topology = lport(&["topology", "--json"]).json();
+    let allowed = topology["cpus"].as_array().unwrap().iter().filter(|cpu| cpu["allowed"] == true).count();
+    assert_eq!(allowed, std::thread::available_parallelism().unwrap().get());
+    assert!(lport(&["topology"]).stdout.contains("core"));
+}
+
+#[test]
+fn check_finds_everything_in_every_file() {
+    let good = config("null-drop.jsonc");
+    let bad = r#"{ "lports": { "a": { "pmd": "net_nil" } }, "options": { "mode": "walk" } }"#;
+    let finished = lport_with_input(&["check", good.to_str().unwrap(), "-"], bad);
+    finished.assert_refused(3, &["errors in <stdin>"]);
+    for word in ["null-drop.jsonc: good", "<stdin>:1:", "net_nil", "E0501"] {
+        assert!(finished.stdout.contains(word), "no {word:?} in:\n{}", finished.stdout);
+    }
+    let finished = lport_with_input(&["check", "--json", good.to_str().unwrap(), "-"], bad);
+    assert_eq!(finished.code, Some(3));
+    let reports: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(reports[0]["errors"], 0);
+    assert!(reports[1]["diagnostics"].as_array().unwrap().iter().any(|problem| problem["code"] == "E0501"));
+}
+
+#[test]
+fn every_code_is_explained_and_an_unknown_one_refused() {
+    for code in ["E0501", "e0502", "W0502", "E0005"] {
+        let finished = lport(&["explain", code]);
+        assert!(finished.code == Some(0) && finished.stdout.len() > 40, "{code}: {}", finished.stderr);
+    }
+    lport(&["explain", "E9999"]).assert_refused(3, &["E9999"]);
+}
+
+#[test]
+fn the_demo_moves_packets_both_ways_between_two_processes() {
+    let finished = lport(&["demo", "--duration", "1.5"]);
+    assert_eq!(finished.code, Some(0), "{}{}", finished.stdout, finished.stderr);
+    let count = |what: &str| -> u64 {
+        let line = finished.stdout.lines().find(|line| line.starts_with(what)).expect("a line of the summary");
+        let digits = line[what.len()..].trim_start().split("  ").next().unwrap();
+        digits.replace(' ', "").parse().unwrap()
+    };
+    let (sent, returned) = (count("sent by the generator"), count("received by the generator"));
+    assert!(returned > 0 && returned <= sent, "{}", finished.stdout);
+    assert!(finished.stdout.contains("What to try next"));
+}
+
+#[test]
+fn bench_measures_drivers_inside_one_process() {
+    for driver in ["net_null", "net_ring"] {
+        let arguments = ["bench", "--driver", driver, "--sizes", "64,1518", "--seconds", "0.2", "--json"];
+        let results = lport(&arguments).json();
+        let rows = results["results"].as_array().unwrap();
+        assert_eq!(rows.iter().map(|row| row["size"].as_u64().unwrap()).collect::<Vec<_>>(), [64, 1518]);
+        assert!(rows.iter().all(|row| row["mpps"].as_f64().unwrap() > 0.0), "{results}");
+        assert!(results["machine"]["cpus"].as_array().is_some_and(|cpus| !cpus.is_empty()), "{results}");
+    }
+}
+
+#[test]
+fn bench_measures_memif_in_one_process_and_between_two() {
+    let finished = lport(&["bench", "--sizes", "64", "--seconds", "0.2"]);
+    if std::thread::available_parallelism().unwrap().get() < 2 {
+        return finished.assert_refused(3, &["needs 2 different CPUs"]);
+    }
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    for work in ["loopback", "server-to-client", "client-to-server"] {
+        assert!(finished.stdout.lines().any(|line| line.starts_with(work)), "{}", finished.stdout);
+    }
+}
+
+#[test]
+fn bench_refuses_what_a_driver_cannot_do() {
+    let arguments = ["bench", "--driver", "net_ring", "--work", "server-to-client"];
+    lport(&arguments).assert_refused(3, &["joined by net_memif only"]);
+    lport(&["bench", "--sizes", "59"]).assert_refused(2, &["59", "60"]);
+}
