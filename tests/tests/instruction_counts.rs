@@ -12,13 +12,13 @@ use lport_tests::cargo;
 /// Instructions per packet, by case of `pmd-memif/benches/hot_loops.rs`: the most that is accepted. Bounds are a few per
 /// cent above what was counted (valgrind knows AVX2 at most); lower them when a loop becomes shorter.
 const BOUNDS: [(&str, f64); 7] = [
-    ("pool", 28.0),
-    ("null", 67.0),
-    ("copy-64", 275.0),
-    ("copy-1518", 610.0),
-    ("zero-copy-64", 275.0),
-    ("zero-copy-1518", 445.0),
-    ("idle", 132.0),
+    ("pool", 27.5),
+    ("null", 66.0),
+    ("copy-64", 224.0),
+    ("copy-1518", 558.0),
+    ("zero-copy-64", 259.0),
+    ("zero-copy-1518", 426.0),
+    ("idle", 117.0),
 ];
 
 /// Bursts of the shorter run.
