@@ -114,7 +114,7 @@ fn a_socket_that_cannot_be_made_is_fatal_and_named() -> Result<()> {
     let path = "/nonexistent-directory/sock";
     let server = Memif::new(Role::Server, &Socket::Path(path.into()));
     let finished = run(&LportFile::new("drop").memif("port", &server, 1).text(), &[])?;
-    assert_refused(&finished, NOT_OPENED, &["port:0", path, "No such file"]);
+    assert_refused(&finished, NOT_OPENED, &["`port`", path, "create it"]);
     Ok(())
 }
 
@@ -148,7 +148,7 @@ fn partial_runs_go_on_without_what_cannot_be_opened() -> Result<()> {
     let file = LportFile::new("drop").memif("bad", &bad, 1).memif("good", &good, 1);
     testbed.write("file.jsonc", &file.text())?;
     let refused = testbed.lport(&["run", "file.jsonc", "--duration", "0.1"])?.wait()?;
-    assert_refused(&refused, NOT_OPENED, &["bad:0", "/nonexistent-directory/sock"]);
+    assert_refused(&refused, NOT_OPENED, &["`bad`", "/nonexistent-directory/sock"]);
     let arguments = ["run", "file.jsonc", "--duration", "0.1", "--json", "--allow-partial"];
     let partial = testbed.lport(&arguments)?.wait()?;
     assert!(partial.stderr.contains("/nonexistent-directory/sock"), "{}", partial.stderr);

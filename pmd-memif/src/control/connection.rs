@@ -1,5 +1,6 @@
 //! One connection on the control thread: its socket, its handshake, and what was shared so far.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::interface::{Key, Token};
@@ -47,6 +48,18 @@ impl From<Refusal> for End {
 }
 
 impl Connection {
+    /// A connection at its beginning, of no interface yet, without a limit.
+    pub(super) fn new(socket: Socket, side: Side, started: Instant) -> io::Result<Self> {
+        let credentials = socket.peer_credentials()?;
+        let peer = Peer { app_name: String::new(), interface: String::new(), credentials };
+        Ok(Self { memory: Memory::default(), socket, side, interface: None, peer, started, limit: None })
+    }
+
+    /// Whether it came from this listener and has not named an interface.
+    pub(super) fn is_nameless_at(&self, of: Token) -> bool {
+        self.interface.is_none() && matches!(self.side, Side::Server { listener, .. } if listener == of)
+    }
+
     /// When its handshake must be finished.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.limit.map(|limit| self.started + limit)
@@ -86,7 +99,7 @@ impl Connection {
         self.send_with(message, Attachment::Nothing)
     }
 
-    /// Sends a message with a descriptor of our own memory.
+    /// Sends a message with a descriptor of our own memory. That the peer is gone is for [`Self::receive`] to say.
     pub(super) fn send_with(&self, message: &Message, attachment: Attachment) -> Result<(), End> {
         let fd = match attachment {
             Attachment::Nothing => None,
@@ -95,7 +108,12 @@ impl Connection {
             Attachment::Ring(Direction::M2s, at) => Some(&self.memory.m2s[at].fd),
         };
         let fds: Vec<_> = fd.into_iter().map(std::os::fd::AsFd::as_fd).collect();
-        self.socket.send(&message.encode(), &fds).map_err(|error| End::Silent(DownReason::Io(error.to_string())))
+        match self.socket.send(&message.encode(), &fds) {
+            // The peer is gone. Its last words may still wait to be read, then comes the end.
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),
+            Err(error) => Err(End::Silent(DownReason::Io(error.to_string()))),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Tells the peer why this is the end. What it sent and we have not read is taken off the socket first, else the

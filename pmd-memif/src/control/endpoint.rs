@@ -184,12 +184,12 @@ pub(crate) enum DownReason {
     #[error("control socket failed: {0}")]
     Io(String),
     /// Nobody to connect to yet.
-    #[error("cannot connect to {address}: {error}")]
+    #[error("cannot connect to {address}: {cause}")]
     Unreachable {
         /// Where.
         address: String,
-        /// The system's words.
-        error: String,
+        /// Why not.
+        cause: String,
     },
     /// The interface is being closed here.
     #[error("interface closed")]

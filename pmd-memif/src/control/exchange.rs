@@ -105,10 +105,11 @@ impl Reactor {
 
     /// The interface belongs to this connection from now on (statement 14).
     fn bind(&mut self, token: Token, connection: &mut Connection, id: u32, app_name: &Name) -> Result<(), End> {
-        let Some(key) = self.meant(connection, id) else { return Err(Refusal::UnknownId(id).into()) };
-        let Some(interface) = self.interfaces.0.get_mut(&key) else { return Err(Refusal::UnknownId(id).into()) };
+        let key = self.meant(connection, id);
+        let interface = key.and_then(|key| self.interfaces.0.get_mut(&key));
+        let Some(interface) = interface else { return Err(Refusal::UnknownId(id).into()) };
         interface.taken_by = Some(token);
-        connection.interface = Some(key);
+        connection.interface = key;
         connection.limit = Some(interface.config.handshake_timeout);
         connection.peer.app_name = app_name.to_string();
         Ok(())

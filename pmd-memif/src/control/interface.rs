@@ -35,6 +35,8 @@ pub(super) struct Interface {
     /// Client without a connection: when to try next.
     pub(super) retry_at: Option<Instant>,
     limiter: Limiter,
+    /// Why the server could not be reached, as far as that has been logged.
+    waiting: Option<DownReason>,
 }
 
 impl Interface {
@@ -49,6 +51,7 @@ impl Interface {
             backoff: Backoff::default(),
             retry_at: None,
             limiter: Limiter::default(),
+            waiting: None,
         }
     }
 
@@ -80,6 +83,7 @@ impl Interface {
         let peer = link.peer.clone();
         self.endpoint.up(link)?;
         self.up_since = Some(now);
+        self.waiting = None;
         let name = &self.config.name;
         let pid = peer.credentials.pid;
         tracing::info!("{name}: link up with \"{}\" of \"{}\" (pid {pid})", peer.interface, peer.app_name);
@@ -106,10 +110,22 @@ impl Interface {
         if matches!(reason, DownReason::Closed | DownReason::AdminDown) {
             return;
         }
-        if self.limiter.allows(&reason.to_string(), now) {
-            tracing::warn!("{}: {reason}", self.config.name);
-        }
+        self.log(reason, now);
         self.endpoint.refused(reason);
+    }
+
+    /// To wait for a server is normal: that is told once, until there was a link.
+    fn log(&mut self, reason: &DownReason, now: Instant) {
+        let name = &self.config.name;
+        match reason {
+            DownReason::Unreachable { .. } if self.waiting.as_ref() == Some(reason) => {}
+            DownReason::Unreachable { .. } => {
+                tracing::info!("{name}: {reason}");
+                self.waiting = Some(reason.clone());
+            }
+            _ if self.limiter.allows(&reason.to_string(), now) => tracing::warn!("{name}: {reason}"),
+            _ => {}
+        }
     }
 
     /// A client's attempt has failed.

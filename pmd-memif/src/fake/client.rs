@@ -18,7 +18,7 @@ pub struct FakeClient {
     pub memory: FakeMemory,
     /// The server's HELLO, once it has come.
     pub hello: Option<Hello>,
-    done: Option<Step>,
+    pub(super) done: Option<Step>,
 }
 
 impl FakeClient {

@@ -6,6 +6,7 @@
 //! 1. [`FakeListener::accept`] or [`FakePeer::connect`] makes a connection.
 //! 2. [`FakeClient`] and [`FakeServer`] run a correct handshake up to a [`Step`]; from there on the test goes its own
 //!    way with [`FakePeer::send`] and [`FakePeer::receive`].
+//!    Presets do what real peers do differently ([`FakeMemory::cndp`], [`FakeClient::dirty_init`] and others).
 //! 3. Dropping the peer closes the connection without a word, as a crash would.
 //!
 //! Everything that waits has a deadline ([`FakePeer::TIMEOUT`]) and fails with [`FakeError::Timeout`] after it.
@@ -27,6 +28,7 @@
 
 mod client;
 mod memory;
+mod quirks;
 mod server;
 
 use std::io;
@@ -38,6 +40,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 pub use client::FakeClient;
 pub use memory::{FakeMemory, FakeRegion, FakeRing, RingPlan};
+pub use quirks::dirty;
 pub use server::FakeServer;
 
 use crate::address::Address;

@@ -1,4 +1,5 @@
 //! Random walks through both machines: nothing panics, and no walk reaches a link except through a correct sequence.
+//! PROPTEST_CASES=100000 makes it a soak.
 
 use proptest::prelude::*;
 
@@ -214,8 +215,6 @@ fn answer() -> impl Strategy<Value = Message> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
     #[test]
     fn server_takes_only_what_is_correct(
         correct in 0..6_usize,

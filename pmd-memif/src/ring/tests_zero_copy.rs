@@ -28,7 +28,7 @@ fn receiver(log2: u8, mbufs: usize) -> (Rc<FakeRing>, ExportedPool, ZeroCopyRxRi
 fn receive(rx: &mut ZeroCopyRxRing<Rc<FakeRing>>) -> (Vec<usize>, RxTally) {
     let (mut burst, mut tally) = (Burst::new(), RxTally::default());
     rx.receive(0, &mut burst, &mut tally);
-    (burst.iter().map(|mbuf| mbuf.packet_len()).collect(), tally)
+    (burst.iter().map(pmd_core::Mbuf::packet_len).collect(), tally)
 }
 
 /// What a server does to fill a slot.
@@ -41,7 +41,7 @@ fn fill(ring: &FakeRing, slot: usize, length: u32, flags: u16) {
 fn s35_s62_every_slot_is_posted_with_its_own_mbuf_and_again_at_once() {
     let (ring, export, mut rx) = receiver(1, 8);
     assert_eq!((ring.head.get(), export.pool.in_use()), (2, 2));
-    let posted: Vec<_> = ring.descriptors.iter().map(|d| d.get()).collect();
+    let posted: Vec<_> = ring.descriptors.iter().map(std::cell::Cell::get).collect();
     assert!(posted.iter().all(|d| d.length == 256 && d.flags == 0 && d.region == 1));
     assert!(posted[0].offset.abs_diff(posted[1].offset) >= 256);
     fill(&ring, 0, 60, 0);

@@ -1,8 +1,8 @@
 //! A client interface and its servers.
 
 use super::*;
-use crate::fake::{FakeListener, FakeServer};
-use crate::message::{Hello, Message};
+use crate::fake::{FakeListener, FakeServer, dirty};
+use crate::message::{Hello, Message, Name};
 
 fn listen() -> (Address, FakeListener) {
     let address = fresh_address();
@@ -131,20 +131,46 @@ fn s32_waits_for_a_server_that_starts_later() {
 }
 
 #[test]
-fn eof_after_init_hints_at_the_id() {
-    for acks in [0, 1] {
-        let (address, listener) = listen();
-        let (_interface, recorder) = start(InterfaceConfig { id: 5, ..client_config(&address) });
-        let mut server = FakeServer::accept(&listener).unwrap();
-        server.run(Step::Hello).unwrap();
-        server.peer.receive().unwrap();
-        for _ in 0..acks {
-            server.peer.send(&Message::Ack, &[]).unwrap();
-            server.peer.receive().unwrap();
-        }
-        drop(server);
-        assert_eq!(recorder.wait_refused(), DownReason::EofAfterInit(5));
+fn last_words_of_a_server_are_heard_although_it_is_gone() {
+    let (address, listener) = listen();
+    let (_interface, recorder) = start(client_config(&address));
+    let mut server = FakeServer::accept(&listener).unwrap();
+    server.run(Step::Init).unwrap();
+    server.peer.send(&Message::disconnect("ID not found"), &[]).unwrap();
+    drop(server);
+    assert_eq!(recorder.wait_refused(), DownReason::Peer("ID not found".into()));
+}
+
+#[test]
+fn unknown_id_at_a_server_of_libmemif_is_hinted_at() {
+    let (address, listener) = listen();
+    let (_interface, recorder) = start(InterfaceConfig { id: 5, ..client_config(&address) });
+    FakeServer::accept(&listener).unwrap().libmemif_unknown_id().unwrap();
+    assert_eq!(recorder.wait_refused(), DownReason::EofAfterInit(5));
+}
+
+#[test]
+fn server_of_cndp_gets_at_most_two_rings_per_direction() {
+    let address = fresh_address();
+    let listener = FakeListener::bind(&address).unwrap();
+    let (_interface, recorder) = start(wanting(&address, 4, 1, 4));
+    let mut server = FakeServer::accept(&listener).unwrap().cndp();
+    server.run(Step::Connected).unwrap();
+    assert_eq!(server.rings.len(), 3);
+    recorder.wait_up();
+}
+
+#[test]
+fn garbage_behind_the_end_of_messages_is_ignored() {
+    let (address, listener) = listen();
+    let (_interface, recorder) = start(client_config(&address));
+    let server = FakeServer::accept(&listener).unwrap();
+    server.peer.send_bytes(&dirty(&server.hello), &[]).unwrap();
+    while !matches!(server.peer.receive().unwrap().message, Message::Connect(_)) {
+        server.peer.send_bytes(&dirty(&Message::Ack), &[]).unwrap();
     }
+    server.peer.send_bytes(&dirty(&Message::Connected(Name::new("dirty"))), &[]).unwrap();
+    assert_eq!(recorder.wait_up().interface, "dirty");
 }
 
 #[test]

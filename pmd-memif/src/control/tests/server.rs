@@ -13,6 +13,14 @@ fn listener_path(directory: &tempfile::TempDir) -> (std::path::PathBuf, Address)
     (path, address)
 }
 
+fn sealing(address: &Address, seals: SealPolicy) -> InterfaceConfig {
+    let mut config = server_config(address);
+    if let Role::Server(server) = &mut config.role {
+        server.seals = seals;
+    }
+    config
+}
+
 /// Connects, sends INIT, and gives the text of the refusal.
 fn refused_text(address: &Address, change: impl FnOnce(&mut FakeClient)) -> String {
     let mut client = client_at(address, Step::Hello);
@@ -49,7 +57,8 @@ fn every_ring_of_255_pairs_arrives_in_order() {
     let (address, _interface, recorder) = start_server();
     let plan = RingPlan { s2m: 255, m2s: 255, log2: 1, buffer_size: 64 };
     let memory = FakeMemory::plain(plan).unwrap();
-    FakeClient::connect(&address).unwrap().with_memory(memory).run(Step::Connected).unwrap();
+    let mut client = FakeClient::connect(&address).unwrap().with_memory(memory);
+    client.run(Step::Connected).unwrap();
     recorder.wait_up();
     let [Event::Up { s2m, m2s, .. }] = &recorder.events()[..] else { panic!("one up") };
     assert_eq!((s2m.len(), m2s.len()), (255, 255));
@@ -138,15 +147,12 @@ fn s16_mode_mismatch_is_refused() {
 }
 
 #[test]
-fn s22_duplicate_rings_of_cndp_are_marked() {
-    let (address, _interface, recorder) = start_server();
-    let mut client = client_at(&address, Step::Hello);
-    let rings: Vec<AddRing> = client.memory.rings.iter().map(|ring| ring.message).collect();
-    client.memory.rings.clear();
-    for ring in rings {
-        client.memory.add_ring(ring).unwrap();
-        client.memory.add_ring(AddRing { index: 1, ..ring }).unwrap();
-    }
+fn s22_s33_client_of_cndp_is_served_at_a_padded_name_with_its_duplicates_marked() {
+    let name = format!("pmd-memif-control-{}-cndp", std::process::id());
+    let address = Address::abstract_padded(&name).unwrap();
+    let (_interface, recorder) = start(server_config(&address));
+    assert!(FakePeer::try_connect(&Address::abstract_name(&name).unwrap()).is_err(), "the exact name is another");
+    let mut client = FakeClient::connect(&address).unwrap().with_memory(FakeMemory::cndp().unwrap());
     client.run(Step::Connected).unwrap();
     recorder.wait_up();
     let [Event::Up { s2m, m2s, .. }] = &recorder.events()[..] else { panic!("one up") };
@@ -154,6 +160,41 @@ fn s22_duplicate_rings_of_cndp_are_marked() {
         let duplicates: Vec<_> = rings.iter().map(|(_, duplicate_of)| *duplicate_of).collect();
         assert_eq!(duplicates, [None, Some(0)]);
     }
+}
+
+#[test]
+fn s10_client_of_libmemif_is_served_despite_the_garbage_that_it_sends() {
+    let (address, _interface, recorder) = start_server();
+    let mut client = FakeClient::connect(&address).unwrap().with_memory(FakeMemory::libmemif().unwrap());
+    client.dirty_init().unwrap();
+    client.run(Step::Connected).unwrap();
+    recorder.wait_up();
+    let [Event::Up { regions, .. }] = &recorder.events()[..] else { panic!("one up") };
+    assert_eq!(regions.len(), 2);
+}
+
+#[test]
+fn zero_copy_client_of_dpdk_needs_seals_waived() {
+    for (seals, accepted) in [(SealPolicy::Require, false), (SealPolicy::Waive, true)] {
+        let address = fresh_address();
+        let (_interface, recorder) = start(sealing(&address, seals));
+        let memory = FakeMemory::dpdk_zero_copy().unwrap();
+        let mut client = FakeClient::connect(&address).unwrap().with_memory(memory);
+        assert_eq!(client.run(Step::Connected).is_ok(), accepted);
+        if !accepted {
+            assert_eq!(recorder.wait_refused(), DownReason::Refused(Refusal::NotSealed(1)));
+        }
+    }
+}
+
+#[test]
+fn s26_ring_that_vpp_announces_larger_than_agreed_is_refused() {
+    let (address, _interface, recorder) = start_server();
+    let memory = FakeMemory::vpp_ring_size_32768().unwrap();
+    let mut client = FakeClient::connect(&address).unwrap().with_memory(memory);
+    assert!(client.run(Step::Connected).is_err());
+    let refusal = Refusal::RingSize { direction: Direction::S2m, index: 0, log2: 15 };
+    assert_eq!(recorder.wait_refused(), DownReason::Refused(refusal));
 }
 
 #[test]
@@ -298,14 +339,4 @@ fn administratively_down_disconnects_and_refuses_until_up() {
     });
     assert!(connected);
     recorder.wait_ups(2);
-}
-
-#[test]
-fn s33_padded_names_are_served() {
-    let name = format!("pmd-memif-control-{}-padded", std::process::id());
-    let padded = Address::abstract_padded(&name).unwrap();
-    let (_interface, recorder) = start(server_config(&padded));
-    assert!(FakePeer::try_connect(&Address::abstract_name(&name).unwrap()).is_err());
-    client_at(&padded, Step::Connected);
-    recorder.wait_up();
 }
