@@ -246,6 +246,9 @@ UNUSED_UMEM: Warning "W0203" "no lport uses a umem"
 CPU_TWICE: Warning "W0204" "a CPU is listed twice in one group"
 "The second mention has no effect. Perhaps another CPU was meant."
 
+NEVER_SLEEPS: Warning "W0205" "a thread with idle_timeout never sleeps"
+"After `idle_timeout` without traffic a thread sleeps for at most `intr_timeout`, and 0 turns that off."
+
 NOT_ASKED: Warning "W0401" "the application does not know a key of `options`"
 "The keys of `options` are the application's own. This one was never read, so it has no effect; it may be misspelt."
 }

@@ -6,7 +6,7 @@ use pmd_core::deployment::Deployment;
 
 use crate::diagnostic::{Diagnostic, Problems};
 use crate::drivers::DriverCheck;
-use crate::load::{self, read_source};
+use crate::load::{self, Unreadable, read_source};
 use crate::node::Node;
 use crate::options::OptionsReader;
 use crate::places::Places;
@@ -60,7 +60,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn failed(source: Source, diagnostic: Diagnostic) -> Self {
+    fn unreadable(unreadable: Unreadable) -> Self {
+        let Unreadable { source, diagnostic } = unreadable;
         Self { source, config: None, incomplete: None, diagnostics: vec![diagnostic] }
     }
 
@@ -94,7 +95,7 @@ impl Config {
     /// Reads a text. `name` is what messages call it.
     pub fn parse(name: &str, text: &str, settings: &Settings<'_>) -> Outcome {
         if text.len() > load::MAX_BYTES {
-            return Outcome::failed(Source::new(name, ""), load::too_large(name));
+            return Outcome::unreadable(*load::too_large(name));
         }
         Self::parse_source(Source::new(name, text), settings)
     }
@@ -103,7 +104,7 @@ impl Config {
     pub fn load(path: &Path, settings: &Settings<'_>) -> Outcome {
         match read_source(path) {
             Ok(source) => Self::parse_source(source, settings),
-            Err(diagnostic) => Outcome::failed(Source::new(diagnostic.source.clone(), ""), *diagnostic),
+            Err(unreadable) => Outcome::unreadable(*unreadable),
         }
     }
 

@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use crate::codes::{Rule, Severity};
+use crate::nearest::visible;
 use crate::source::{Source, Span};
 
 /// A problem as it is found: spans only.
@@ -62,17 +63,27 @@ impl Problem {
 
     /// The same with line and column numbers.
     pub fn locate(self, source: &Source) -> Diagnostic {
-        let label = |(span, text): (Span, String)| Label::new(source, span, text);
+        let label = |(span, text): (Span, String)| Label::new(source, span, one_line(&text));
         Diagnostic {
             code: self.rule.code,
             severity: self.rule.severity,
-            message: self.message,
+            message: one_line(&self.message),
             source: source.name().to_owned(),
             primary: label(self.primary),
             secondary: self.secondary.into_iter().map(label).collect(),
-            help: self.help,
+            help: self.help.as_deref().map(one_line),
         }
     }
+}
+
+/// Words that may quote the file, fit for one line of a terminal.
+fn one_line(text: &str) -> String {
+    const LONGEST: usize = 500;
+    let mut line: String = text.chars().take(LONGEST).map(visible).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        line.push('…');
+    }
+    line
 }
 
 /// A problem of a file, complete: what it is, where, and the way out.
@@ -158,6 +169,10 @@ impl Problems {
     /// All problems with their lines, in the order of the text.
     pub(crate) fn locate(mut self, source: &Source) -> Vec<Diagnostic> {
         self.found.sort_by_key(|problem| problem.primary.0.start);
+        // The lports of an lport-group have everything from one place, and each has asked for it.
+        self.found.dedup_by(|later, first| {
+            (later.rule.code, later.primary.0, &later.message) == (first.rule.code, first.primary.0, &first.message)
+        });
         self.found.into_iter().map(|problem| problem.locate(source)).collect()
     }
 }

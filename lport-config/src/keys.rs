@@ -223,7 +223,7 @@ const THREADS: &[Key] = &[
         Int { min: 0, max: 60_000, unit: "ms" },
         "How long one sleep lasts at most, in ms; 0 is off.",
     )
-    .default("0"),
+    .default("1000"),
     DESCRIPTION,
 ];
 

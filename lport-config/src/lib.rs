@@ -48,7 +48,6 @@ pub use codes::{RULES, Rule, Severity, explain};
 pub use config::{Config, Outcome, Settings};
 pub use diagnostic::{Diagnostic, Label, Problem};
 pub use drivers::DriverCheck;
-pub use load::read_source;
 pub use nearest::nearest;
 pub use node::{Member, Node, Value};
 pub use options::OptionsReader;

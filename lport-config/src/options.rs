@@ -60,7 +60,7 @@ impl<'c> OptionsReader<'c> {
     pub fn texts(&mut self, key: &str) -> Option<Vec<Spanned<&'c str>>> {
         let node = self.node(key)?;
         let elements = self.typed(key, node, node.as_array(), "an array of strings")?.value;
-        Some(elements.iter().filter_map(|element| self.typed(key, element, element.as_str(), "strings")).collect())
+        Some(elements.iter().filter_map(|element| self.element(key, element)).collect())
     }
 
     /// An object whose values are strings, in the order of the file. Values of another type are reported and left out.
@@ -68,7 +68,7 @@ impl<'c> OptionsReader<'c> {
         let node = self.node(key)?;
         let members = self.typed(key, node, node.as_object(), "an object of strings")?.value;
         let pair = |member: &'c Member| {
-            let value = self.typed(key, &member.node, member.node.as_str(), "strings")?;
+            let value = self.element(key, &member.node)?;
             Some((Spanned::new(member.key.value.as_str(), member.key.span), value))
         };
         Some(members.iter().filter_map(pair).collect())
@@ -97,11 +97,20 @@ impl<'c> OptionsReader<'c> {
         self.problems.locate(source)
     }
 
+    fn element(&mut self, key: &str, node: &'c Node) -> Option<Spanned<&'c str>> {
+        let value = node.as_str().map(|value| Spanned::new(value, node.span));
+        if value.is_none() {
+            let message = format!("option {} takes strings, but one of them is {}", quoted(key), node.describe());
+            self.problems.push(Problem::new(codes::OPTIONS_TYPE, node.span, message).label("not a string"));
+        }
+        value
+    }
+
     fn typed<T>(&mut self, key: &str, node: &Node, value: Option<T>, wanted: &str) -> Option<Spanned<T>> {
         if value.is_none() {
             let large = matches!(&node.value, Value::Number(digits) if digits.bytes().all(|c| c.is_ascii_digit()));
             let rule = if large && wanted.contains("number") { codes::OPTIONS_RANGE } else { codes::OPTIONS_TYPE };
-            let message = format!("option {} has {}, but takes {wanted}", quoted(key), node.describe());
+            let message = format!("option {} is {}, but takes {wanted}", quoted(key), node.describe());
             self.problems.push(Problem::new(rule, node.span, message).label("wrong type"));
         }
         value.map(|value| Spanned::new(value, node.span))

@@ -18,13 +18,16 @@ use std::fmt::Write;
 use crate::codes::Severity;
 use crate::diagnostic::{Diagnostic, Label};
 use crate::nearest::visible;
-use crate::source::{Source, Span};
+use crate::source::Source;
 
 /// Columns of a source line that are shown.
 const WIDTH: usize = 120;
 
 /// Columns shown in front of the place when a long line must be cut.
 const BEFORE: usize = 40;
+
+/// Columns of a tab.
+const TAB: usize = 4;
 
 /// Draws `diagnostic` over the text it is about, with ANSI colours if `color`. Ends with a newline.
 pub fn render(source: &Source, diagnostic: &Diagnostic, color: bool) -> String {
@@ -107,48 +110,75 @@ struct Window {
     pad: usize,
     /// Columns of the mark.
     marked: usize,
-    /// First column of the line that is shown; 0 unless the line was cut.
+    /// First byte of the line that is shown; 0 unless the line is cut there.
     from: usize,
 }
 
 impl Window {
+    /// Looks no further than it draws: a file may be one line of a million bytes.
     fn around(source: &Source, label: &Label) -> Self {
-        let line = source.line_span(label.line);
-        let text = source.line(label.line);
-        let end = label.span.end.min(line.start + text.len()).max(label.span.start);
-        let before = columns(source.slice(Span::new(line.start, label.span.start)));
-        let marked = columns(source.slice(Span::new(label.span.start, end))).max(1);
+        let line = source.line(label.line);
+        let start = source.line_span(label.line).start;
+        let at = label.span.start.saturating_sub(start).min(line.len());
+        let (before, after) = line.split_at(at);
 
-        let shown = draw(text);
-        if shown.len() <= WIDTH {
-            return Self { text: shown.into_iter().collect(), pad: before, marked, from: 0 };
+        let after = draw(after, WIDTH);
+        let room = if after.rest == 0 { WIDTH.saturating_sub(after.columns()).max(BEFORE) } else { BEFORE };
+        let before = draw_back(before, room);
+        let after = draw(&line[at..], WIDTH - before.columns().min(WIDTH));
+
+        let (left, right) = (if before.rest > 0 { "…" } else { "" }, if after.rest > 0 { "…" } else { "" });
+        let marked =
+            draw(&line[at..label.span.end.saturating_sub(start).clamp(at, line.len())], after.columns()).columns();
+        Self {
+            text: format!("{left}{}{}{right}", before.text, after.text),
+            pad: before.columns() + left.chars().count(),
+            marked: marked.max(1),
+            from: before.rest,
         }
-        let from = before.saturating_sub(BEFORE).min(shown.len() - WIDTH);
-        let lead = usize::from(from > 0);
-        let mut text: String = shown[from..from + WIDTH].iter().collect();
-        if from > 0 {
-            text.insert(0, '…');
-        }
-        if from + WIDTH < shown.len() {
-            text.push('…');
-        }
-        let pad = before - from + lead;
-        Self { text, pad, marked: marked.min((WIDTH + lead).saturating_sub(pad).max(1)), from }
     }
 }
 
-/// The characters that are printed for `text`.
-fn draw(text: &str) -> Vec<char> {
-    let mut drawn = Vec::with_capacity(text.len());
-    for c in text.chars() {
-        if c == '\t' { drawn.extend([' '; 4]) } else { drawn.push(visible(c)) }
-    }
-    drawn
+/// Text as it is printed, and the bytes of it that were left out.
+struct Drawn {
+    text: String,
+    rest: usize,
 }
 
-/// The columns that `text` takes.
-fn columns(text: &str) -> usize {
-    text.chars().map(|c| if c == '\t' { 4 } else { 1 }).sum()
+impl Drawn {
+    fn columns(&self) -> usize {
+        self.text.chars().count()
+    }
+}
+
+/// What is printed for a character.
+fn drawn(c: char) -> (char, usize) {
+    if c == '\t' { (' ', TAB) } else { (visible(c), 1) }
+}
+
+/// The first `limit` columns of `text`.
+fn draw(text: &str, limit: usize) -> Drawn {
+    let (mut shown, mut columns) = (String::new(), 0);
+    for (at, c) in text.char_indices() {
+        let (c, width) = drawn(c);
+        if columns + width > limit {
+            return Drawn { text: shown, rest: text.len() - at };
+        }
+        shown.extend(std::iter::repeat_n(c, width));
+        columns += width;
+    }
+    Drawn { text: shown, rest: 0 }
+}
+
+/// The last `limit` columns of `text`.
+fn draw_back(text: &str, limit: usize) -> Drawn {
+    let mut columns = 0;
+    let fits = |(_, c): &(usize, char)| {
+        columns += drawn(*c).1;
+        columns <= limit
+    };
+    let start = text.char_indices().rev().take_while(fits).last().map_or(text.len(), |(at, _)| at);
+    Drawn { text: draw(&text[start..], limit).text, rest: start }
 }
 
 /// The colours of rustc.
@@ -184,6 +214,7 @@ mod tests {
     use super::*;
     use crate::codes;
     use crate::diagnostic::Problem;
+    use crate::source::Span;
 
     fn drawn(text: &str, problem: Problem) -> String {
         let source = Source::new("f.jsonc", text);

@@ -22,7 +22,8 @@ pub fn schema(drivers: &[(&str, &[OptionSpec])]) -> Value {
         content["description"] = section.help.into();
         properties.insert(section.name.to_owned(), content);
         let reference = json!({ "$ref": format!("#/properties/{}", section.name) });
-        any_case.insert(format!("^{}$", without_case(section.name)), reference);
+        // Not for the usual spelling, or a validator would say everything twice.
+        any_case.insert(format!("^(?!{}$){}$", section.name, without_case(section.name)), reference);
     }
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -192,8 +193,7 @@ fn without_case(word: &str) -> String {
 
 /// A pattern for exactly `text`.
 fn escaped(text: &str) -> String {
-    let escape =
-        |c: char| if c.is_ascii_punctuation() && c != '_' && c != '-' { format!("\\{c}") } else { c.to_string() };
+    let escape = |c: char| if r"^$\.*+?()[]{}|/".contains(c) { format!("\\{c}") } else { c.to_string() };
     text.chars().map(escape).collect()
 }
 

@@ -91,15 +91,13 @@ fn file(socket: &Path, role: &str, mode: &str, cpus: &[usize]) -> Value {
 fn watch(generator: &mut Child, forwarder: &mut Child, signals: &Signals, duration: Duration) -> Result<(), Failure> {
     let end = Instant::now() + duration;
     let mut last = Observed::default();
-    let mut lost_at_forwarder = 0;
     while Instant::now() < end && !signals.came() {
         let now = match generator.next() {
             // A signal from the keyboard stops the children, too.
             Err(_) if signals.wait(Duration::ZERO) => return Ok(()),
             now => now?,
         };
-        lost_at_forwarder = forwarder.newest()?.map_or(lost_at_forwarder, |observed| observed.lost());
-        print(&rates(&last, &now, now.lost() + lost_at_forwarder))?;
+        print(&rates(&last, &now, now.lost() + forwarder.latest()?.lost()))?;
         last = now;
     }
     Ok(())

@@ -48,7 +48,8 @@ impl Finished {
     }
 }
 
-fn command(arguments: &[&str]) -> Command {
+/// The program with `arguments`, not yet started.
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lport"));
     command.args(arguments).env("NO_COLOR", "1").env_remove("RUST_LOG");
     command

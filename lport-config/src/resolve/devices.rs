@@ -82,7 +82,7 @@ fn queue_spec(index: usize, lport: &Lport, needed: bool, pools: &mut Pools, prob
     QueueSpec {
         lport: lport_id(index),
         name: lport.name.value.clone(),
-        qid: lport.qid.value,
+        qid: lport.qid.as_ref().map_or(0, |qid| qid.value),
         pool: memory.pool,
         rx_desc: memory.rx_desc,
         tx_desc: memory.tx_desc,

@@ -43,34 +43,40 @@ pub(super) fn all_lports(sections: &Sections, drivers: Option<&dyn DriverCheck>,
     all
 }
 
+/// An lport that has a queue.
+struct Holder {
+    name: String,
+    /// Where its queue is said.
+    queue: Span,
+}
+
 /// Names and queues that an lport has already.
 #[derive(Default)]
 struct Taken {
     names: HashMap<String, Span>,
-    queues: HashMap<(String, u16), Span>,
+    queues: HashMap<(String, u16), Holder>,
 }
 
 impl Taken {
     /// Notes an lport of the section `lports`, whose name is unique.
     fn write(&mut self, lport: &Lport, problems: &mut Problems) {
         self.names.insert(lport.name.value.clone(), lport.name.span);
-        if !lport.qid_sound || lport.netdev.value.is_empty() {
-            return;
-        }
-        let queue = (lport.netdev.value.clone(), lport.qid.value);
+        let Some(qid) = lport.qid.as_ref().filter(|_| !lport.netdev.value.is_empty()) else { return };
+        let queue = (lport.netdev.value.clone(), qid.value);
         match self.queues.get(&queue) {
-            Some(first) => problems.push(shared_queue(lport, *first)),
-            None => drop(self.queues.insert(queue, lport.qid.span)),
+            Some(first) => problems.push(shared_queue(lport, qid, first)),
+            None => drop(self.queues.insert(queue, Holder { name: lport.name.value.clone(), queue: qid.span })),
         }
     }
 
     /// Where the name or the queue of a group's lport is taken already; otherwise it is taken from now on.
-    fn take(&mut self, lport: &Lport) -> Option<Span> {
-        let queue = (lport.netdev.value.clone(), lport.qid.value);
-        let first = self.names.get(&lport.name.value).or_else(|| self.queues.get(&queue)).copied();
+    fn take(&mut self, lport: &Lport, queue: u16) -> Option<Span> {
+        let queue = (lport.netdev.value.clone(), queue);
+        let named = self.names.get(&lport.name.value).copied();
+        let first = named.or_else(|| self.queues.get(&queue).map(|holder| holder.queue));
         if first.is_none() {
             self.names.insert(lport.name.value.clone(), lport.name.span);
-            self.queues.insert(queue, lport.name.span);
+            self.queues.insert(queue, Holder { name: lport.name.value.clone(), queue: lport.name.span });
         }
         first
     }
@@ -94,7 +100,7 @@ fn expand(
         let mut clash = None;
         for queue in queues {
             let lport = make(group, netdev, queue);
-            match taken.take(&lport) {
+            match taken.take(&lport, queue) {
                 Some(first) => clash = clash.or(Some((lport, first))),
                 None => {
                     all.dealt.extend(turn.next().map(|thread| (all.lports.len(), thread.clone())));
@@ -145,8 +151,7 @@ fn make(group: &LportGroup, netdev: &Spanned<String>, queue: u16) -> Lport {
         name: Spanned::new(format!("{}:{queue}", netdev.value), netdev.span),
         netdev: netdev.clone(),
         pmd: group.pmd.clone(),
-        qid: Spanned::new(queue, group.queues_span),
-        qid_sound: true,
+        qid: Some(Spanned::new(queue, group.queues_span)),
         umem: group.umem.clone(),
         region: None,
         xdp: group.xdp.clone(),
@@ -159,17 +164,13 @@ fn too_many(span: Span, count: usize) -> Problem {
     Problem::new(codes::TOO_MANY_LPORTS, span, message).label("too many")
 }
 
-fn shared_queue(lport: &Lport, first: Span) -> Problem {
-    let Lport { name, netdev, qid, .. } = lport;
-    let message = format!(
-        "lport {} is queue {} of {}, which another lport is already",
-        quoted(&name.value),
-        qid.value,
-        quoted(&netdev.value)
-    );
+fn shared_queue(lport: &Lport, qid: &Spanned<u16>, first: &Holder) -> Problem {
+    let Lport { name, netdev, .. } = lport;
+    let queue = format!("queue {} of {}", qid.value, quoted(&netdev.value));
+    let message = format!("lports {} and {} are both {queue}", quoted(&first.name), quoted(&name.value));
     Problem::new(codes::SHARED_QUEUE, qid.span, message)
         .label("the same queue again")
-        .also(first, format!("queue {} of {} first here", qid.value, quoted(&netdev.value)))
+        .also(first.queue, format!("{queue} first here"))
         .help("the tag behind the colon does not choose the queue: give each lport of a netdev its own \"qid\"")
 }
 

@@ -11,6 +11,7 @@ use crate::diagnostic::{Problem, Problems};
 use crate::drivers::DriverCheck;
 use crate::nearest::quoted;
 use crate::sections::Sections;
+use crate::sections::fields::Given;
 use crate::sections::lports::{Lport, UmemRef};
 use crate::sections::umems::{Defaults, Sizes, Umem};
 use crate::source::{Span, Spanned};
@@ -44,6 +45,10 @@ pub(super) struct Pools {
     by_name: HashMap<String, usize>,
     default_rx: u32,
     default_tx: u32,
+    /// Whether the file has umems that are not known, so that a name that leads nowhere is no mistake.
+    incomplete: bool,
+    /// Whether it is unknown which umem some lport means, so that a umem without lports is no surprise.
+    unclear: bool,
 }
 
 /// The pools of one umem.
@@ -81,6 +86,8 @@ pub(super) fn build(
         by_name: HashMap::new(),
         default_rx: descriptors(defaults.sizes.rxdesc, DESCRIPTORS),
         default_tx: descriptors(defaults.sizes.txdesc, DESCRIPTORS),
+        incomplete: !sections.is_whole("umems"),
+        unclear: !sections.is_whole("lports") || !sections.is_whole("lport-groups"),
     };
     for umem in &sections.umems {
         pools.add(umem, defaults, problems);
@@ -108,13 +115,12 @@ fn shares_common(lport: &Lport, drivers: Option<&dyn DriverCheck>) -> bool {
 impl Pools {
     fn add(&mut self, umem: &Umem, defaults: &Defaults, problems: &mut Problems) {
         let regions = self.add_regions(umem, defaults, problems);
-        let or = |own: Option<u64>, default: u32| descriptors(own, default);
         let pools = UmemPools {
             name: umem.name.clone(),
             first: self.specs.len() - regions.unwrap_or(0),
             regions,
-            rx_desc: or(umem.sizes.rxdesc, self.default_rx),
-            tx_desc: or(umem.sizes.txdesc, self.default_tx),
+            rx_desc: descriptors(umem.sizes.rxdesc, self.default_rx),
+            tx_desc: descriptors(umem.sizes.txdesc, self.default_tx),
             shared: umem.shared,
             used: false,
         };
@@ -125,14 +131,14 @@ impl Pools {
     /// Adds a pool for each region and returns how many; `None` if the umem's sizes are not sound.
     fn add_regions(&mut self, umem: &Umem, defaults: &Defaults, problems: &mut Problems) -> Option<usize> {
         let own = &umem.sizes;
-        let bufcnt = size(umem, "bufcnt", own.bufcnt.as_ref(), umem.bufcnt_given, defaults, problems);
-        let bufsz = size(umem, "bufsz", own.bufsz.as_ref(), umem.bufsz_given, defaults, problems);
+        let bufcnt = size(umem, "bufcnt", &own.bufcnt, &defaults.sizes.bufcnt, problems);
+        let bufsz = size(umem, "bufsz", &own.bufsz, &defaults.sizes.bufsz, problems);
         let (bufcnt, bufsz) = (bufcnt?, bufsz?);
         let whole = vec![Spanned::new(bufcnt.value, umem.name.span)];
         let regions = match &umem.regions {
-            Some(regions) => regions,
-            None if umem.regions_given => return None,
-            None => &whole,
+            Given::Sound(regions) => regions,
+            Given::Unsound => return None,
+            Given::Absent => &whole,
         };
         check_sum(umem, regions, &bufcnt, problems)?;
         for (index, region) in regions.iter().enumerate() {
@@ -155,7 +161,7 @@ impl Pools {
         let Sizes { bufcnt, bufsz, rxdesc, txdesc, page } = &defaults.sizes;
         let (rx_desc, tx_desc) = (descriptors(*rxdesc, DESCRIPTORS), descriptors(*txdesc, COMMON_TX));
         let estimate = COMMON_FACTOR * (rx_desc as usize + tx_desc as usize) * lports;
-        let size = bufcnt.as_ref().map_or(estimate, |bufcnt| scaled(bufcnt.value));
+        let size = bufcnt.sound().map_or(estimate, |bufcnt| scaled(bufcnt.value));
         if size > POOL_MAX {
             problems.push(common_too_large(place, lports, size));
         }
@@ -164,7 +170,7 @@ impl Pools {
         self.specs.push(PoolSpec {
             name: COMMON.to_owned(),
             size,
-            data_room: bufsz.as_ref().map_or(COMMON_BUFFER, |bufsz| scaled(bufsz.value)),
+            data_room: bufsz.sound().map_or(COMMON_BUFFER, |bufsz| scaled(bufsz.value)),
             cache: defaults.cache.unwrap_or(CACHE),
             page: page.unwrap_or(PageSize::Small),
         });
@@ -180,8 +186,11 @@ impl Pools {
             UmemRef::Named(name) => match self.by_name.get(&name.value) {
                 Some(umem) => *umem,
                 None => {
-                    let known = self.umems.iter().map(|umem| &umem.name);
-                    problems.push(unknown_umem(lport, name, known, problems));
+                    self.unclear = true;
+                    if !self.incomplete {
+                        let known = self.umems.iter().map(|umem| &umem.name);
+                        problems.push(unknown_umem(lport, name, known, problems));
+                    }
                     return none;
                 }
             },
@@ -191,11 +200,15 @@ impl Pools {
             },
             UmemRef::Missing => {
                 if needed {
+                    self.unclear = true;
                     problems.push(missing_umem(lport, self));
                 }
                 return none;
             }
-            UmemRef::Unsound => return none,
+            UmemRef::Unsound => {
+                self.unclear = true;
+                return none;
+            }
         };
         self.region(umem, lport, problems)
     }
@@ -214,7 +227,8 @@ impl Pools {
 
     /// Warns of every umem that no lport has asked for.
     pub(super) fn report_unused(&self, problems: &mut Problems) {
-        for umem in self.umems.iter().filter(|umem| !umem.used && !umem.name.value.is_empty()) {
+        let unused = |umem: &&UmemPools| !umem.used && !umem.name.value.is_empty();
+        for umem in self.umems.iter().filter(unused).filter(|_| !self.unclear) {
             let message = format!("no lport uses umem {}", quoted(&umem.name.value));
             problems.push(Problem::new(codes::UNUSED_UMEM, umem.name.span, message).label("never used"));
         }
@@ -233,24 +247,21 @@ fn descriptors(units: Option<u64>, default: u32) -> u32 {
 fn size(
     umem: &Umem,
     key: &str,
-    own: Option<&Spanned<u64>>,
-    given: bool,
-    defaults: &Defaults,
+    own: &Given<Spanned<u64>>,
+    default: &Given<Spanned<u64>>,
     problems: &mut Problems,
 ) -> Option<Spanned<u64>> {
-    if given {
-        return own.cloned();
+    match (own, default) {
+        (Given::Sound(size), _) | (Given::Absent, Given::Sound(size)) => Some(size.clone()),
+        (Given::Unsound, _) | (Given::Absent, Given::Unsound) => None,
+        (Given::Absent, Given::Absent) => {
+            let message = format!("umem {} has no `{key}`, and `defaults` has none either", quoted(&umem.name.value));
+            let problem = Problem::new(codes::MISSING_KEY, umem.name.span, message);
+            let problem = problem.label(format!("`{key}` is missing"));
+            problems.push(problem.help(format!("add `{key}` to the umem, or to `defaults` for all umems")));
+            None
+        }
     }
-    let (default, default_given) = match key {
-        "bufcnt" => (&defaults.sizes.bufcnt, defaults.bufcnt_given),
-        _ => (&defaults.sizes.bufsz, defaults.bufsz_given),
-    };
-    if default.is_none() && !default_given {
-        let message = format!("umem {} has no `{key}`, and `defaults` has none either", quoted(&umem.name.value));
-        let problem = Problem::new(codes::MISSING_KEY, umem.name.span, message).label(format!("`{key}` is missing"));
-        problems.push(problem.help(format!("add `{key}` to the umem, or to `defaults` for all umems")));
-    }
-    default.clone()
 }
 
 /// `None` if the regions do not fit into the umem.
@@ -304,8 +315,11 @@ fn unknown_umem<'n>(
 
 fn unknown_region(lport: &Lport, umem: &Spanned<String>, regions: usize, asked: &Spanned<u64>) -> Problem {
     let name = quoted(&umem.value);
-    let message =
-        format!("lport {} wants region {} of umem {name}, which has {regions}", quoted(&lport.name.value), asked.value);
+    let message = format!(
+        "lport {} wants region {} of umem {name}, which has {regions} in all",
+        quoted(&lport.name.value),
+        asked.value
+    );
     let help = match regions {
         1 => "its only region is 0".to_owned(),
         _ => format!("its regions are 0 to {}", regions - 1),

@@ -11,6 +11,7 @@ use crate::diagnostic::{Problem, Problems};
 use crate::nearest::quoted;
 use crate::places::ThreadPlace;
 use crate::sections::Sections;
+use crate::sections::fields::Given;
 use crate::sections::lcore_groups::{Cpus, LcoreGroup};
 use crate::sections::threads::Thread;
 use crate::source::{Span, Spanned};
@@ -28,11 +29,13 @@ pub(super) fn build(sections: &Sections, all: &AllLports, problems: &mut Problem
     let mut owners = Owners { lports: all, by_position: vec![None; all.lports.len()] };
     let mut polled = owners.listed(sections, problems);
     owners.deal(sections, &mut polled, problems);
-    owners.report_unpolled(problems);
+    if sections.is_whole("threads") {
+        owners.report_unpolled(problems);
+    }
 
     let mut threads = Threads { specs: Vec::new(), places: HashMap::new() };
     for (thread, lports) in sections.threads.iter().zip(polled) {
-        let group = group(thread, !lports.is_empty(), &sections.lcore_groups, problems);
+        let group = group(thread, !lports.is_empty(), sections, problems);
         threads.places.insert(thread.name.value.clone(), place(thread, group));
         threads.specs.push(ThreadSpec {
             name: thread.name.value.clone(),
@@ -63,7 +66,10 @@ impl<'f> Owners<'f> {
             for name in &thread.lports {
                 match names.get(name.value.as_str()) {
                     Some(position) => own.extend(self.claim(*position, thread, name.span, problems)),
-                    None => problems.push(self.unknown_lport(thread, name, problems)),
+                    None if sections.is_whole("lports") && sections.is_whole("lport-groups") => {
+                        problems.push(self.unknown_lport(thread, name, problems));
+                    }
+                    None => {}
                 }
             }
             polled.push(own);
@@ -76,7 +82,7 @@ impl<'f> Owners<'f> {
         let threads: HashMap<_, _> =
             sections.threads.iter().enumerate().map(|(index, thread)| (thread.name.value.as_str(), index)).collect();
         for name in sections.lport_groups.iter().flat_map(|group| &group.threads) {
-            if !threads.contains_key(name.value.as_str()) {
+            if !threads.contains_key(name.value.as_str()) && sections.is_whole("threads") {
                 problems.push(unknown_thread(name, sections, problems));
             }
         }
@@ -117,15 +123,18 @@ impl<'f> Owners<'f> {
 
     fn shared_lport(&self, position: usize, thread: &Thread, place: Span, (owner, first): (&str, Span)) -> Problem {
         let lport = quoted(&self.lports.lports[position].name.value);
-        let message = if owner == thread.name.value {
-            format!("thread {} lists lport {lport} twice", quoted(owner))
+        let (message, help) = if position >= self.lports.written {
+            let message = format!("an lport-group deals lport {lport} to a thread, but {} lists it too", quoted(owner));
+            (message, "remove it from the `lports` of the thread")
+        } else if owner == thread.name.value {
+            (format!("thread {} lists lport {lport} twice", quoted(owner)), "remove one")
         } else {
-            format!("lport {lport} is given to two threads, {} and {}", quoted(owner), quoted(&thread.name.value))
+            let message =
+                format!("lport {lport} is given to two threads, {} and {}", quoted(owner), quoted(&thread.name.value));
+            (message, "an lport has one thread; for a second one give the device another queue, as an lport of its own")
         };
-        Problem::new(codes::SHARED_LPORT, place, message)
-            .label("again here")
-            .also(first, "first given here")
-            .help("an lport has one thread; for a second thread give the device another queue, as an lport of its own")
+        let problem = Problem::new(codes::SHARED_LPORT, place, message).label("again here");
+        problem.also(first, "first given here").help(help)
     }
 }
 
@@ -136,25 +145,22 @@ fn unknown_thread(name: &Spanned<String>, sections: &Sections, problems: &Proble
 }
 
 /// The group of a thread; `polls` says whether it has lports.
-fn group<'f>(
-    thread: &Thread,
-    polls: bool,
-    groups: &'f [LcoreGroup],
-    problems: &mut Problems,
-) -> Option<&'f LcoreGroup> {
+fn group<'f>(thread: &Thread, polls: bool, sections: &'f Sections, problems: &mut Problems) -> Option<&'f LcoreGroup> {
+    let groups = &sections.lcore_groups;
+    let whole = sections.is_whole("lcore-groups");
     let find = |name: &str| groups.iter().find(|group| group.name.value == name);
     match &thread.group {
-        Some(name) => {
+        Given::Sound(name) => {
             let found = find(&name.value);
-            if found.is_none() {
+            if found.is_none() && whole {
                 problems.push(unknown_group(thread, name, groups, problems));
             }
             found
         }
-        None if thread.group_given => None,
-        None => {
+        Given::Unsound => None,
+        Given::Absent => {
             let default = find(DEFAULT);
-            if default.is_none() && polls {
+            if default.is_none() && polls && whole {
                 problems.push(unpinned(thread));
             }
             default
@@ -195,5 +201,5 @@ fn place(thread: &Thread, group: Option<&LcoreGroup>) -> ThreadPlace {
         Some(Cpus::Listed(cpus)) => cpus.iter().map(|cpu| (cpu.value, cpu.span)).collect(),
         _ => HashMap::new(),
     };
-    ThreadPlace { name: thread.name.span, group: thread.group.as_ref().map(|group| group.span), cpus }
+    ThreadPlace { name: thread.name.span, group: thread.group.sound().map(|group| group.span), cpus }
 }

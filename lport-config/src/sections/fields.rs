@@ -13,6 +13,8 @@ use crate::source::{Span, Spanned};
 /// The sound values of an object.
 pub(crate) struct Fields<'n> {
     found: Vec<Field<'n>>,
+    /// Whether there was no object to read: then every key counts as given, and none has a sound value.
+    damaged: bool,
 }
 
 /// A key of the table that the object has.
@@ -22,6 +24,28 @@ struct Field<'n> {
     node: &'n Node,
     /// Whether the value is of the right type and in range.
     sound: bool,
+}
+
+/// What an entry says about a key. A key that is given but not sound has been reported, and must not be missed again.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Given<T> {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// Something of a wrong type or out of range.
+    Unsound,
+    /// This.
+    Sound(T),
+}
+
+impl<T> Given<T> {
+    /// The sound value.
+    pub(crate) fn sound(&self) -> Option<&T> {
+        match self {
+            Self::Sound(value) => Some(value),
+            Self::Absent | Self::Unsound => None,
+        }
+    }
 }
 
 impl<'n> Fields<'n> {
@@ -51,13 +75,18 @@ impl<'n> Fields<'n> {
         Self::sort(keys, owner, members, problems)
     }
 
+    /// The fields of an entry that is not an object.
+    pub(crate) fn damaged() -> Self {
+        Self { found: Vec::new(), damaged: true }
+    }
+
     fn sort(
         keys: &'static [Key],
         owner: &str,
         members: &'n [Member],
         problems: &mut Problems,
     ) -> (Self, Vec<&'n Member>) {
-        let mut fields = Self { found: Vec::new() };
+        let mut fields = Self { found: Vec::new(), damaged: false };
         let mut unknown = Vec::new();
         for member in members {
             match keys.iter().find(|key| key.names().any(|name| name == member.key.value)) {
@@ -70,7 +99,7 @@ impl<'n> Fields<'n> {
 
     fn add(&mut self, key: &'static Key, owner: &str, member: &'n Member, problems: &mut Problems) {
         if let Some(first) = self.found.iter().find(|field| field.name == key.name) {
-            problems.push(same_key(key, member, first.key));
+            problems.push(same_key(key, owner, member, first.key));
             return;
         }
         let before = problems.count();
@@ -84,13 +113,22 @@ impl<'n> Fields<'n> {
             let message = format!("{owner} has no {}", quoted(key.name));
             let problem =
                 Problem::new(codes::MISSING_KEY, place, message).label(format!("{} is missing", quoted(key.name)));
-            problems.push(problem.help(format!("add \"{}\": {}", key.name, key.help)));
+            problems.push(problem.help(format!("add \"{}\". {}", key.name, key.help)));
         }
     }
 
     /// Whether the key is there, sound or not.
     pub(crate) fn given(&self, name: &str) -> bool {
-        self.found.iter().any(|field| field.name == name)
+        self.damaged || self.found.iter().any(|field| field.name == name)
+    }
+
+    /// What is said about a key whose sound value, if any, is `value`.
+    pub(crate) fn says<T>(&self, name: &str, value: Option<T>) -> Given<T> {
+        match value {
+            Some(value) => Given::Sound(value),
+            None if self.given(name) => Given::Unsound,
+            None => Given::Absent,
+        }
     }
 
     /// The value of a key, if it is there and sound.
@@ -149,15 +187,13 @@ fn check(key: &Key, owner: &str, member: &Member, problems: &mut Problems) {
         (Kind::Descriptors, Value::Number(_)) => check_descriptors(&what, node, problems),
         (Kind::Name, Value::Text(text)) => check_name(text.as_str(), &what, node.span, problems),
         (Kind::Choice(words), Value::Text(text)) => check_choice(words, text.as_str(), &what, node.span, problems),
-        (Kind::Ints { min, max, unit }, Value::Array(elements)) => {
+        (Kind::Ints { min, max, unit }, Value::Array(elements)) if !elements.is_empty() => {
             let kind = Kind::Int { min, max, unit };
             let what = format!("an element of {what}");
             elements.iter().for_each(|element| check_int(kind, &what, element, min, max, problems));
-            some(elements, key.kind, &what, node, problems);
         }
-        (Kind::Names { .. }, Value::Array(elements)) => {
-            check_names(elements, &what, problems);
-        }
+        (Kind::Ints { .. }, Value::Array(_)) => problems.push(no_element(key.kind, &what, node)),
+        (Kind::Names { .. }, Value::Array(elements)) => check_names(elements, &what, problems),
         (Kind::Names { or_one: true }, Value::Text(text)) => check_name(text.as_str(), &what, node.span, problems),
         // What queues look like inside is the lport-groups' own affair.
         (Kind::Queues, Value::Number(_) | Value::Text(_) | Value::Array(_)) => {}
@@ -219,12 +255,10 @@ fn check_names(elements: &[Node], what: &str, problems: &mut Problems) {
 }
 
 /// An array of sizes needs at least one.
-fn some(elements: &[Node], kind: Kind, what: &str, node: &Node, problems: &mut Problems) {
-    if elements.is_empty() {
-        let what = what.trim_start_matches("an element of ");
-        let problem = Problem::new(codes::OUT_OF_RANGE, node.span, format!("{what} is empty, but takes {kind}"));
-        problems.push(problem.label("no element").help("leave the key out for one region of all buffers"));
-    }
+fn no_element(kind: Kind, what: &str, node: &Node) -> Problem {
+    Problem::new(codes::OUT_OF_RANGE, node.span, format!("{what} is empty, but takes {kind}"))
+        .label("no element")
+        .help("leave the key out for one region of all buffers")
 }
 
 /// A value of the wrong type, with the right way to write it where that is plain.
@@ -257,13 +291,13 @@ fn unknown_key(keys: &'static [Key], owner: &str, member: &Member, problems: &Pr
         .help(help)
 }
 
-fn same_key(key: &Key, member: &Member, first: Span) -> Problem {
-    let message = format!("{} says the same as another key", quoted(&member.key.value));
+fn same_key(key: &Key, owner: &str, member: &Member, first: Span) -> Problem {
     let names: Vec<_> = key.names().collect();
+    let message = format!("{} of {owner} is given twice", quoted(key.name));
     Problem::new(codes::SAME_KEY, member.key.span, message)
         .label("again here")
         .also(first, "first given here")
-        .help(format!("{} are one key; keep one", list(names)))
+        .help(format!("{} are the same; keep one", list(names)))
 }
 
 fn old_key(what: &str, member: &Member) -> Problem {

@@ -56,7 +56,7 @@ fn cpus(group: &Member, problems: &mut Problems) -> Cpus {
         match entry(element) {
             Ok(ranges) => ranges.iter().for_each(|part| listed.add(part, name, problems)),
             Err(malformed) => {
-                let message = format!("{} in lcore-group {}", malformed.message, quoted(name));
+                let message = format!("{} in lcore-group {} {}", malformed.what, quoted(name), malformed.wrong);
                 let problem = Problem::new(codes::BAD_CPU, malformed.span, message);
                 problems.push(problem.label("not a CPU").help(malformed.help));
             }
@@ -67,23 +67,23 @@ fn cpus(group: &Member, problems: &mut Problems) -> Cpus {
 
 /// The ranges that one element of a group stands for.
 fn entry(element: &Node) -> Result<Vec<Spanned<RangeInclusive<u64>>>, Malformed> {
-    let malformed = |message, help: &str| Malformed { span: element.span, message, help: help.to_owned() };
+    let malformed = |wrong: &str, help: &str| Malformed {
+        span: element.span,
+        what: element.describe(),
+        wrong: wrong.to_owned(),
+        help: help.to_owned(),
+    };
+    let form = "write numbers and ranges, such as [0, \"2-3\"]";
     match &element.value {
         Value::Number(_) => match element.as_int().filter(|cpu| *cpu <= CPU_MAX) {
             Some(cpu) => Ok(vec![Spanned::new(cpu..=cpu, element.span)]),
-            None => {
-                let message = format!("{} is not a CPU number from 0 to {CPU_MAX}", element.describe());
-                Err(malformed(message, "`lport topology` lists the machine's CPUs"))
-            }
+            None => Err(malformed(&format!("is not a whole number from 0 to {CPU_MAX}"), form)),
         },
         Value::Text(text) if text.as_str() == "auto" => {
-            Err(malformed("\"auto\" stands beside other CPUs".to_owned(), "use \"auto\" alone, or list the CPUs"))
+            Err(malformed("stands beside other CPUs", "use \"auto\" alone, or list the CPUs"))
         }
         Value::Text(text) => number_list::parse(element, text.as_str(), CPU_MAX),
-        _ => {
-            let message = format!("{} is neither a CPU number nor a range", element.describe());
-            Err(malformed(message, "write numbers and ranges, such as [0, \"2-3\"]"))
-        }
+        _ => Err(malformed("is neither a number nor a range", form)),
     }
 }
 

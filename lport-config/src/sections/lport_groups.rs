@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use pmd_core::deployment::XdpHints;
 
 use super::Entry;
-use super::fields::{check_int, wrong_type};
+use super::fields::{Given, check_int, wrong_type};
 use super::lports::{UmemRef, umem, xdp_hints};
 use super::number_list;
 use super::pmd::{self, Pmd};
@@ -60,10 +60,10 @@ pub(super) fn read(entry: &Entry<'_>, problems: &mut Problems) -> LportGroup {
     LportGroup {
         name: entry.name.clone(),
         netdevs,
-        queues: match queues {
-            Some(node) => read_queues(node, &entry.owner, problems),
-            None if fields.given("queues") => Queues::Unsound,
-            None => Queues::All,
+        queues: match fields.says("queues", queues) {
+            Given::Sound(node) => read_queues(node, &entry.owner, problems),
+            Given::Unsound => Queues::Unsound,
+            Given::Absent => Queues::All,
         },
         queues_span: queues.map_or(entry.name.span, |node| node.span),
         threads: fields.names("threads"),
@@ -131,7 +131,7 @@ fn queue_ranges(element: &Node, owner: &str, problems: &mut Problems) -> Vec<Ran
         Value::Text(text) => match number_list::parse(element, text.as_str(), QUEUE_MAX) {
             Ok(ranges) => ranges.into_iter().map(|range| range.value).collect(),
             Err(malformed) => {
-                let message = format!("{} in `queues` of {owner}", malformed.message);
+                let message = format!("{} in `queues` of {owner} {}", malformed.what, malformed.wrong);
                 let problem = Problem::new(codes::BAD_QUEUES, malformed.span, message);
                 problems.push(problem.label("not a queue").help(malformed.help));
                 Vec::new()

@@ -3,7 +3,7 @@
 use pmd_core::deployment::XdpHints;
 
 use super::Entry;
-use super::fields::Fields;
+use super::fields::{Fields, Given};
 use super::pmd::{self, Pmd};
 use crate::codes;
 use crate::diagnostic::{Problem, Problems};
@@ -19,10 +19,8 @@ pub(crate) struct Lport {
     pub(crate) netdev: Spanned<String>,
     /// `None` if the file does not say it soundly.
     pub(crate) pmd: Option<Pmd>,
-    /// The queue of the device; at the place of the name if it is not given.
-    pub(crate) qid: Spanned<u16>,
-    /// Whether the queue is known: given soundly, or not at all.
-    pub(crate) qid_sound: bool,
+    /// The queue of the device, at the place of the name if it is not given; `None` if it is given unsoundly.
+    pub(crate) qid: Option<Spanned<u16>>,
     pub(crate) umem: UmemRef,
     pub(crate) region: Option<Spanned<u64>>,
     pub(crate) xdp: XdpHints,
@@ -50,8 +48,11 @@ pub(super) fn read(entry: &Entry<'_>, problems: &mut Problems) -> Lport {
         name: name.clone(),
         netdev: fields.text("netdev").unwrap_or_else(|| implied_netdev(entry, problems)),
         pmd: pmd::read(entry, problems),
-        qid: Spanned::new(fields.u16("qid"), fields.int("qid").map_or(name.span, |qid| qid.span)),
-        qid_sound: fields.int("qid").is_some() || !fields.given("qid"),
+        qid: match fields.says("qid", fields.int("qid")) {
+            Given::Absent => Some(Spanned::new(0, name.span)),
+            Given::Unsound => None,
+            Given::Sound(qid) => Some(Spanned::new(fields.u16("qid"), qid.span)),
+        },
         umem: umem(fields),
         region: fields.int("region"),
         xdp: xdp_hints(fields),
@@ -72,10 +73,10 @@ fn implied_netdev(entry: &Entry<'_>, problems: &mut Problems) -> Spanned<String>
 }
 
 pub(super) fn umem(fields: &Fields<'_>) -> UmemRef {
-    match fields.text("umem") {
-        Some(name) => UmemRef::Named(name),
-        None if fields.given("umem") => UmemRef::Unsound,
-        None => UmemRef::Missing,
+    match fields.says("umem", fields.text("umem")) {
+        Given::Sound(name) => UmemRef::Named(name),
+        Given::Unsound => UmemRef::Unsound,
+        Given::Absent => UmemRef::Missing,
     }
 }
 

@@ -43,6 +43,15 @@ pub(crate) struct Sections {
     pub(crate) user_data: Option<Node>,
     /// Sections that the application registered.
     pub(crate) registered: Vec<(String, Node)>,
+    /// Sections that the file probably means to have, but that could not be read: names in them are no mistakes.
+    damaged: Vec<String>,
+}
+
+impl Sections {
+    /// Whether everything that the file says about a section is known.
+    pub(crate) fn is_whole(&self, section: &str) -> bool {
+        !self.damaged.iter().any(|damaged| damaged == section)
+    }
 }
 
 /// Reads every section of `root`; `registered` are names of further sections, free in form.
@@ -53,6 +62,7 @@ pub(crate) fn read(root: &Node, registered: &[String], problems: &mut Problems) 
         let name = member.key.value.to_lowercase();
         if let Some((_, first)) = seen.iter().find(|(known, _)| *known == name) {
             problems.push(section_twice(member, *first));
+            sections.damaged.push(name);
             continue;
         }
         read_section(&name, member, registered, &mut sections, problems);
@@ -63,6 +73,9 @@ pub(crate) fn read(root: &Node, registered: &[String], problems: &mut Problems) 
 
 fn read_section(name: &str, member: &Member, registered: &[String], sections: &mut Sections, problems: &mut Problems) {
     let node = &member.node;
+    if node.as_object().is_none() {
+        sections.damaged.push(name.to_owned());
+    }
     match name {
         "application" => sections.application = application::read(member, problems),
         "defaults" => sections.defaults = umems::read_defaults(member, problems),
@@ -77,7 +90,7 @@ fn read_section(name: &str, member: &Member, registered: &[String], sections: &m
         "$schema" => problems.push(not_a(member, "a string")),
         _ => match registered.iter().find(|known| known.to_lowercase() == name) {
             Some(known) => sections.registered.push((known.clone(), node.clone())),
-            None => problems.push(unknown_section(member, registered, problems)),
+            None => sections.damaged.extend(unknown_section(member, registered, problems)),
         },
     }
 }
@@ -110,6 +123,7 @@ fn named<T>(
         }
         let Some(members) = entry.node.as_object() else {
             problems.push(not_a(entry, "an object"));
+            entries.push(read(&Entry { name: &entry.key, owner, fields: Fields::damaged() }, problems));
             continue;
         };
         let fields = Fields::read(keys, &owner, entry.key.span, members, problems);
@@ -119,8 +133,7 @@ fn named<T>(
 }
 
 fn article(noun: &str) -> &'static str {
-    // "an lport": the letter is spoken.
-    if noun.starts_with(['u', 'l']) && noun != "umem" { "an" } else { "a" }
+    if noun.starts_with("lport") { "an" } else { "a" }
 }
 
 /// The members of a section or entry that must be an object.
@@ -145,14 +158,16 @@ fn section_twice(member: &Member, first: Span) -> Problem {
         .help("names of sections are compared without case; move everything into one")
 }
 
-fn unknown_section(member: &Member, registered: &[String], problems: &Problems) -> Problem {
+/// Reports a section that does not exist; returns the one that it was probably meant to be.
+fn unknown_section(member: &Member, registered: &[String], problems: &mut Problems) -> Option<String> {
     let key = &member.key;
-    let known = || SECTIONS.iter().map(|section| section.name).chain(registered.iter().map(String::as_str));
-    let help = match problems.nearest(&key.value, known()) {
+    let known = || SECTIONS.iter().map(|known| known.name).chain(registered.iter().map(String::as_str));
+    let near = problems.nearest(&key.value, known()).map(str::to_owned);
+    let help = match &near {
         Some(near) => format!("did you mean \"{near}\"?"),
         None => format!("the sections are {}", list(known())),
     };
-    Problem::new(codes::UNKNOWN_SECTION, key.span, format!("unknown section {}", quoted(&key.value)))
-        .label("unknown section")
-        .help(help)
+    let problem = Problem::new(codes::UNKNOWN_SECTION, key.span, format!("unknown section {}", quoted(&key.value)));
+    problems.push(problem.label("unknown section").help(help));
+    near
 }

@@ -10,8 +10,10 @@ use crate::source::{Span, Spanned};
 pub(crate) struct Malformed {
     /// The part.
     pub(crate) span: Span,
-    /// What is wrong with it, naming it.
-    pub(crate) message: String,
+    /// The part in words.
+    pub(crate) what: String,
+    /// What is wrong with it: the rest of a sentence about it.
+    pub(crate) wrong: String,
     /// What to write instead.
     pub(crate) help: String,
 }
@@ -29,28 +31,33 @@ pub(crate) fn parse(node: &Node, text: &str, max: u64) -> Result<Vec<Spanned<Ran
         let span = if word.is_empty() { node.span } else { node.span_within(from, from + word.len()) };
         match range(word, max) {
             Ok(range) => ranges.push(Spanned::new(range, span)),
-            Err((message, help)) => return Err(Malformed { span, message, help }),
+            Err(wrong) => return Err(Malformed { span, ..wrong }),
         }
         start += part.len() + 1;
     }
     Ok(ranges)
 }
 
-fn range(word: &str, max: u64) -> Result<RangeInclusive<u64>, (String, String)> {
+fn range(word: &str, max: u64) -> Result<RangeInclusive<u64>, Malformed> {
     let (low, high) = word.split_once('-').unwrap_or((word, word));
     let (low, high) = (number(low.trim(), word, max)?, number(high.trim(), word, max)?);
     if low > high {
-        return Err((format!("the range {} is reversed", quoted(word)), format!("write \"{high}-{low}\"")));
+        let what = format!("the range {}", quoted(word));
+        return Err(malformed(what, "is reversed", format!("write \"{high}-{low}\"")));
     }
     Ok(low..=high)
 }
 
-fn number(digits: &str, word: &str, max: u64) -> Result<u64, (String, String)> {
-    let help = || "write numbers and ranges, such as \"0-3,8\"".to_owned();
+fn number(digits: &str, word: &str, max: u64) -> Result<u64, Malformed> {
     if digits.is_empty() || !digits.bytes().all(|c| c.is_ascii_digit()) {
-        let shown = if word.is_empty() { "an empty part".to_owned() } else { quoted(word) };
-        return Err((format!("{shown} is neither a number nor a range"), help()));
+        let what = if word.is_empty() { "an empty part".to_owned() } else { quoted(word) };
+        let help = "write numbers and ranges, such as \"0-3,8\"".to_owned();
+        return Err(malformed(what, "is neither a number nor a range", help));
     }
     let number = digits.parse().ok().filter(|number| *number <= max);
-    number.ok_or_else(|| (format!("{} is more than {max}, the largest possible", quoted(digits)), help()))
+    number.ok_or_else(|| malformed(quoted(digits), "is too large", format!("numbers are 0 to {max}")))
+}
+
+fn malformed(what: String, wrong: &str, help: String) -> Malformed {
+    Malformed { span: Span::default(), what, wrong: wrong.to_owned(), help }
 }

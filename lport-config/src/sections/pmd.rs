@@ -7,7 +7,6 @@ use crate::codes;
 use crate::diagnostic::{Problem, Problems};
 use crate::nearest::quoted;
 use crate::node::{Member, Node, Value};
-use crate::sections::fields::wrong_type;
 use crate::source::{Span, Spanned};
 
 /// A driver and the options given to it.
@@ -118,8 +117,12 @@ fn raw_value(member: &Member, problems: &mut Problems) -> Option<RawValue> {
         _ => None,
     };
     if value.is_none() {
-        let what = format!("option {}", quoted(&member.key.value));
-        problems.push(wrong_type("true, false, a string, or a whole number without sign", &what, &member.node));
+        let message = format!(
+            "option {} is {}, but options are true, false, a string, or a whole number without sign",
+            quoted(&member.key.value),
+            member.node.describe()
+        );
+        problems.push(Problem::new(codes::OPTION_TYPE, member.node.span, message).label("wrong type"));
     }
     value
 }

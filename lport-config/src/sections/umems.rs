@@ -2,7 +2,7 @@
 
 use pmd_core::deployment::PageSize;
 
-use super::fields::Fields;
+use super::fields::{Fields, Given};
 use super::{Entry, object};
 use crate::diagnostic::Problems;
 use crate::keys::keys_of;
@@ -12,8 +12,8 @@ use crate::source::Spanned;
 /// Sizes as a umem or the defaults give them, counted in the file's units of 1024.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sizes {
-    pub(crate) bufcnt: Option<Spanned<u64>>,
-    pub(crate) bufsz: Option<Spanned<u64>>,
+    pub(crate) bufcnt: Given<Spanned<u64>>,
+    pub(crate) bufsz: Given<Spanned<u64>>,
     /// `None` for 0 too: both mean the default.
     pub(crate) rxdesc: Option<u64>,
     pub(crate) txdesc: Option<u64>,
@@ -25,9 +25,6 @@ pub(crate) struct Sizes {
 pub(crate) struct Defaults {
     pub(crate) sizes: Sizes,
     pub(crate) cache: Option<usize>,
-    /// Whether sizes are given but wrong, so that a umem without them is no further problem.
-    pub(crate) bufcnt_given: bool,
-    pub(crate) bufsz_given: bool,
 }
 
 /// A memory area.
@@ -35,24 +32,15 @@ pub(crate) struct Defaults {
 pub(crate) struct Umem {
     pub(crate) name: Spanned<String>,
     pub(crate) sizes: Sizes,
-    /// `None` without `regions`: one region of all buffers.
-    pub(crate) regions: Option<Vec<Spanned<u64>>>,
+    /// If absent: one region of all buffers.
+    pub(crate) regions: Given<Vec<Spanned<u64>>>,
     pub(crate) shared: bool,
-    /// Keys that are given, sound or not.
-    pub(crate) bufcnt_given: bool,
-    pub(crate) bufsz_given: bool,
-    pub(crate) regions_given: bool,
 }
 
 pub(super) fn read_defaults(member: &Member, problems: &mut Problems) -> Defaults {
     let Some(members) = object(member, problems) else { return Defaults::default() };
     let fields = Fields::read(keys_of("defaults"), "`defaults`", member.key.span, members, problems);
-    Defaults {
-        sizes: sizes(&fields),
-        cache: fields.int("cache").and_then(|cache| usize::try_from(cache.value).ok()),
-        bufcnt_given: fields.given("bufcnt"),
-        bufsz_given: fields.given("bufsz"),
-    }
+    Defaults { sizes: sizes(&fields), cache: fields.int("cache").and_then(|cache| usize::try_from(cache.value).ok()) }
 }
 
 pub(super) fn read(entry: &Entry<'_>, _problems: &mut Problems) -> Umem {
@@ -60,19 +48,16 @@ pub(super) fn read(entry: &Entry<'_>, _problems: &mut Problems) -> Umem {
     Umem {
         name: entry.name.clone(),
         sizes: sizes(fields),
-        regions: fields.ints("regions"),
+        regions: fields.says("regions", fields.ints("regions")),
         shared: fields.bool("shared_umem"),
-        bufcnt_given: fields.given("bufcnt"),
-        bufsz_given: fields.given("bufsz"),
-        regions_given: fields.given("regions"),
     }
 }
 
 fn sizes(fields: &Fields<'_>) -> Sizes {
     let descriptors = |name| fields.int(name).map(|value| value.value).filter(|value| *value > 0);
     Sizes {
-        bufcnt: fields.int("bufcnt"),
-        bufsz: fields.int("bufsz"),
+        bufcnt: fields.says("bufcnt", fields.int("bufcnt")),
+        bufsz: fields.says("bufsz", fields.int("bufsz")),
         rxdesc: descriptors("rxdesc"),
         txdesc: descriptors("txdesc"),
         page: fields.text("mtype").map(|word| page_size(&word.value)),

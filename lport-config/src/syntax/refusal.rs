@@ -41,6 +41,9 @@ pub(super) fn explain(text: &str, error: &ParseError) -> Problem {
         ParseErrorKind::ExpectedColonAfterObjectKey => expected(text, span, "a colon behind the key"),
         ParseErrorKind::ExpectedObjectValue => expected(text, span, "a value behind the colon"),
         ParseErrorKind::UnexpectedTokenInObject => expected(text, span, "a key in quotes or `}`"),
+        ParseErrorKind::UnexpectedCloseBrace if !text[..span.start].trim_end().ends_with([':', '{']) => {
+            expected(text, span, "a comma or `]`")
+        }
         ParseErrorKind::UnexpectedCloseBrace
         | ParseErrorKind::UnexpectedCloseBracket
         | ParseErrorKind::UnexpectedComma
@@ -65,15 +68,17 @@ fn missing_comma(text: &str, span: Span) -> Problem {
     {
         return number(text, start);
     }
-    let next = first_char(text, span.start);
+    let next = found(text, span.start);
     Problem::new(codes::MISSING_COMMA, span, format!("a comma is missing in front of {next}"))
         .label("the comma belongs here")
 }
 
 fn second_root(text: &str, span: Span) -> Problem {
-    let found = first_char(text, span.start);
-    Problem::new(codes::SECOND_ROOT, span, format!("{found} stands behind the end of the file's object"))
+    let end = text[..span.start].trim_end().len();
+    let message = format!("{} stands behind the end of the file's object", found(text, span.start));
+    Problem::new(codes::SECOND_ROOT, span, message)
         .label("nothing but comments may follow")
+        .also(Span::new(end.saturating_sub(1), end), "the object ends here")
         .help("a file holds one object; look for a `}` too many further up")
 }
 
@@ -91,9 +96,11 @@ fn string(text: &str, span: Span, kind: &ParseStringErrorKind) -> Problem {
     let escape: String =
         text[span.start..].chars().take(if text[span.start..].starts_with("\\u") { 6 } else { 2 }).collect();
     let end = span.start + escape.len();
+    let help =
+        if escape.starts_with("\\u") { "write the character itself" } else { "write a backslash itself as \\\\" };
     Problem::new(codes::ESCAPE, Span::new(span.start, end), format!("{} is not an escape of JSON", quoted(&escape)))
         .label("not an escape")
-        .help("write a backslash itself as \\\\")
+        .help(help)
 }
 
 /// A bracket or comment without partner: its own place, not all that follows.
@@ -135,9 +142,10 @@ fn token_start(text: &str, at: usize) -> usize {
 }
 
 fn expected(text: &str, span: Span, wanted: &str) -> Problem {
-    let found = first_char(text, span.start);
-    let problem = Problem::new(codes::SYNTAX, span, format!("expected {wanted}, but found {found}"));
-    problem.label(format!("expected {wanted}"))
+    let message = format!("expected {wanted}, but found {}", found(text, span.start));
+    let problem = Problem::new(codes::SYNTAX, span, message).label(format!("expected {wanted}"));
+    let comma = text[span.start..].starts_with(',');
+    problem.maybe_help(comma.then(|| "remove this comma, or write what is missing in front of it".to_owned()))
 }
 
 /// A word or a character that JSON does not have.
@@ -153,14 +161,11 @@ fn word(text: &str, span: Span) -> Problem {
     }
     if word.is_empty() {
         let end = span.start + rest.chars().next().map_or(0, char::len_utf8);
-        return plain(
-            codes::SYNTAX,
-            Span::new(span.start, end),
-            format!("unexpected {}", first_char(text, span.start)),
-        )
-        .label("not JSONC");
+        return plain(codes::SYNTAX, Span::new(span.start, end), format!("unexpected {}", found(text, span.start)))
+            .label("not JSONC");
     }
     let help = match word.to_ascii_lowercase() {
+        _ if text[..span.start].ends_with(['"', '\'']) => "a quote is missing further to the left".to_owned(),
         lower if matches!(lower.as_str(), "true" | "false" | "null") => format!("write {lower} in lower case"),
         _ => format!("a string stands in quotes: \"{}\"", quoted(word).trim_matches('`')),
     };
@@ -172,10 +177,13 @@ fn plain(rule: &'static Rule, span: Span, message: impl Into<String>) -> Problem
     Problem::new(rule, span, message)
 }
 
-/// The first character that is not a blank at or behind `at`, for a message.
-fn first_char(text: &str, at: usize) -> String {
-    match text[at..].trim_start().chars().next() {
-        Some(c) => quoted(&c.to_string()),
-        None => "the end of the file".to_owned(),
-    }
+/// The first word, string or character at or behind `at`, for a message.
+fn found(text: &str, at: usize) -> String {
+    let rest = text[at..].trim_start();
+    let Some(first) = rest.chars().next() else { return "the end of the file".to_owned() };
+    let length = match first {
+        '"' | '\'' => rest[1..].find([first, '\n']).map_or(1, |end| end + 2),
+        _ => rest.find(|c: char| !is_number_char(c)).unwrap_or(rest.len()).max(first.len_utf8()),
+    };
+    quoted(&rest[..length])
 }
