@@ -6,6 +6,7 @@
 //!   only tried, never waited for. Rings beyond the number of queues are not sent on.
 //!
 //! A link is built by the control thread, complete. Each queue takes its rings out of it once; they keep the memory alive.
+//! Beside the rings stands a view of them that stays, for those who watch.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,6 +22,7 @@ use crate::ring::tx::{Sent, TxRing, TxTally};
 use crate::ring::tx_zero_copy::ZeroCopyTxRing;
 use crate::ring::{OwnSlots, PeersSlots, Place, RingSize};
 use crate::shm::{CacheLine, Regions, ShmError, ShmRing};
+use crate::view::{RegionView, RingView, View};
 
 /// A receiving ring.
 #[derive(Debug)]
@@ -71,11 +73,22 @@ pub(crate) struct Exports {
     pub(crate) of_queue: Vec<usize>,
 }
 
+impl Side<'_> {
+    /// Bytes that the buffers of a queue's rings hold, as far as this side knows: the mbufs of its pool, or what was
+    /// configured.
+    fn buffer_size(&self, queue: usize) -> Option<u32> {
+        let Side::Client(layout, exports) = self else { return None };
+        let pool = || u32::try_from(exports.pools[exports.of_queue[queue]].pool.data_room()).ok();
+        layout.capacity.or_else(pool)
+    }
+}
+
 /// The rings of a connection that its queues have not taken yet.
 #[derive(Debug)]
 pub(crate) struct Link {
     rx: Vec<Mutex<Vec<RxEnd>>>,
     tx: Vec<Mutex<Option<TxOwner>>>,
+    view: View,
 }
 
 impl Link {
@@ -96,18 +109,28 @@ impl Link {
         let mapped = if matches!(side, Side::Client(..)) { 1 } else { memory.regions.len() };
         let regions = memory.regions.iter().take(mapped);
         let regions = Regions::map(regions.map(|region| (&region.fd, region.size)))?;
+        let mut view = View { regions: memory.regions.iter().map(RegionView::of).collect(), rings: Vec::new() };
         let (received, sent, incoming, outgoing) = match side {
             Side::Client(..) => (memory.m2s, memory.s2m, Direction::M2s, Direction::S2m),
             Side::Server => (memory.s2m, memory.m2s, Direction::S2m, Direction::M2s),
         };
         let mut rx: Vec<_> = (0..queues).map(|_| Vec::new()).collect();
-        for (number, (index, size, shm)) in open_rings(received, &regions, line)?.into_iter().enumerate() {
+        for (number, ring) in open_rings(received, incoming, &regions, line)?.into_iter().enumerate() {
             let queue = number % queues;
-            rx[queue].push(RxEnd::new(side, queue, shm, size, incoming, index));
+            view.rings.push(ring.view(side.buffer_size(queue)));
+            rx[queue].push(RxEnd::new(side, queue, ring));
         }
-        let tx = open_rings(sent, &regions, line)?.into_iter();
-        let tx = tx.map(|(index, size, shm)| TxEnd::new(side, shm, size, outgoing, index, segment_max));
-        Ok(Self { rx: rx.into_iter().map(Mutex::new).collect(), tx: deal(tx.collect(), queues) })
+        let mut tx = Vec::new();
+        for ring in open_rings(sent, outgoing, &regions, line)? {
+            view.rings.push(ring.view(side.buffer_size(usize::from(ring.index) % queues)));
+            tx.push(TxEnd::new(side, ring, segment_max));
+        }
+        Ok(Self { rx: rx.into_iter().map(Mutex::new).collect(), tx: deal(tx, queues), view })
+    }
+
+    /// What it consists of.
+    pub(crate) fn view(&self) -> &View {
+        &self.view
     }
 
     /// The receiving rings of a queue; none when it has taken them before.
@@ -122,7 +145,8 @@ impl Link {
 }
 
 impl RxEnd {
-    fn new(side: Side<'_>, queue: usize, shm: ShmRing, size: RingSize, direction: Direction, index: u16) -> Self {
+    fn new(side: Side<'_>, queue: usize, ring: OpenRing) -> Self {
+        let OpenRing { direction, index, size, shm, .. } = ring;
         let Side::Client(layout, exports) = side else { return Self::Server(RxRing::new(shm, size, PeersSlots)) };
         match layout.buffers(direction, index) {
             Some(own) => Self::Client(RxRing::new(shm, size, own)),
@@ -163,7 +187,8 @@ impl RxEnd {
 }
 
 impl TxEnd {
-    fn new(side: Side<'_>, shm: ShmRing, size: RingSize, direction: Direction, index: u16, segment_max: u32) -> Self {
+    fn new(side: Side<'_>, ring: OpenRing, segment_max: u32) -> Self {
+        let OpenRing { direction, index, size, shm, .. } = ring;
         let Side::Client(layout, exports) = side else {
             return Self::Server(TxRing::new(shm, size, PeersSlots, segment_max));
         };
@@ -203,17 +228,35 @@ impl TxEnd {
     }
 }
 
-/// The rings of a direction in shared memory, with their index and size. Repetitions (CNDP) are left out.
+/// A ring in shared memory, not yet an end of anybody's.
+struct OpenRing {
+    direction: Direction,
+    index: u16,
+    place: Place,
+    size: RingSize,
+    shm: ShmRing,
+}
+
+impl OpenRing {
+    fn view(&self, buffer_size: Option<u32>) -> RingView {
+        let OpenRing { direction, index, place, size, ref shm } = *self;
+        RingView { direction, index, place, size, buffer_size, words: shm.words() }
+    }
+}
+
+/// The rings of a direction in shared memory. Repetitions (CNDP) are left out.
 fn open_rings(
     rings: Vec<Ring>,
+    direction: Direction,
     regions: &Arc<Regions>,
     line: CacheLine,
-) -> Result<Vec<(u16, RingSize, ShmRing)>, ShmError> {
+) -> Result<Vec<OpenRing>, ShmError> {
     let distinct = (0..).zip(rings).filter(|(_, ring)| ring.duplicate_of.is_none());
     let open = distinct.map(|(index, ring)| {
         let size = RingSize::from_log2(ring.placement.log2_size);
         let place = Place { region: ring.placement.region, offset: ring.placement.offset };
-        Ok((index, size, ShmRing::new(regions, place, size, line, ring.fd)?))
+        let shm = ShmRing::new(regions, place, size, line, ring.fd)?;
+        Ok(OpenRing { direction, index, place, size, shm })
     });
     open.collect()
 }

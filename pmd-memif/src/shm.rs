@@ -184,12 +184,16 @@ impl ShmRing {
         self.regions.address(place, len)
     }
 
+    /// The ring's index words, to look at from any thread; they keep the regions mapped.
+    pub(crate) fn words(&self) -> RingWords {
+        RingWords { _regions: Arc::clone(&self.regions), header: self.header, line: self.line }
+    }
+
     /// A 16-bit word of the header. `offset` is FLAGS, HEAD or the cache line's size.
     #[inline(always)]
     fn word(&self, offset: usize) -> &AtomicU16 {
-        // SAFETY: the word lies in the header, which is mapped while `self` lives, at an even address (headers are 4-byte
-        // aligned); the peer reaches it by atomic or plain 16-bit accesses, which do not tear.
-        unsafe { AtomicU16::from_ptr(self.header.as_ptr().add(offset).cast()) }
+        // SAFETY: `new` checked the header, which `regions` keeps mapped while `self` lives.
+        unsafe { word(self.header, offset) }
     }
 
     /// The 16 bytes of a slot's descriptor.
@@ -199,6 +203,52 @@ impl ShmRing {
         // SAFETY: slot < size, so the descriptor lies inside the ring.
         unsafe { self.header.as_ptr().add(2 * self.line + slot * DESCRIPTOR) }
     }
+}
+
+/// The index words of a ring, read only: for those who watch a link, not for those who move packets.
+#[derive(Debug)]
+pub(crate) struct RingWords {
+    _regions: Arc<Regions>,
+    header: NonNull<u8>,
+    line: usize,
+}
+
+// SAFETY: the pointer is an address in a mapping that `_regions` keeps; accesses are atomic loads.
+unsafe impl Send for RingWords {}
+// SAFETY: as above.
+unsafe impl Sync for RingWords {}
+
+impl RingWords {
+    /// `head` as it is now, by whoever wrote it.
+    pub(crate) fn head(&self) -> u16 {
+        self.load(HEAD)
+    }
+
+    /// `tail` as it is now.
+    pub(crate) fn tail(&self) -> u16 {
+        self.load(self.line)
+    }
+
+    /// The ring's flags as they are now.
+    pub(crate) fn flags(&self) -> u16 {
+        self.load(FLAGS)
+    }
+
+    fn load(&self, offset: usize) -> u16 {
+        // SAFETY: made from a ring, whose header `ShmRing::new` checked and `_regions` keeps mapped.
+        unsafe { word(self.header, offset) }.load(Ordering::Relaxed)
+    }
+}
+
+/// A 16-bit word of a ring's header. `offset` is FLAGS, HEAD or the cache line's size.
+///
+/// # Safety
+/// `header` is a checked ring header, mapped for as long as the answer lives.
+#[inline(always)]
+unsafe fn word<'a>(header: NonNull<u8>, offset: usize) -> &'a AtomicU16 {
+    // SAFETY: the word lies in the header, at an even address (headers are 4-byte aligned); the peer reaches it by atomic
+    // or plain 16-bit accesses, which do not tear.
+    unsafe { AtomicU16::from_ptr(header.as_ptr().add(offset).cast()) }
 }
 
 impl RingMemory for ShmRing {
@@ -348,6 +398,9 @@ mod tests {
             ring.clear_flags(2);
             assert_eq!(ring.descriptor(2), Descriptor { flags: 0, region: 2, length: 9, offset: 4 });
             assert_eq!((ring.head(), ring.tail(), ring.flags()), (0x0203, 0x0405, 1));
+            let words = ring.words();
+            drop(ring);
+            assert_eq!((words.head(), words.tail(), words.flags()), (0x0203, 0x0405, 1));
         }
     }
 
