@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 BUILD_PACKAGES := pkg-config libhwloc-dev libudev-dev
-TEST_PACKAGES := $(BUILD_PACKAGES) dpdk dpdk-dev tshark
+TEST_PACKAGES := $(BUILD_PACKAGES) dpdk dpdk-dev tshark valgrind
 
 .PHONY: demo test bench deps deps-build fmt lint doc miri ci
 
@@ -20,7 +20,7 @@ test: deps
 
 bench: deps
 	$(CARGO) build --release --locked --package lport --bin lport
-	$(CARGO) run --release --locked --package lport-tests --bin side-by-side
+	$(CARGO) run --release --locked --package lport-tests --bin side-by-side -- $(if $(QUICK),--rounds 3 --milliseconds 1000)
 
 deps:
 	.ci/install-packages $(TEST_PACKAGES)

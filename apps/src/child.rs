@@ -6,6 +6,7 @@
 //!    itself when its time is up.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{self, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ pub(crate) struct Child {
     name: &'static str,
     process: process::Child,
     lines: Receiver<String>,
+    /// What it said last.
+    last: Observed,
 }
 
 impl Child {
@@ -51,6 +54,8 @@ impl Child {
             .args(["--stats-period", &period.as_secs_f64().to_string()])
             .args(["--duration", &longest.as_secs_f64().to_string()])
             .args(["--burst", &burst.to_string()])
+            // A signal from the keyboard is for us: we stop our children ourselves, in order.
+            .process_group(0)
             // What a child logs below a warning is of no interest to who watches two of them.
             .env("RUST_LOG", "warn")
             .stdin(Stdio::piped())
@@ -68,7 +73,7 @@ impl Child {
                 let _ = read.map(|line| send.send(line)).take_while(Result::is_ok).count();
             });
         }
-        Ok(Self { name, process, lines })
+        Ok(Self { name, process, lines, last: Observed::default() })
     }
 
     /// Process id.
@@ -76,25 +81,27 @@ impl Child {
         self.process.id()
     }
 
-    /// The next line of counters.
+    /// Its counters, when it says them next.
     ///
     /// # Errors
     /// When it ends instead, or says nothing.
     pub(crate) fn next(&mut self) -> Result<Observed, Failure> {
         match self.lines.recv_timeout(PATIENCE) {
-            Ok(line) => self.parse(&line),
+            Ok(line) => self.hear(&line),
             Err(RecvTimeoutError::Timeout) => Err(Failure::Running(format!("the {} says nothing any more", self.name))),
             Err(RecvTimeoutError::Disconnected) => Err(self.ended()),
         }
     }
 
-    /// The newest line of counters that has come, if any has since the last call.
+    /// Its counters, as it has said them last; zeros before the first time.
     ///
     /// # Errors
-    /// When the line cannot be read.
-    pub(crate) fn newest(&mut self) -> Result<Option<Observed>, Failure> {
-        let newest = self.lines.try_iter().last();
-        newest.map(|line| self.parse(&line)).transpose()
+    /// When it says something unexpected.
+    pub(crate) fn latest(&mut self) -> Result<Observed, Failure> {
+        match self.lines.try_iter().last() {
+            Some(line) => self.hear(&line),
+            None => Ok(self.last.clone()),
+        }
     }
 
     /// Stops it and gives its summary.
@@ -104,20 +111,23 @@ impl Child {
     pub(crate) fn stop(mut self) -> Result<Observed, Failure> {
         // It may have ended already: its exit code tells.
         let _ = kill(Pid::from_raw(self.process.id() as i32), Signal::SIGINT);
-        let (mut last, end) = (None, Instant::now() + PATIENCE);
+        let end = Instant::now() + PATIENCE;
         while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            last = Some(line);
+            self.hear(&line)?;
         }
-        match last {
-            Some(line) if self.process.wait()?.success() => self.parse(&line),
+        // Its output is closed or it hangs; the latter shows here, and dropping it kills it.
+        match self.process.try_wait()? {
+            Some(status) if status.success() => Ok(self.last.clone()),
+            None if Instant::now() < end && self.process.wait()?.success() => Ok(self.last.clone()),
             _ => Err(self.ended()),
         }
     }
 
-    fn parse(&self, line: &str) -> Result<Observed, Failure> {
-        serde_json::from_str(line).map_err(|error| {
-            Failure::Running(format!("the {} printed something unexpected: {error}: {line}", self.name))
-        })
+    fn hear(&mut self, line: &str) -> Result<Observed, Failure> {
+        let unexpected =
+            |error| Failure::Running(format!("the {} printed something unexpected: {error}: {line}", self.name));
+        self.last = serde_json::from_str(line).map_err(unexpected)?;
+        Ok(self.last.clone())
     }
 
     /// The failure of a child that has ended although it should not have; its own words are on standard error.

@@ -74,6 +74,38 @@ impl TaskContext<'_> {
 }
 
 /// A running deployment. Any thread may take snapshots.
+///
+/// ```
+/// use pmd_core::{Burst, Deployment, Ports, Registry, Runtime, Settings, Task};
+///
+/// /// Sends everything back where it came from.
+/// struct Reflect(Burst);
+///
+/// impl Task for Reflect {
+///     fn poll(&mut self, ports: &mut Ports) -> usize {
+///         let mut moved = 0;
+///         for position in 0..ports.count() {
+///             moved += ports.rx_burst(position, &mut self.0);
+///             ports.transmit(ports.id(position), &mut self.0);
+///         }
+///         moved
+///     }
+/// }
+///
+/// let mut deployment = Deployment::default();
+/// let lport = deployment.add_lport("source", "net_null", vec![], None);
+/// deployment.add_thread("fwd", &[lport]);
+/// let registry = Registry::with_reference_drivers();
+/// let runtime = Runtime::start(&deployment, &registry, Settings::default(), |context| {
+///     Ok(Box::new(Reflect(Burst::with_limit(context.burst))))
+/// })?;
+/// while runtime.snapshot().lports[0].stats.ipackets == 0 {
+///     std::thread::yield_now();
+/// }
+/// let stats = &runtime.stop().lports[0].stats;
+/// assert_eq!(stats.ipackets, stats.opackets);
+/// # Ok::<(), pmd_core::RuntimeError>(())
+/// ```
 pub struct Runtime {
     started: Instant,
     stop: Arc<AtomicBool>,

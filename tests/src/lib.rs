@@ -11,6 +11,7 @@
 //! is skipped when a peer is missing: the test fails and names the command that installs it.
 
 pub mod cargo;
+pub mod comparison;
 pub mod lport;
 pub mod lport_file;
 pub mod measure;

@@ -16,6 +16,9 @@ use crate::testpmd::{Builder, Forward};
 /// Packets that must have arrived before a measurement begins.
 const WARM_UP: u64 = 1_000_000;
 
+/// Packets that circulate in each direction of a loopback pair: half of a ring of the default size.
+pub const IN_FLIGHT: u16 = 512;
+
 /// The work whose speed is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Work {
@@ -47,7 +50,7 @@ impl Rate {
 }
 
 /// One process, one core: testpmd's own two memif ports joined with each other, each forwarding what it receives to the
-/// other ([`Forward::Io`]). One burst circulates in each direction; every receive on either port counts.
+/// other ([`Forward::Io`]). [`IN_FLIGHT`] packets circulate in each direction; every receive on either port counts.
 ///
 /// # Errors
 /// When testpmd fails or no packets flow.
@@ -58,26 +61,26 @@ pub fn loopback(testbed: &Testbed, cpu: usize, work: Work) -> Result<Rate> {
     both.wait_for_link(0, true)?;
     both.wait_for_link(1, true)?;
     both.set_packet_size(work.packet_size)?;
-    // The client posts its receive buffers when it is first polled; without them the server's burst would be lost.
-    both.start_forwarding()?;
-    both.stop_forwarding()?;
-    both.send_bursts(1)?;
+    // Without the client's buffers the server's burst would be lost.
+    both.poll_once()?;
+    both.send_bursts(u32::from(IN_FLIGHT / work.burst).max(1))?;
     measure(work, || Ok(both.port_stats(0)?.rx_packets + both.port_stats(1)?.rx_packets))
 }
 
 /// Two processes, one core each, one way: `sender` makes packets as fast as it can ([`Forward::TxOnly`]), the other
-/// receives and frees them ([`Forward::RxOnly`]). `cpus` are the sender's and the receiver's.
+/// receives and frees them ([`Forward::RxOnly`]). `cpus` are the server's and the client's.
 ///
 /// # Errors
 /// When a testpmd fails or no packets flow.
 pub fn one_way(testbed: &Testbed, sender: Role, cpus: [usize; 2], work: Work) -> Result<Rate> {
     let socket = testbed.abstract_socket("one-way");
     let start = |role: Role| {
-        let (cpu, forward) = if role == sender { (cpus[0], Forward::TxOnly) } else { (cpus[1], Forward::RxOnly) };
-        let mut memif = Memif::new(role, &socket);
-        if role == Role::Client {
-            memif = with_zero_copy(memif, work);
-        }
+        let forward = if role == sender { Forward::TxOnly } else { Forward::RxOnly };
+        let memif = Memif::new(role, &socket);
+        let (cpu, memif) = match role {
+            Role::Server => (cpus[0], memif),
+            Role::Client => (cpus[1], with_zero_copy(memif, work)),
+        };
         prepare(testbed, &role.to_string(), cpu, work).forward(forward).memif(&memif).start()
     };
     let (server, client) = (start(Role::Server)?, start(Role::Client)?);

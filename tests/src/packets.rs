@@ -36,7 +36,7 @@ impl Random {
 ///
 /// # Panics
 /// If a size is under 14 or there are none.
-pub fn frames(seed: u64, count: usize, sizes: &[usize]) -> Vec<Vec<u8>> {
+pub fn frames(seed: u64, count: u64, sizes: &[usize]) -> Vec<Vec<u8>> {
     let mut random = Random::new(seed);
     (0..count).map(|_| frame(&mut random, sizes)).collect()
 }

@@ -44,8 +44,8 @@ pub struct LportSummary {
     pub name: String,
     /// Name of its driver.
     pub driver: String,
-    /// State of its link at the end.
-    pub link: serde_json::Value,
+    /// `up`, or `down: ` and why.
+    pub link: String,
     /// Packets received.
     pub ipackets: u64,
     /// Packets sent.
@@ -64,6 +64,18 @@ pub struct LportSummary {
     pub rx_nombuf: u64,
     /// Everything else the driver counts.
     pub xstats: BTreeMap<String, u64>,
+}
+
+impl LportSummary {
+    /// Whether its link is up.
+    pub fn is_up(&self) -> bool {
+        self.link == "up"
+    }
+
+    /// Why its link is down; `None` when it is up or nothing is said.
+    pub fn why_down(&self) -> Option<&str> {
+        self.link.strip_prefix("down: ").filter(|reason| !reason.is_empty())
+    }
 }
 
 /// A polling thread.

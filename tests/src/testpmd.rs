@@ -20,6 +20,8 @@
 //!   larger than a buffer are exact only while the ring never fills: send fewer slots than it has
 //!   ([`Testpmd::send_bursts`], or a file that fits into it), or give the client a `bsize` that holds a whole packet.
 //! - Its memif client connects once, when its port is started, and never again.
+//! - Its memif server listens before its port is started, and panics when a client that came early gives up waiting. Who
+//!   starts one while our client waits for it must be ready to start it again.
 //! - Its memif server leaves its socket file behind when it is killed, and cannot bind over one; and it may crash when
 //!   a client dies under load, because it unmaps memory that its lcores are reading.
 
@@ -28,6 +30,7 @@ pub mod statistics;
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -111,6 +114,25 @@ impl Testpmd {
     /// When forwarding was not started.
     pub fn stop_forwarding(&mut self) -> Result<()> {
         self.command_expecting("stop", "Done").map(drop)
+    }
+
+    /// Starts and stops forwarding: every port is polled at least once. A memif client posts its receive buffers only
+    /// when it is polled; before that, its server has no room for packets.
+    ///
+    /// # Errors
+    /// When a port is not started.
+    pub fn poll_once(&mut self) -> Result<()> {
+        self.start_forwarding()?;
+        self.stop_forwarding()
+    }
+
+    /// Sets which ports take part in forwarding; it must be stopped.
+    ///
+    /// # Errors
+    /// When testpmd is gone.
+    pub fn set_ports(&mut self, ports: &[usize]) -> Result<()> {
+        let list: Vec<_> = ports.iter().map(ToString::to_string).collect();
+        self.command(&format!("set portlist {}", list.join(","))).map(drop)
     }
 
     /// Changes what it does with packets; forwarding must be stopped.
@@ -225,12 +247,26 @@ impl Testpmd {
         waited.map_err(|error| error.context(format!("last seen: {last:?}")))
     }
 
-    /// Sends it a signal: `SIGKILL`, `SIGSTOP`, `SIGCONT`.
+    /// Freezes it (SIGSTOP) and waits until none of its threads runs.
     ///
     /// # Errors
     /// When it is gone.
-    pub fn signal(&self, signal: Signal) -> Result<()> {
-        self.process.signal(signal)
+    pub fn freeze(&self) -> Result<()> {
+        self.process.signal(Signal::SIGSTOP)?;
+        let tasks = format!("/proc/{}/task", self.process.id());
+        wait_until("testpmd to freeze", || {
+            let mut states = fs::read_dir(&tasks)?.map(|task| fs::read_to_string(task?.path().join("status")));
+            let frozen = states.all(|status| status.is_ok_and(|status| status.contains("State:\tT")));
+            Ok(frozen.then_some(()))
+        })
+    }
+
+    /// Lets it run on after [`Self::freeze`] (SIGCONT).
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn thaw(&self) -> Result<()> {
+        self.process.signal(Signal::SIGCONT)
     }
 
     /// Kills it where it stands and waits until it is gone: its sockets and memory are closed then.

@@ -114,7 +114,19 @@ fn a_socket_that_cannot_be_made_is_fatal_and_named() -> Result<()> {
     let path = "/nonexistent-directory/sock";
     let server = Memif::new(Role::Server, &Socket::Path(path.into()));
     let finished = run(&LportFile::new("drop").memif("port", &server, 1).text(), &[])?;
-    assert_refused(&finished, NOT_OPENED, &["port:0", path, "No such file"]);
+    assert_refused(&finished, NOT_OPENED, &["`port`", path, "create it"]);
+    Ok(())
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_not_taken_over() -> Result<()> {
+    let testbed = Testbed::new()?;
+    let path = testbed.write("precious", "precious")?;
+    let server = Memif::new(Role::Server, &testbed.path_socket("precious"));
+    testbed.write("file.jsonc", &LportFile::new("drop").memif("port", &server, 1).text())?;
+    let finished = testbed.lport(&["run", "file.jsonc"])?.wait()?;
+    assert_refused(&finished, NOT_OPENED, &["`port`", &path.display().to_string()]);
+    assert_eq!(fs::read_to_string(path)?, "precious");
     Ok(())
 }
 
@@ -148,7 +160,7 @@ fn partial_runs_go_on_without_what_cannot_be_opened() -> Result<()> {
     let file = LportFile::new("drop").memif("bad", &bad, 1).memif("good", &good, 1);
     testbed.write("file.jsonc", &file.text())?;
     let refused = testbed.lport(&["run", "file.jsonc", "--duration", "0.1"])?.wait()?;
-    assert_refused(&refused, NOT_OPENED, &["bad:0", "/nonexistent-directory/sock"]);
+    assert_refused(&refused, NOT_OPENED, &["`bad`", "/nonexistent-directory/sock"]);
     let arguments = ["run", "file.jsonc", "--duration", "0.1", "--json", "--allow-partial"];
     let partial = testbed.lport(&arguments)?.wait()?;
     assert!(partial.stderr.contains("/nonexistent-directory/sock"), "{}", partial.stderr);

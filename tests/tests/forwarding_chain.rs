@@ -4,14 +4,19 @@ use std::path::Path;
 
 use anyhow::Result;
 use lport_tests::memif::{Memif, Role};
+use lport_tests::testpmd::Forward;
 use lport_tests::{LportFile, Testbed, Testpmd, packets, pcap};
-
-const PACKETS: usize = 3000;
 
 /// A testpmd that plays one capture file into its memif port and records what comes out of it in another.
 fn start_end(testbed: &Testbed, name: &str, memif: &Memif) -> Result<Testpmd> {
     let files = format!("rx_pcap={},tx_pcap={}", source(testbed, name).display(), sink(testbed, name).display());
     let mut end = testbed.testpmd(name).memif(memif).vdev("net_pcap", &files).start()?;
+    end.wait_for_link(0, true)?;
+    // Room for what the other end sends, before anything is played.
+    end.set_ports(&[0])?;
+    end.set_forward(Forward::RxOnly)?;
+    end.poll_once()?;
+    end.set_ports(&[0, 1])?;
     end.retry_until_sent()?;
     Ok(end)
 }
@@ -24,7 +29,7 @@ fn sink(testbed: &Testbed, name: &str) -> std::path::PathBuf {
     testbed.path(&format!("{name}-out.pcap"))
 }
 
-fn contents_pass_both_ways(our_roles: [Role; 2], threads: &[(&str, &[&str])]) -> Result<()> {
+fn contents_pass_both_ways(our_roles: [Role; 2], packets: u64, threads: &[(&str, &[&str])]) -> Result<()> {
     let testbed = Testbed::new()?;
     // Rings that hold everything at once: nobody has a reason to drop, and testpmd's chains are exact.
     let ends = ["left", "right"];
@@ -33,7 +38,7 @@ fn contents_pass_both_ways(our_roles: [Role; 2], threads: &[(&str, &[&str])]) ->
         .collect();
     let sizes: Vec<usize> = (60..2048).step_by(97).chain([64, 1500, 2047, 2048, 2049, 4096, 9000]).collect();
     for (seed, end) in (1..).zip(ends) {
-        pcap::write(&source(&testbed, end), &packets::frames(seed, PACKETS, &sizes))?;
+        pcap::write(&source(&testbed, end), &packets::frames(seed, packets, &sizes))?;
     }
     let file = LportFile::new("fwd").memif("left", &ours[0], 1).memif("right", &ours[1], 1);
     let file =
@@ -42,22 +47,20 @@ fn contents_pass_both_ways(our_roles: [Role; 2], threads: &[(&str, &[&str])]) ->
     let mut left = start_end(&testbed, "left", &ours[0].peer())?;
     let mut right = start_end(&testbed, "right", &ours[1].peer())?;
     for end in [&mut left, &mut right] {
-        end.wait_for_link(0, true)?;
-    }
-    for end in [&mut left, &mut right] {
         end.start_forwarding()?;
     }
     for end in [&mut left, &mut right] {
-        end.wait_for_stats(1, |stats| stats.tx_packets == u64::try_from(PACKETS).unwrap_or(0))?;
+        end.wait_for_stats(1, |stats| stats.tx_packets == packets)?;
+    }
+    for mut end in [left, right] {
         end.stop_forwarding()?;
+        end.quit()?;
     }
     let summary = lport.stop()?.summary()?;
     for name in ["left:0", "right:0"] {
         let port = summary.lport(name)?;
-        assert_eq!((port.ipackets, port.opackets), (3000, 3000), "{name}");
+        assert_eq!((port.ipackets, port.opackets), (packets, packets), "{name}");
     }
-    left.quit()?;
-    right.quit()?;
     assert_same(&source(&testbed, "left"), &sink(&testbed, "right"))?;
     assert_same(&source(&testbed, "right"), &sink(&testbed, "left"))
 }
@@ -75,20 +78,51 @@ const TWO_THREADS: &[(&str, &[&str])] = &[("fwd:0", &["left:0"]), ("fwd:1", &["r
 
 #[test]
 fn contents_pass_between_a_client_and_a_server_peer() -> Result<()> {
-    contents_pass_both_ways([Role::Server, Role::Client], ONE_THREAD)
+    contents_pass_both_ways([Role::Server, Role::Client], 3000, ONE_THREAD)
 }
 
 #[test]
 fn contents_pass_between_two_client_peers() -> Result<()> {
-    contents_pass_both_ways([Role::Server, Role::Server], ONE_THREAD)
+    contents_pass_both_ways([Role::Server, Role::Server], 3000, ONE_THREAD)
 }
 
 #[test]
 fn contents_pass_between_two_server_peers() -> Result<()> {
-    contents_pass_both_ways([Role::Client, Role::Client], ONE_THREAD)
+    contents_pass_both_ways([Role::Client, Role::Client], 3000, ONE_THREAD)
+}
+
+/// A thread's hand-over to another holds 1024 packets; no more are sent, so that none has to be dropped.
+#[test]
+fn contents_pass_from_thread_to_thread() -> Result<()> {
+    contents_pass_both_ways([Role::Server, Role::Client], 1000, TWO_THREADS)
 }
 
 #[test]
-fn contents_pass_from_thread_to_thread() -> Result<()> {
-    contents_pass_both_ways([Role::Server, Role::Client], TWO_THREADS)
+fn every_packet_of_a_flood_is_forwarded_or_counted_as_dropped() -> Result<()> {
+    const ENOUGH: u64 = 300_000;
+    const MEMORY_MAX: u64 = 100 << 20;
+    let testbed = Testbed::new()?;
+    let ours = ["left", "right"].map(|end| Memif::new(Role::Server, &testbed.path_socket(end)));
+    let file = LportFile::new("fwd").memif("left", &ours[0], 1).memif("right", &ours[1], 1);
+    let lport = testbed.run("forwarder", &file.port_map(&[("left:0", "right:0")]))?;
+    let mut left = testbed.testpmd("left").forward(Forward::TxOnly).memif(&ours[0].peer()).start()?;
+    let mut right = testbed.testpmd("right").forward(Forward::RxOnly).memif(&ours[1].peer()).start()?;
+    left.wait_for_link(0, true)?;
+    right.wait_for_link(0, true)?;
+    right.start_forwarding()?;
+    left.start_forwarding()?;
+    right.wait_for_stats(0, |stats| stats.rx_packets > ENOUGH)?;
+    left.stop_forwarding()?;
+
+    let sent = left.port_stats(0)?.tx_packets;
+    lport.wait_for_counters("left:0", |port| port.ipackets == sent)?;
+    let forwarded = lport.wait_for_counters("right:0", |port| port.opackets + port.oerrors == sent)?.opackets;
+    right.wait_for_stats(0, |stats| stats.rx_packets == forwarded)?;
+    let memory = lport.peak_memory()?;
+    assert!(memory < MEMORY_MAX, "{memory} bytes resident");
+    let summary = lport.stop()?.summary()?;
+    let (left, right) = (summary.lport("left:0")?, summary.lport("right:0")?);
+    assert_eq!((left.ipackets, left.imissed, left.ierrors), (sent, 0, 0));
+    assert_eq!(right.oerrors, sent - forwarded);
+    Ok(())
 }

@@ -14,13 +14,12 @@ fn our_server_refuses_a_wrong_secret_and_takes_the_right_one_afterwards() -> Res
 
     let mut wrong = testbed.testpmd("wrong").memif(&ours.peer().secret("wrong")).start()?;
     lport.wait_for_log("secret", from)?;
-    lport.wait_for_counters("port:0", |port| port.link.to_string().contains("secret"))?;
+    lport.wait_for_counters("port:0", |port| port.link.contains("secret"))?;
     assert!(!wrong.link_is_up(0)?);
 
     let mut right = testbed.testpmd("right").forward(Forward::RxOnly).memif(&ours.peer()).start()?;
     right.wait_for_link(0, true)?;
-    right.start_forwarding()?;
-    right.stop_forwarding()?;
+    right.poll_once()?;
     right.send_bursts(1)?;
     right.wait_for_stats(0, |stats| stats.rx_packets == 32)?;
     let summary = lport.stop()?.summary()?;
@@ -36,7 +35,7 @@ fn our_client_reports_that_its_secret_is_refused() -> Result<()> {
     let lport = testbed.run("client", &LportFile::new("lb").memif("port", &theirs.peer().secret("wrong"), 1))?;
     // DPDK's words for it.
     lport.wait_for_log("Incorrect secret", 0)?;
-    lport.wait_for_counters("port:0", |port| port.link.to_string().contains("Incorrect secret"))?;
+    lport.wait_for_counters("port:0", |port| port.link.contains("Incorrect secret"))?;
     assert!(!peer.link_is_up(0)?);
     lport.stop()?.summary()?;
     Ok(())

@@ -40,7 +40,7 @@ fn traffic_flows(generator: Role, generator_first: bool) -> Result<()> {
     let returned = generator.wait_for_counters("generator:0", |port| port.ipackets > ENOUGH)?;
 
     let echoed = echo.stop()?.summary()?.lport("echo:0")?.clone();
-    generator.wait_for_counters("generator:0", |port| !port.link.to_string().contains("up"))?;
+    generator.wait_for_counters("generator:0", |port| port.why_down().is_some())?;
     let echo = pair.start_echo()?;
     let before = returned.ipackets;
     generator.wait_for_counters("generator:0", |port| port.ipackets > before + echoed.opackets + ENOUGH)?;

@@ -56,9 +56,9 @@ fn the_real_thing_forwards_between_two_testpmd() -> Result<()> {
             fs::remove_file(socket)?;
         }
     }
-    let mut lport = start(&testbed, "lport", &run)?;
     let mut right = start(&testbed, "right", &format!("stdbuf -oL {right}"))?;
     right.explain(right.stdout().wait_for("Port statistics", 0))?;
+    let mut lport = start(&testbed, "lport", &run)?;
     wait_until("our server's socket", || Ok(Path::new("/tmp/lport-left.sock").exists().then_some(())))?;
     let mut left = start(&testbed, "left", &format!("stdbuf -oL {left}"))?;
 

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use lport_tests::memif::{Memif, Role};
+use lport_tests::summary::LportSummary;
 use lport_tests::{LportFile, Testbed};
 use nix::sys::signal::Signal;
 
@@ -11,7 +12,7 @@ fn ends_well_on(signal: Signal) -> Result<()> {
     // Both ends in one process, as testpmd's own loopback.
     let file = LportFile::new("fwd").memif("a", &server, 1).memif("b", &server.peer(), 1);
     let lport = testbed.run("loopback", &file.port_map(&[("a:0", "b:0")]))?;
-    lport.wait_for_counters("b:0", |port| port.link.to_string().contains("up"))?;
+    lport.wait_for_counters("b:0", LportSummary::is_up)?;
     assert!(testbed.path("sock").exists());
     lport.signal(signal)?;
     let summary = lport.wait()?.summary()?;

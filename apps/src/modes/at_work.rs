@@ -51,7 +51,8 @@ impl Task for Prober {
 /// The lports of the mode have the ids 0 and 1; `threads` says which thread polls which of them.
 fn deployment(threads: &[&[u16]]) -> Deployment {
     let mut deployment = Deployment::default();
-    let pool = Some(deployment.add_pool(PoolSpec::new("p", 1024, 2048)));
+    // More mbufs than the rings can hold: nobody ever waits for one.
+    let pool = Some(deployment.add_pool(PoolSpec::new("p", 8192, 2048)));
     let lports: Vec<_> = ["m0", "m1", "in0", "in1"]
         .iter()
         .zip([0, 1, 0, 1])

@@ -1,8 +1,14 @@
 //! The commands that run nothing, `demo` and `bench`.
 
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::{config, lport, lport_with_input};
+use crate::support::{command, config, lport, lport_with_input};
 
 #[test]
 fn drivers_are_listed_with_every_option() {
@@ -53,18 +59,37 @@ fn every_code_is_explained_and_an_unknown_one_refused() {
     lport(&["explain", "E9999"]).assert_refused(3, &["E9999"]);
 }
 
+/// Packets in a row of the demo's summary.
+fn demo_count(stdout: &str, row: &str) -> u64 {
+    let line = stdout.lines().find(|line| line.starts_with(row)).expect("a row of the summary");
+    let digits = line[row.len()..].trim_start().split("  ").next().expect("a first column");
+    digits.replace(' ', "").parse().expect("a number")
+}
+
 #[test]
 fn the_demo_moves_packets_both_ways_between_two_processes() {
     let finished = lport(&["demo", "--duration", "1.5"]);
     assert_eq!(finished.code, Some(0), "{}{}", finished.stdout, finished.stderr);
-    let count = |what: &str| -> u64 {
-        let line = finished.stdout.lines().find(|line| line.starts_with(what)).expect("a line of the summary");
-        let digits = line[what.len()..].trim_start().split("  ").next().unwrap();
-        digits.replace(' ', "").parse().unwrap()
-    };
+    let count = |row| demo_count(&finished.stdout, row);
     let (sent, returned) = (count("sent by the generator"), count("received by the generator"));
     assert!(returned > 0 && returned <= sent, "{}", finished.stdout);
     assert!(finished.stdout.contains("What to try next"));
+}
+
+#[test]
+fn the_demo_ends_well_on_a_signal_from_the_keyboard() {
+    let mut demo = command(&["demo", "--duration", "100"])
+        // The keyboard's signal goes to a whole group.
+        .process_group(0)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut lines = BufReader::new(demo.stdout.take().expect("asked for")).lines().map(|line| line.expect("UTF-8"));
+    lines.find(|line| line.contains("Mpps")).expect("a line of rates");
+    killpg(Pid::from_raw(demo.id() as i32), Signal::SIGINT).expect("it still runs");
+    let rest: Vec<_> = lines.collect();
+    assert_eq!(demo.wait().expect("it ends").code(), Some(0), "{rest:?}");
+    assert!(demo_count(&rest.join("\n"), "sent by the generator") > 0);
 }
 
 #[test]

@@ -76,6 +76,16 @@ fn signals_end_a_run_well() {
 }
 
 #[test]
+fn a_second_signal_does_not_spoil_the_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = write(directory.path(), "file.jsonc", &file(|_| ()));
+    let mut running = Running::start(&path);
+    running.wait_for("packets", |now| total(now, "ipackets") > 0);
+    running.signal(Signal::SIGTERM);
+    running.end_by(Signal::SIGINT).summary();
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let directory = tempfile::tempdir().unwrap();
     let path = write(directory.path(), "file.jsonc", &file(|_| ()));

@@ -48,7 +48,8 @@ impl Finished {
     }
 }
 
-fn command(arguments: &[&str]) -> Command {
+/// The program with `arguments`, not yet started.
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lport"));
     command.args(arguments).env("NO_COLOR", "1").env_remove("RUST_LOG");
     command
@@ -122,9 +123,14 @@ impl Running {
         }
     }
 
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).expect("it has not been waited for");
+    }
+
     /// Sends a signal and waits for the end.
     pub(crate) fn end_by(mut self, signal: Signal) -> Finished {
-        kill(Pid::from_raw(self.child.id() as i32), signal).expect("it still runs");
+        self.signal(signal);
         let mut stdout = String::new();
         self.lines.read_to_string(&mut stdout).expect("UTF-8");
         Finished { code: self.child.wait().expect("it ends").code(), stdout, stderr: String::new() }

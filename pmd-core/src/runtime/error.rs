@@ -60,10 +60,10 @@ pub enum StartFailure {
     #[error(transparent)]
     Pool(#[from] PoolError),
     /// A device could not be opened.
-    #[error("device `{device}` ({driver}) cannot be opened: {source}")]
+    #[error("{} of {driver} cannot be opened: {source}", lport_list(.lports))]
     Device {
-        /// Name of the device.
-        device: String,
+        /// Names of its lports.
+        lports: Vec<String>,
         /// Its driver.
         driver: String,
         /// Why.
@@ -83,6 +83,12 @@ pub enum StartFailure {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TaskError(pub String);
+
+/// `lport x`, or `lports x, y`.
+fn lport_list(lports: &[String]) -> String {
+    let names: Vec<_> = lports.iter().map(|name| format!("`{name}`")).collect();
+    format!("lport{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", "))
+}
 
 impl StartFailure {
     /// Whether the configuration is at fault, rather than the machine or a device.

@@ -154,8 +154,8 @@ impl Devices {
 
     fn fail(&mut self, device: &DeviceSpec, source: OpenError) {
         self.set_absent(device, &source.0);
-        let (device, driver) = (device.name.clone(), device.driver.clone());
-        self.failures.push(StartFailure::Device { device, driver, source });
+        let lports = device.queues.iter().map(|queue| queue.name.clone()).collect();
+        self.failures.push(StartFailure::Device { lports, driver: device.driver.clone(), source });
     }
 
     fn set_absent(&mut self, device: &DeviceSpec, why: &str) {

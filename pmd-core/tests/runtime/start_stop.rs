@@ -77,8 +77,8 @@ fn every_device_that_cannot_be_opened_is_fatal_and_named() {
     assert_eq!(
         text.lines().collect::<Vec<_>>(),
         [
-            "device `a` (net_bell) cannot be opened: told to fail",
-            "device `b` (net_bell) cannot be opened: a fault of the driver: it gave 0 lports, other than the 1 asked for",
+            "lport `a` of net_bell cannot be opened: told to fail",
+            "lport `b` of net_bell cannot be opened: a fault of the driver: it gave 0 lports, other than the 1 asked for",
         ]
     );
 }

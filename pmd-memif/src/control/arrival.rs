@@ -1,5 +1,6 @@
 //! How connections begin: accepted from a listener, or made by a client.
 
+use std::collections::btree_map::Entry;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use super::connection::{Connection, End, Side};
 use super::interface::{Key, Token};
 use super::limiter::Limiter;
 use super::reactor::Reactor;
-use super::{DownReason, InterfaceConfig, Memory, Peer};
+use super::{DownReason, InterfaceConfig};
 use crate::address::Address;
 use crate::handshake::Refusal;
 use crate::handshake::client::Client;
@@ -79,17 +80,10 @@ impl Reactor {
         let app_name = first.config.app_name.clone();
         // The interface's own limit counts as soon as INIT has named it.
         let limit = at_address.servers().map(|(_, server)| server.config.handshake_timeout).max();
-        let Ok(credentials) = socket.peer_credentials() else { return };
-        let connection = Connection {
-            socket,
-            side: Side::Server { machine: Server::new(), listener },
-            interface: None,
-            peer: Peer { app_name: String::new(), interface: String::new(), credentials },
-            memory: Memory::default(),
-            started: Instant::now(),
-            limit,
-        };
-        // A client that cannot be greeted needs no more.
+        let side = Side::Server { machine: Server::new(), listener };
+        // A client that cannot be asked for or greeted needs no more.
+        let Ok(mut connection) = Connection::new(socket, side, Instant::now()) else { return };
+        connection.limit = limit;
         if connection.send(&hello(&app_name)).is_ok() {
             self.admit(connection);
             self.bound_nameless(listener);
@@ -107,15 +101,16 @@ impl Reactor {
     }
 
     fn bound_nameless(&mut self, listener: Token) {
-        let nameless = |connection: &Connection| {
-            connection.interface.is_none()
-                && matches!(connection.side, Side::Server { listener: its, .. } if its == listener)
-        };
-        let all = self.connections.iter().filter(|(_, connection)| nameless(connection)).map(|(token, _)| *token);
-        let all: Vec<Token> = all.collect();
+        let all = self.connections.iter().filter(|(_, connection)| connection.is_nameless_at(listener));
+        let all: Vec<Token> = all.map(|(token, _)| *token).collect();
         let excess = all.len().saturating_sub(MAX_NAMELESS);
         for token in &all[..excess] {
-            if let Some(oldest) = self.connections.remove(token) {
+            // Its INIT may have come while others were accepted.
+            self.read_from(*token);
+            if let Entry::Occupied(oldest) = self.connections.entry(*token)
+                && oldest.get().is_nameless_at(listener)
+            {
+                let oldest = oldest.remove();
                 self.end(*token, oldest, Refusal::Crowded.into());
             }
         }
@@ -201,16 +196,11 @@ impl Reactor {
 
 fn attempt(config: &InterfaceConfig, machine: Client, key: Key, now: Instant) -> io::Result<Connection> {
     let socket = Socket::connect(&config.address)?;
-    let credentials = socket.peer_credentials()?;
-    Ok(Connection {
-        socket,
-        side: Side::Client { machine, id: config.id },
-        interface: Some(key),
-        peer: Peer { app_name: String::new(), interface: String::new(), credentials },
-        memory: Memory::default(),
-        started: now,
-        limit: Some(config.handshake_timeout),
-    })
+    let side = Side::Client { machine, id: config.id };
+    let mut connection = Connection::new(socket, side, now)?;
+    connection.interface = Some(key);
+    connection.limit = Some(config.handshake_timeout);
+    Ok(connection)
 }
 
 /// What an error of connect(2) means for a memif.

@@ -48,6 +48,18 @@ impl From<Refusal> for End {
 }
 
 impl Connection {
+    /// A connection at its beginning, of no interface yet, without a limit.
+    pub(super) fn new(socket: Socket, side: Side, started: Instant) -> io::Result<Self> {
+        let credentials = socket.peer_credentials()?;
+        let peer = Peer { app_name: String::new(), interface: String::new(), credentials };
+        Ok(Self { memory: Memory::default(), socket, side, interface: None, peer, started, limit: None })
+    }
+
+    /// Whether it came from this listener and has not named an interface.
+    pub(super) fn is_nameless_at(&self, of: Token) -> bool {
+        self.interface.is_none() && matches!(self.side, Side::Server { listener, .. } if listener == of)
+    }
+
     /// When its handshake must be finished.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.limit.map(|limit| self.started + limit)

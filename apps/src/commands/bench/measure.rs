@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::case::Case;
 use crate::child::{Child, ChildSettings};
 use crate::failure::Failure;
+use crate::signals::Signals;
 use crate::summary::Observed;
 
 /// Time between two readings.
@@ -29,11 +30,11 @@ pub(super) struct Measured {
     pub(super) lost: u64,
 }
 
-/// Runs `case`.
+/// Runs `case`; `None` when a signal came before its end.
 ///
 /// # Errors
 /// When a process fails, or no packet comes.
-pub(super) fn measure(case: &Case) -> Result<Measured, Failure> {
+pub(super) fn measure(case: &Case, signals: &Signals) -> Result<Option<Measured>, Failure> {
     let settings =
         ChildSettings { period: PERIOD, burst: case.burst, longest: START + case.seconds + Duration::from_secs(10) };
     let start = |file| Child::start("process under test", file, settings);
@@ -42,17 +43,20 @@ pub(super) fn measure(case: &Case) -> Result<Measured, Failure> {
     let from = warmed_up(receiver)?;
     let mut to = receiver.next()?;
     while to.duration_s - from.duration_s < case.seconds.as_secs_f64() {
+        if signals.came() {
+            return Ok(None);
+        }
         to = receiver.next()?;
     }
     for child in children {
         child.stop()?;
     }
-    Ok(Measured {
+    Ok(Some(Measured {
         seconds: to.duration_s - from.duration_s,
         packets: to.total(|c| c.ipackets) - from.total(|c| c.ipackets),
         bytes: to.total(|c| c.ibytes) - from.total(|c| c.ibytes),
         lost: to.lost() - from.lost(),
-    })
+    }))
 }
 
 /// The first reading that counts.

@@ -114,11 +114,9 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let cases = cases(args, directory.path())?;
     let mut rows = Vec::new();
     for case in (0..args.rounds).flat_map(|_| &cases) {
-        if signals.came() {
-            break;
-        }
         tracing::info!("{:?}, {} bytes, {:.1} s", case.work, case.size, case.seconds.as_secs_f64());
-        rows.push(row(case, &measure(case)?, &machine));
+        let Some(measured) = measure(case, &signals)? else { break };
+        rows.push(row(case, &measured, &machine));
     }
     if args.json {
         print_json(&Results { machine: &machine, results: &rows })

@@ -122,6 +122,18 @@ fn nameless_connections_beyond_the_bound_push_out_the_oldest() {
 }
 
 #[test]
+fn client_whose_init_is_on_its_way_is_not_pushed_out() {
+    let (address, _interface, recorder) = start_server();
+    let mut client = FakeClient::connect(&address).unwrap();
+    client.peer.send(&Message::Init(client.init.clone()), &[]).unwrap();
+    let _crowd: Vec<_> = (0..3 * MAX_NAMELESS).map(|_| FakePeer::connect(&address).unwrap()).collect();
+    client.run(Step::Hello).unwrap();
+    client.peer.expect_ack().unwrap();
+    client.peer.send(&Message::disconnect("enough"), &[]).unwrap();
+    assert_eq!(recorder.wait_refused(), DownReason::Peer("enough".into()));
+}
+
+#[test]
 fn s15_thousand_half_open_connections_do_not_keep_a_client_out() {
     let (address, _interface, recorder) = start_server();
     let flood: Vec<_> = (0..1000).map(|_| FakePeer::connect(&address).unwrap()).collect();
