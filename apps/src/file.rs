@@ -4,15 +4,22 @@
 //! 2. The section `options` is the forwarder's own: [`Forwarding`] is read from it here.
 //! 3. What either finds comes out as one list of diagnostics, in the order of the text.
 
+mod acl_rules;
+mod addresses;
+mod routes;
+
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use lport_config::{Config, Diagnostic, OptionsReader, Outcome, Problem, Settings, Source, Span, Spanned, render};
+use lport_config::{
+    Config, Diagnostic, OptionsReader, Outcome, Problem, Rule, Settings, Source, Span, Spanned, render,
+};
 use pmd_core::{BURST_MAX, Deployment, LportId, Registry};
 
 use crate::driver_check::Drivers;
 use crate::failure::Failure;
-use crate::modes::{Forwarding, Mode, ModeError, SIZE_MAX, SIZE_MIN, Traffic};
+use crate::modes::{Acl, Action, Forwarding, Mode, Routes, SIZE_MAX, SIZE_MIN, Traffic, UnknownMode};
 use crate::rules;
 
 /// Most packets per second that can be asked for: beyond any machine.
@@ -22,7 +29,7 @@ const RATE_MAX: u64 = 1_000_000_000;
 const TX_FIRST_MAX: u64 = 1 << 15;
 
 /// Keys of CNDP's forwarder without effect here, that nobody misses.
-const WITHOUT_EFFECT: &[&str] = &["pkt_api", "cli", "no-metrics", "no-restapi", "l3fwd-fib-rules"];
+const WITHOUT_EFFECT: &[&str] = &["pkt_api", "cli", "no-metrics", "no-restapi"];
 
 /// Keys of CNDP's forwarder whose absence is worth a warning.
 const NOT_SUPPORTED: &[&str] = &["hs-patterns", "uds_path"];
@@ -90,6 +97,7 @@ fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (Lpor
     let mut options = config.options();
     let mode = read_mode(&mut options, mode, &config.deployment);
     let port_map = read_port_map(&mut options, &config.deployment);
+    let (routes, acl) = read_rules(&mut options, mode, &config.deployment);
     let traffic = read_traffic(&mut options);
     let tx_first = options.int("tx-first", 0..=TX_FIRST_MAX).map_or(0, |value| value.value);
     for key in WITHOUT_EFFECT {
@@ -108,7 +116,8 @@ fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (Lpor
         let problem = Problem::new(rules::NOTHING_POLLED, Span::default(), "no thread polls any lport");
         options.report(problem.help("list the lports in `threads.<name>.lports`"));
     }
-    let file = LportFile { deployment, forwarding: Forwarding { mode, port_map, traffic, tx_first } };
+    let forwarding = Forwarding { mode, port_map, routes: Arc::new(routes), acl: Arc::new(acl), traffic, tx_first };
+    let file = LportFile { deployment, forwarding };
     (file, options.finish(source))
 }
 
@@ -127,21 +136,31 @@ fn read_mode(options: &mut OptionsReader<'_>, given: Option<Mode>, deployment: &
         // Given on the command line, a mode makes the file's of no account.
         Err(_) if given.is_some() => given.unwrap_or(Mode::Drop),
         Err(error) => {
-            options.report(mode_problem(&error, word.span));
+            options.report(mode_problem(&error, &word));
             Mode::Drop
         }
     }
 }
 
-fn mode_problem(error: &ModeError, span: Span) -> Problem {
-    let (rule, near) = match error {
-        ModeError::Unknown { word } => (rules::UNKNOWN_MODE, lport_config::nearest(word, Mode::names())),
-        ModeError::NotYet { .. } => (rules::MODE_NOT_YET, None),
-    };
-    let problem = Problem::new(rule, span, error.to_string());
-    match near {
+fn mode_problem(error: &UnknownMode, word: &Spanned<&str>) -> Problem {
+    let problem = Problem::new(rules::UNKNOWN_MODE, word.span, error.to_string());
+    match lport_config::nearest(word.value, Mode::names()) {
         Some(near) => problem.help(format!("did you mean \"{near}\"?")),
         None => problem,
+    }
+}
+
+/// What the mode goes by. Rules of another mode stay unread: CNDP's files carry them all, whatever the mode.
+fn read_rules(options: &mut OptionsReader<'_>, mode: Mode, deployment: &Deployment) -> (Routes, Acl) {
+    for key in ["l3fwd-fib-rules", "acl-rules"] {
+        options.node(key);
+    }
+    let (no_routes, no_acl) = (Routes::new(&[]), Acl { rules: Vec::new(), otherwise: Action::Deny });
+    match mode {
+        Mode::L3Forward => (routes::read(options, deployment), no_acl),
+        Mode::AclStrict => (no_routes, acl_rules::read(options, Action::Deny)),
+        Mode::AclPermissive => (no_routes, acl_rules::read(options, Action::Permit)),
+        _ => (no_routes, no_acl),
     }
 }
 
@@ -160,17 +179,21 @@ fn read_port_map(options: &mut OptionsReader<'_>, deployment: &Deployment) -> Ha
 fn lport_named(options: &mut OptionsReader<'_>, deployment: &Deployment, name: &Spanned<&str>) -> Option<LportId> {
     let found = deployment.lport_named(name.value);
     if found.is_none() {
-        let lports = deployment.lports();
-        let names: Vec<_> = lports.iter().map(|(_, queue)| queue.name.as_str()).collect();
-        let message = format!("`port-map` names lport `{}`, which does not exist", name.value);
-        let problem = Problem::new(rules::UNKNOWN_PORT, name.span, message).label("no such lport");
-        let help = match lport_config::nearest(name.value, names.iter().copied()) {
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("there are: {}", names.join(", ")),
-        };
-        options.report(problem.help(help));
+        options.report(unknown_lport(rules::UNKNOWN_PORT, "port-map", deployment, name));
     }
     found
+}
+
+/// The problem of a key that names an lport which is not there.
+fn unknown_lport(rule: &'static Rule, key: &str, deployment: &Deployment, name: &Spanned<&str>) -> Problem {
+    let lports = deployment.lports();
+    let names: Vec<_> = lports.iter().map(|(_, queue)| queue.name.as_str()).collect();
+    let message = format!("`{key}` names lport `{}`, which does not exist", name.value);
+    let help = match lport_config::nearest(name.value, names.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("there are: {}", names.join(", ")),
+    };
+    Problem::new(rule, name.span, message).label("no such lport").help(help)
 }
 
 fn read_traffic(options: &mut OptionsReader<'_>) -> Traffic {

@@ -6,6 +6,7 @@
 //! 4. Until a signal, the end of `--duration`, or the last thread's failure: rates every `--stats-period`.
 //! 5. The runtime stops, the summary is printed; a thread that failed makes the exit code 5.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pmd_core::runtime::ThreadReport;
@@ -16,7 +17,7 @@ use crate::drivers::registry;
 use crate::failure::Failure;
 use crate::file::Checked;
 use crate::logging::is_coloured;
-use crate::modes::make_task;
+use crate::modes::{ModeDrops, make_task};
 use crate::output::{print, print_json};
 use crate::signals::Signals;
 use crate::summary::{Summary, for_people, rates};
@@ -35,12 +36,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     eprint!("{}", checked.render(is_coloured(&std::io::stderr())));
     let file = checked.into_file()?;
     let settings = Settings { burst: args.burst, allow_partial: args.allow_partial, ..Settings::default() };
+    let drops = Arc::new(ModeDrops::new(file.forwarding.mode, file.deployment.lports().len()));
     let runtime =
-        Runtime::start(&file.deployment, &registry, settings, |context| make_task(context, &file.forwarding))?;
+        Runtime::start(&file.deployment, &registry, settings, |context| make_task(context, &file.forwarding, &drops))?;
     tracing::info!("running in mode {}; SIGINT ends it", file.forwarding.mode);
 
-    let watched = watch(&runtime, &signals, args);
-    let report = runtime.stop();
+    let watched = watch(&runtime, &drops, &signals, args);
+    let mut report = runtime.stop();
+    drops.report_in(&mut report);
     watched?;
     if args.json {
         print_json(&Summary::from(&report))?;
@@ -51,7 +54,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
 }
 
 /// Waits for the end, printing rates on the way.
-fn watch(runtime: &Runtime, signals: &Signals, args: &RunArgs) -> Result<(), Failure> {
+fn watch(runtime: &Runtime, drops: &ModeDrops, signals: &Signals, args: &RunArgs) -> Result<(), Failure> {
     let start = Instant::now();
     let end = args.duration.map(|duration| start + duration);
     let mut last = runtime.snapshot();
@@ -64,7 +67,7 @@ fn watch(runtime: &Runtime, signals: &Signals, args: &RunArgs) -> Result<(), Fai
         if let (Some(due), Some(period)) = (next_print, args.stats_period)
             && now >= due
         {
-            last = print_rates(runtime, &last, args.json)?;
+            last = print_rates(runtime, drops, &last, args.json)?;
             // Periods that were missed, as by a stopped process, are not made up for.
             next_print = Some((due + period).max(now));
         }
@@ -76,8 +79,9 @@ fn watch(runtime: &Runtime, signals: &Signals, args: &RunArgs) -> Result<(), Fai
     Ok(())
 }
 
-fn print_rates(runtime: &Runtime, last: &Report, json: bool) -> Result<Report, Failure> {
-    let report = runtime.snapshot();
+fn print_rates(runtime: &Runtime, drops: &ModeDrops, last: &Report, json: bool) -> Result<Report, Failure> {
+    let mut report = runtime.snapshot();
+    drops.report_in(&mut report);
     if json {
         print_json(&Summary::from(&report))?;
     } else {

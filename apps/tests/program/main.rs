@@ -2,5 +2,6 @@
 
 mod commands;
 mod configs;
+mod rules;
 mod run;
 mod support;
