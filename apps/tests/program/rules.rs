@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Running, lport_with_input, total, write};
 
 /// Two lports joined by a ring, from each of which 100 packets to 198.18.0.2, UDP port 9, are sent first.
-fn rings(options: Value) -> Value {
+fn rings(options: &Value) -> Value {
     let lport = || json!({ "pmd": "net_ring:ring=wire", "umem": "packets" });
     let mut file = json!({
         "umems": { "packets": { "bufcnt": 4, "bufsz": 2 } },
@@ -36,7 +36,7 @@ fn xstat(summary: &Value, name: &str) -> u64 {
 #[test]
 fn l3fwd_routes_a_packet_until_its_ttl_expires() {
     let routes = json!(["198.18.0.0/24,02:00:00:00:00:01,right:0", "198.18.0.2/32,02:00:00:00:00:02,0"]);
-    let file = rings(json!({ "mode": "l3fwd", "l3fwd-fib-rules": routes }));
+    let file = rings(&json!({ "mode": "l3fwd", "l3fwd-fib-rules": routes }));
     let summary = run_until(&file, |now| xstat(now, "ttl_expired_dropped") == 200);
     // With a TTL of 64 a packet is received 64 times; all but the last time it is forwarded.
     assert_eq!((total(&summary, "ipackets"), total(&summary, "opackets")), (200 * 64, 200 * 64), "{summary}");
@@ -49,7 +49,7 @@ fn l3fwd_routes_a_packet_until_its_ttl_expires() {
 
 #[test]
 fn l3fwd_drops_and_counts_what_has_no_route() {
-    let file = rings(json!({ "mode": "l3fwd", "l3fwd-fib-rules": ["10.0.0.0/8,02:00:00:00:00:01,0"] }));
+    let file = rings(&json!({ "mode": "l3fwd", "l3fwd-fib-rules": ["10.0.0.0/8,02:00:00:00:00:01,0"] }));
     let summary = run_until(&file, |now| xstat(now, "no_route_dropped") == 200);
     assert_eq!((total(&summary, "ipackets"), total(&summary, "opackets")), (200, 200), "{summary}");
 }
@@ -59,7 +59,7 @@ fn access_lists_drop_and_count_or_pass_to_the_port_map() {
     let rule = |action: &str, port: u16| json!([{ "action": action, "proto": "udp", "dst-port": port }]);
     let run = |mode: &str, rules: Value, done: fn(&Value) -> bool| {
         let port_map = json!({ "left:0": "right:0", "right:0": "left:0" });
-        run_until(&rings(json!({ "mode": mode, "acl-rules": rules, "port-map": port_map })), done)
+        run_until(&rings(&json!({ "mode": mode, "acl-rules": rules, "port-map": port_map })), done)
     };
     let all_denied = |now: &Value| xstat(now, "acl_denied_dropped") == 200;
     for (mode, rules) in [("acl-strict", rule("permit", 10)), ("acl-permissive", rule("deny", 9))] {
@@ -74,7 +74,7 @@ fn access_lists_drop_and_count_or_pass_to_the_port_map() {
 
 /// What `lport check` says about the options, one line per problem: code, the text under the caret, message and help.
 fn problems(options: Value) -> Vec<(String, String, String)> {
-    let text = serde_json::to_string_pretty(&rings(options)).unwrap();
+    let text = serde_json::to_string_pretty(&rings(&options)).unwrap();
     let finished = lport_with_input(&["check", "--json", "-"], &text);
     let report: Value = serde_json::from_str(&finished.stdout).unwrap();
     let found = report[0]["diagnostics"].as_array().unwrap().iter().map(|problem| {
