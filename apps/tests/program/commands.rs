@@ -69,7 +69,7 @@ fn demo_count(stdout: &str, row: &str) -> u64 {
 
 #[test]
 fn the_demo_moves_packets_both_ways_between_two_processes() {
-    let finished = lport(&["demo", "--duration", "1.5"]);
+    let finished = lport(&["demo", "--duration", "3"]);
     assert_eq!(finished.code, Some(0), "{}{}", finished.stdout, finished.stderr);
     let count = |row| demo_count(&finished.stdout, row);
     let (sent, returned) = (count("sent by the generator"), count("received by the generator"));
