@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`mbuf`], [`burst`], [`pool`] | packets, lists of packets, and where they come from |
 //! | [`lport`], [`driver`], [`options`] | what a driver is, gives and accepts |
+//! | [`details`] | what a driver tells of its device, for people and telemetry |
 //! | [`drivers`] | the two reference drivers, `net_null` and `net_ring` |
 //! | [`deployment`] | what is to be run, as plain data |
 //! | [`stats`] | counters with one writer |
@@ -25,6 +26,7 @@
 
 pub mod burst;
 pub mod deployment;
+pub mod details;
 pub mod driver;
 pub mod drivers;
 mod lane;
@@ -40,6 +42,7 @@ pub mod worker;
 
 pub use burst::{BURST_MAX, Burst};
 pub use deployment::{Deployment, LportId};
+pub use details::Details;
 pub use driver::{DeviceRequest, Driver, OpenError, QueueRequest, Registry};
 pub use lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
 pub use mbuf::Mbuf;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::burst::Burst;
 use crate::deployment::LportId;
+use crate::details::Details;
 use crate::stats::LportStats;
 
 /// One queue pair of a device, with its control handle.
@@ -85,6 +86,12 @@ pub trait LportControl: Send + Sync {
 
     /// All counters since the lport was opened.
     fn stats(&self) -> LportStats;
+
+    /// What the driver knows beyond that of the whole device: its peer, its memory, its rings. The same from each lport of
+    /// a device; empty when there is nothing to add.
+    fn details(&self) -> Details {
+        Details::new()
+    }
 
     /// Sets the whole device administratively up or down. Down: bursts return 0, the link is lost.
     fn set_admin_up(&self, up: bool);

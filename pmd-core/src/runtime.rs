@@ -16,8 +16,8 @@ mod placement;
 mod report;
 mod threads;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use error::{RuntimeError, StartFailure, TaskError};
@@ -69,11 +69,15 @@ impl TaskContext<'_> {
 
     /// The control handle of `lport`; `None` when it could not be opened.
     pub fn control(&self, lport: LportId) -> Option<&dyn LportControl> {
-        self.lports.get(usize::from(lport.0))?.control.as_deref().ok()
+        control(self.lports, lport)
     }
 }
 
-/// A running deployment. Any thread may take snapshots.
+fn control(lports: &[Opened], lport: LportId) -> Option<&dyn LportControl> {
+    lports.get(usize::from(lport.0))?.control.as_deref().ok()
+}
+
+/// A running deployment. Any thread may take snapshots of it, through a shared reference.
 ///
 /// ```
 /// use pmd_core::{Burst, Deployment, Ports, Registry, Runtime, Settings, Task};
@@ -111,10 +115,16 @@ pub struct Runtime {
     stop: Arc<AtomicBool>,
     threads: Vec<Thread>,
     lports: Vec<Opened>,
-    /// Lports that no thread polls: open, so that their links come up, and idle.
-    unpolled: Vec<Lport>,
+    /// Lports that no thread polls: open, so that their links come up, and idle. Never locked: a queue belongs to one
+    /// thread at a time, and the mutex says so to those that share the runtime.
+    unpolled: Mutex<Vec<Lport>>,
     pools: Vec<Pool>,
 }
+
+const _: fn() = || {
+    fn shared_between_threads<T: Sync>() {}
+    shared_between_threads::<Runtime>();
+};
 
 impl Runtime {
     /// Starts `deployment` with the drivers of `registry`; `make_task` is asked once per thread.
@@ -145,12 +155,17 @@ impl Runtime {
         let (threads, unpolled) =
             start_threads(deployment, settings, &cpus, queues, tasks, &stop).map_err(|failure| all(vec![failure]))?;
         let pools = pools.into_iter().flatten().collect();
-        Ok(Self { started: Instant::now(), stop, threads, lports, unpolled, pools })
+        Ok(Self { started: Instant::now(), stop, threads, lports, unpolled: Mutex::new(unpolled), pools })
     }
 
     /// The state of everything, now.
     pub fn snapshot(&self) -> Report {
         self.report(self.started.elapsed())
+    }
+
+    /// The control handle of `lport`; `None` when there is no such lport, or it could not be opened.
+    pub fn control(&self, lport: LportId) -> Option<&dyn LportControl> {
+        control(&self.lports, lport)
     }
 
     /// Whether at least one thread still polls: not all tasks have panicked.
@@ -173,7 +188,7 @@ impl Runtime {
         // Links are reported as they were, pools as they are when the links are gone.
         let mut report = self.report(duration);
         self.threads.iter_mut().for_each(Thread::close);
-        self.unpolled.clear();
+        self.unpolled.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         self.lports.clear();
         report.pools = self.pool_reports();
         report

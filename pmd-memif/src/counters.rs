@@ -42,6 +42,10 @@ pub(crate) struct TxCounters {
     nombuf: Counter,
     full: Counter,
     overrun: Counter,
+    /// Bursts turned away because another queue sent on the ring they share.
+    pub(crate) busy: Counter,
+    /// Links ended because the peer had posted buffers that cannot be sent into (statement 58).
+    pub(crate) faults: Counter,
     /// Bursts that met no link.
     pub(crate) no_link: Counter,
     /// Interrupts sent.
@@ -123,24 +127,34 @@ pub(crate) fn stats(queue: &QueueCounters, link: &LinkCounters) -> LportStats {
         ierrors: broken.iter().map(|counter| counter.get()).sum(),
         oerrors: tx.empty.get() + tx.too_long.get() + tx.nombuf.get(),
         rx_nombuf: rx.nombuf.get(),
-        xstats: vec![
-            ("rx_bad_region_dropped", rx.bad_region.get()),
-            ("rx_bad_range_dropped", rx.bad_range.get()),
-            ("rx_bad_length_dropped", rx.bad_length.get()),
-            ("rx_too_long_dropped", rx.too_long.get()),
-            ("rx_overruns", rx.overrun.get()),
-            ("rx_interrupts", rx.interrupts.get()),
-            ("tx_empty_dropped", tx.empty.get()),
-            ("tx_too_long_dropped", tx.too_long.get()),
-            ("tx_nombuf_dropped", tx.nombuf.get()),
-            ("tx_ring_full", tx.full.get()),
-            ("tx_overruns", tx.overrun.get()),
-            ("tx_no_link", tx.no_link.get()),
-            ("tx_interrupts", tx.interrupts.get()),
-            ("tx_interrupt_errors", tx.interrupt_errors.get()),
-            ("connects", link.connects.load(Ordering::Relaxed)),
-            ("disconnects", link.disconnects.load(Ordering::Relaxed)),
-            ("refusals", link.refusals.load(Ordering::Relaxed)),
-        ],
+        xstats: of_queue(queue).into_iter().chain(of_link(link)).collect(),
     }
+}
+
+/// Everything but packets and bytes that a queue counts, by name.
+pub(crate) fn of_queue(QueueCounters { rx, tx }: &QueueCounters) -> [(&'static str, u64); 16] {
+    [
+        ("rx_bad_region_dropped", rx.bad_region.get()),
+        ("rx_bad_range_dropped", rx.bad_range.get()),
+        ("rx_bad_length_dropped", rx.bad_length.get()),
+        ("rx_too_long_dropped", rx.too_long.get()),
+        ("rx_overruns", rx.overrun.get()),
+        ("rx_interrupts", rx.interrupts.get()),
+        ("tx_empty_dropped", tx.empty.get()),
+        ("tx_too_long_dropped", tx.too_long.get()),
+        ("tx_nombuf_dropped", tx.nombuf.get()),
+        ("tx_ring_full", tx.full.get()),
+        ("tx_ring_busy", tx.busy.get()),
+        ("tx_overruns", tx.overrun.get()),
+        ("tx_faults", tx.faults.get()),
+        ("tx_no_link", tx.no_link.get()),
+        ("tx_interrupts", tx.interrupts.get()),
+        ("tx_interrupt_errors", tx.interrupt_errors.get()),
+    ]
+}
+
+/// What is counted once for all queues.
+pub(crate) fn of_link(link: &LinkCounters) -> [(&'static str, u64); 3] {
+    [("connects", &link.connects), ("disconnects", &link.disconnects), ("refusals", &link.refusals)]
+        .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
 }

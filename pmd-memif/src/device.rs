@@ -10,13 +10,14 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use pmd_core::deployment::PageSize;
 use pmd_core::lport;
 use pmd_core::pool::sealed_memfd;
 
-use crate::control::{self, DownReason, Endpoint, Memory, Peer, Region, Ring};
+use crate::control::{self, DownReason, EndedBy, Endpoint, InterfaceConfig, Memory, Peer, Region, Ring};
 use crate::counters::{LinkCounters, QueueCounters};
 use crate::handshake::{Agreed, Placement};
 use crate::layout::Layout;
@@ -58,9 +59,48 @@ pub(crate) struct Device {
 struct State {
     link: Option<Arc<Link>>,
     peer: Option<Peer>,
+    /// When the link last came or went; not before the first one came.
+    changed: Option<SystemTime>,
+    ends: Ends,
     /// The layout of the memory that the handshake under way was given.
     prepared: Option<Layout>,
     down: String,
+}
+
+/// The latest connections that ended, or were refused, by who ended them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ends {
+    pub(crate) by_us: Option<End>,
+    pub(crate) by_peer: Option<End>,
+}
+
+/// The end of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    pub(crate) reason: String,
+    pub(crate) at: SystemTime,
+}
+
+impl Ends {
+    fn add(&mut self, reason: &DownReason) {
+        let end = || Some(End { reason: reason.to_string(), at: SystemTime::now() });
+        match reason.ended_by() {
+            Some(EndedBy::Us) => self.by_us = end(),
+            Some(EndedBy::Peer) => self.by_peer = end(),
+            None => {}
+        }
+    }
+}
+
+/// A device as it is at one moment, for those who watch it.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) link: Option<Arc<Link>>,
+    /// Why there is no link.
+    pub(crate) down: String,
+    pub(crate) peer: Option<Peer>,
+    pub(crate) changed: Option<SystemTime>,
+    pub(crate) ends: Ends,
 }
 
 impl Device {
@@ -77,7 +117,14 @@ impl Device {
             counters: (0..queues).map(|_| QueueCounters::default()).collect(),
             link_counters: LinkCounters::default(),
             epoch: AtomicU32::new(0),
-            state: Mutex::new(State { link: None, peer: None, prepared: None, down }),
+            state: Mutex::new(State {
+                link: None,
+                peer: None,
+                changed: None,
+                ends: Ends::default(),
+                prepared: None,
+                down,
+            }),
             wakes,
         })
     }
@@ -105,6 +152,13 @@ impl Device {
         if state.link.is_some() { lport::Link::Up } else { lport::Link::Down(state.down.clone()) }
     }
 
+    /// Everything about the link of now, by one look. It keeps the link's memory mapped: not for keeping.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let state = self.lock();
+        let State { link, peer, changed, ends, down, .. } = &*state;
+        Snapshot { link: link.clone(), down: down.clone(), peer: peer.clone(), changed: *changed, ends: ends.clone() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,6 +166,7 @@ impl Device {
     /// Changes the link under the lock, so that epoch and link agree, and wakes the queues' owners.
     fn change(&self, state: &mut State, link: Option<Arc<Link>>) {
         state.link = link;
+        state.changed = Some(SystemTime::now());
         self.epoch.fetch_add(1, Ordering::Release);
         for wake in &self.wakes {
             // It fails only when it is signalled already.
@@ -155,6 +210,7 @@ impl Endpoint for Device {
     fn down(&self, reason: &DownReason) {
         let mut state = self.lock();
         state.down = reason.to_string();
+        state.ends.add(reason);
         state.peer = None;
         self.link_counters.disconnects.fetch_add(1, Ordering::Relaxed);
         self.change(&mut state, None);
@@ -166,6 +222,7 @@ impl Endpoint for Device {
         if !matches!(reason, DownReason::Unreachable { .. }) {
             self.link_counters.refusals.fetch_add(1, Ordering::Relaxed);
         }
+        state.ends.add(reason);
         if state.link.is_none() {
             state.down = reason.to_string();
         }
@@ -208,6 +265,7 @@ fn event() -> nix::Result<EventFd> {
 /// interface is closed and its peer told.
 pub(crate) struct OpenDevice {
     device: Arc<Device>,
+    config: InterfaceConfig,
     interface: control::Interface,
 }
 
@@ -216,16 +274,21 @@ impl OpenDevice {
     ///
     /// # Errors
     /// When its socket cannot be had.
-    pub(crate) fn open(device: Device, config: control::InterfaceConfig) -> Result<Arc<Self>, control::OpenError> {
+    pub(crate) fn open(device: Device, config: InterfaceConfig) -> Result<Arc<Self>, control::OpenError> {
         let device = Arc::new(device);
-        let interface = control::open(config, Arc::clone(&device) as Arc<dyn Endpoint>)?;
-        Ok(Arc::new(Self { device, interface }))
+        let interface = control::open(config.clone(), Arc::clone(&device) as Arc<dyn Endpoint>)?;
+        Ok(Arc::new(Self { device, config, interface }))
     }
 
     /// The device.
     #[inline(always)]
     pub(crate) fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// What the device was configured to be.
+    pub(crate) fn config(&self) -> &InterfaceConfig {
+        &self.config
     }
 
     /// Ends the link for a fault of the peer.

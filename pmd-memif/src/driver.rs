@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use pmd_core::{
-    DeviceRequest, Driver, Link, Lport, LportControl, LportInfo, LportStats, OpenError, OptionError, OptionSpec,
-    Options, Pool,
+    Details, DeviceRequest, Driver, Link, Lport, LportControl, LportInfo, LportStats, OpenError, OptionError,
+    OptionSpec, Options, Pool,
 };
 
 use crate::counters;
+use crate::details;
 use crate::device::{Device, OpenDevice};
 use crate::link::Exports;
 use crate::options::{self, Configured};
@@ -169,6 +170,10 @@ impl LportControl for MemifControl {
     fn stats(&self) -> LportStats {
         let device = self.open.device();
         counters::stats(&device.counters[self.queue], &device.link_counters)
+    }
+
+    fn details(&self) -> Details {
+        details::of(&self.open)
     }
 
     fn set_admin_up(&self, up: bool) {

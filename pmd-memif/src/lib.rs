@@ -24,6 +24,7 @@ pub mod address;
 mod control;
 mod copy;
 mod counters;
+mod details;
 mod device;
 mod driver;
 pub mod fake;
@@ -38,6 +39,7 @@ mod ring;
 mod secret;
 mod shm;
 mod socket;
+mod view;
 
 pub use driver::{CndpMemifDriver, MemifDriver};
 pub use secret::{Secret, SecretError};

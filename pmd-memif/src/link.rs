@@ -6,6 +6,7 @@
 //!   only tried, never waited for. Rings beyond the number of queues are not sent on.
 //!
 //! A link is built by the control thread, complete. Each queue takes its rings out of it once; they keep the memory alive.
+//! Beside the rings stands a view of them that stays, for those who watch.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,14 +20,17 @@ use crate::ring::rx::{RxRing, RxTally};
 use crate::ring::rx_zero_copy::ZeroCopyRxRing;
 use crate::ring::tx::{Sent, TxRing, TxTally};
 use crate::ring::tx_zero_copy::ZeroCopyTxRing;
-use crate::ring::{Place, RingSize};
+use crate::ring::{OwnSlots, PeersSlots, Place, RingSize};
 use crate::shm::{CacheLine, Regions, ShmError, ShmRing};
+use crate::view::{RegionView, RingView, View};
 
 /// A receiving ring.
 #[derive(Debug)]
 pub(crate) enum RxEnd {
-    /// Packets are copied into mbufs.
-    Copy(RxRing<ShmRing>),
+    /// Packets are copied out of buffers of ours.
+    Client(RxRing<ShmRing, OwnSlots>),
+    /// Packets are copied out of buffers of the peer.
+    Server(RxRing<ShmRing, PeersSlots>),
     /// The peer fills our mbufs.
     ZeroCopy(ZeroCopyRxRing<ShmRing>),
 }
@@ -34,8 +38,10 @@ pub(crate) enum RxEnd {
 /// A sending ring.
 #[derive(Debug)]
 pub(crate) enum TxEnd {
-    /// Packets are copied into the ring's buffers.
-    Copy(TxRing<ShmRing>),
+    /// Packets are copied into buffers of ours.
+    Client(TxRing<ShmRing, OwnSlots>),
+    /// Packets are copied into buffers of the peer.
+    Server(TxRing<ShmRing, PeersSlots>),
     /// The peer reads our mbufs.
     ZeroCopy(ZeroCopyTxRing<ShmRing>),
 }
@@ -67,11 +73,22 @@ pub(crate) struct Exports {
     pub(crate) of_queue: Vec<usize>,
 }
 
+impl Side<'_> {
+    /// Bytes that the buffers of a queue's rings hold, as far as this side knows: the mbufs of its pool, or what was
+    /// configured.
+    fn buffer_size(&self, queue: usize) -> Option<u32> {
+        let Side::Client(layout, exports) = self else { return None };
+        let pool = || u32::try_from(exports.pools[exports.of_queue[queue]].pool.data_room()).ok();
+        layout.capacity.or_else(pool)
+    }
+}
+
 /// The rings of a connection that its queues have not taken yet.
 #[derive(Debug)]
 pub(crate) struct Link {
     rx: Vec<Mutex<Vec<RxEnd>>>,
     tx: Vec<Mutex<Option<TxOwner>>>,
+    view: View,
 }
 
 impl Link {
@@ -92,18 +109,28 @@ impl Link {
         let mapped = if matches!(side, Side::Client(..)) { 1 } else { memory.regions.len() };
         let regions = memory.regions.iter().take(mapped);
         let regions = Regions::map(regions.map(|region| (&region.fd, region.size)))?;
+        let mut view = View { regions: memory.regions.iter().map(RegionView::of).collect(), rings: Vec::new() };
         let (received, sent, incoming, outgoing) = match side {
             Side::Client(..) => (memory.m2s, memory.s2m, Direction::M2s, Direction::S2m),
             Side::Server => (memory.s2m, memory.m2s, Direction::S2m, Direction::M2s),
         };
         let mut rx: Vec<_> = (0..queues).map(|_| Vec::new()).collect();
-        for (number, (index, size, shm)) in open_rings(received, &regions, line)?.into_iter().enumerate() {
+        for (number, ring) in open_rings(received, incoming, &regions, line)?.into_iter().enumerate() {
             let queue = number % queues;
-            rx[queue].push(RxEnd::new(side, queue, shm, size, incoming, index));
+            view.rings.push(ring.view(side.buffer_size(queue)));
+            rx[queue].push(RxEnd::new(side, queue, ring));
         }
-        let tx = open_rings(sent, &regions, line)?.into_iter();
-        let tx = tx.map(|(index, size, shm)| TxEnd::new(side, shm, size, outgoing, index, segment_max));
-        Ok(Self { rx: rx.into_iter().map(Mutex::new).collect(), tx: deal(tx.collect(), queues) })
+        let mut tx = Vec::new();
+        for ring in open_rings(sent, outgoing, &regions, line)? {
+            view.rings.push(ring.view(side.buffer_size(usize::from(ring.index) % queues)));
+            tx.push(TxEnd::new(side, ring, segment_max));
+        }
+        Ok(Self { rx: rx.into_iter().map(Mutex::new).collect(), tx: deal(tx, queues), view })
+    }
+
+    /// What it consists of.
+    pub(crate) fn view(&self) -> &View {
+        &self.view
     }
 
     /// The receiving rings of a queue; none when it has taken them before.
@@ -118,10 +145,11 @@ impl Link {
 }
 
 impl RxEnd {
-    fn new(side: Side<'_>, queue: usize, shm: ShmRing, size: RingSize, direction: Direction, index: u16) -> Self {
-        let Side::Client(layout, exports) = side else { return Self::Copy(RxRing::new(shm, size, None)) };
+    fn new(side: Side<'_>, queue: usize, ring: OpenRing) -> Self {
+        let OpenRing { direction, index, size, shm, .. } = ring;
+        let Side::Client(layout, exports) = side else { return Self::Server(RxRing::new(shm, size, PeersSlots)) };
         match layout.buffers(direction, index) {
-            Some(own) => Self::Copy(RxRing::new(shm, size, Some(own))),
+            Some(own) => Self::Client(RxRing::new(shm, size, own)),
             None => {
                 let pool = exports.pools[exports.of_queue[queue]].clone();
                 Self::ZeroCopy(ZeroCopyRxRing::new(shm, size, pool))
@@ -133,7 +161,8 @@ impl RxEnd {
     #[inline(always)]
     pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
         match self {
-            Self::Copy(ring) => ring.receive(pool, port, burst, tally),
+            Self::Client(ring) => ring.receive(pool, port, burst, tally),
+            Self::Server(ring) => ring.receive(pool, port, burst, tally),
             Self::ZeroCopy(ring) => ring.receive(port, burst, tally),
         }
     }
@@ -141,7 +170,8 @@ impl RxEnd {
     /// Whether packets wait.
     pub(crate) fn has_packets(&self) -> bool {
         match self {
-            Self::Copy(ring) => ring.has_packets(),
+            Self::Client(ring) => ring.has_packets(),
+            Self::Server(ring) => ring.has_packets(),
             Self::ZeroCopy(ring) => ring.has_packets(),
         }
     }
@@ -149,19 +179,21 @@ impl RxEnd {
     /// The ring's memory.
     pub(crate) fn memory(&self) -> &ShmRing {
         match self {
-            Self::Copy(ring) => ring.memory(),
+            Self::Client(ring) => ring.memory(),
+            Self::Server(ring) => ring.memory(),
             Self::ZeroCopy(ring) => ring.memory(),
         }
     }
 }
 
 impl TxEnd {
-    fn new(side: Side<'_>, shm: ShmRing, size: RingSize, direction: Direction, index: u16, segment_max: u32) -> Self {
+    fn new(side: Side<'_>, ring: OpenRing, segment_max: u32) -> Self {
+        let OpenRing { direction, index, size, shm, .. } = ring;
         let Side::Client(layout, exports) = side else {
-            return Self::Copy(TxRing::new(shm, size, None, segment_max));
+            return Self::Server(TxRing::new(shm, size, PeersSlots, segment_max));
         };
         match layout.buffers(direction, index) {
-            Some(own) => Self::Copy(TxRing::new(shm, size, Some(own), segment_max)),
+            Some(own) => Self::Client(TxRing::new(shm, size, own, segment_max)),
             None => Self::ZeroCopy(ZeroCopyTxRing::new(shm, size, exports.pools.clone(), segment_max)),
         }
     }
@@ -169,14 +201,13 @@ impl TxEnd {
     /// Sends the leading mbufs of `burst`, as many as fit, and takes them out of it.
     #[inline(always)]
     pub(crate) fn send(&mut self, burst: &mut Burst, tally: &mut TxTally) -> Sent {
-        match self {
-            Self::Copy(ring) => {
-                let sent = ring.send(burst, tally);
-                burst.free_front(sent.taken);
-                sent
-            }
-            Self::ZeroCopy(ring) => ring.send(burst, tally),
-        }
+        let sent = match self {
+            Self::Client(ring) => ring.send(burst, tally),
+            Self::Server(ring) => ring.send(burst, tally),
+            Self::ZeroCopy(ring) => return ring.send(burst, tally),
+        };
+        burst.free_front(sent.taken);
+        sent
     }
 
     /// Takes back what the peer is done with.
@@ -190,23 +221,42 @@ impl TxEnd {
     #[inline(always)]
     pub(crate) fn memory(&self) -> &ShmRing {
         match self {
-            Self::Copy(ring) => ring.memory(),
+            Self::Client(ring) => ring.memory(),
+            Self::Server(ring) => ring.memory(),
             Self::ZeroCopy(ring) => ring.memory(),
         }
     }
 }
 
-/// The rings of a direction in shared memory, with their index and size. Repetitions (CNDP) are left out.
+/// A ring in shared memory, not yet an end of anybody's.
+struct OpenRing {
+    direction: Direction,
+    index: u16,
+    place: Place,
+    size: RingSize,
+    shm: ShmRing,
+}
+
+impl OpenRing {
+    fn view(&self, buffer_size: Option<u32>) -> RingView {
+        let OpenRing { direction, index, place, size, ref shm } = *self;
+        RingView { direction, index, place, size, buffer_size, words: shm.words() }
+    }
+}
+
+/// The rings of a direction in shared memory. Repetitions (CNDP) are left out.
 fn open_rings(
     rings: Vec<Ring>,
+    direction: Direction,
     regions: &Arc<Regions>,
     line: CacheLine,
-) -> Result<Vec<(u16, RingSize, ShmRing)>, ShmError> {
+) -> Result<Vec<OpenRing>, ShmError> {
     let distinct = (0..).zip(rings).filter(|(_, ring)| ring.duplicate_of.is_none());
     let open = distinct.map(|(index, ring)| {
         let size = RingSize::from_log2(ring.placement.log2_size);
         let place = Place { region: ring.placement.region, offset: ring.placement.offset };
-        Ok((index, size, ShmRing::new(regions, place, size, line, ring.fd)?))
+        let shm = ShmRing::new(regions, place, size, line, ring.fd)?;
+        Ok(OpenRing { direction, index, place, size, shm })
     });
     open.collect()
 }

@@ -171,7 +171,10 @@ impl TxQueue for MemifTx {
             // Whoever else sends on the ring just now: these packets wait.
             Some(TxOwner::Shared(ring)) => match ring.try_lock() {
                 Ok(mut ring) => send(&mut ring, burst, &mut tally, &mut interrupt),
-                Err(_) => return 0,
+                Err(_) => {
+                    counters.busy.add(1);
+                    return 0;
+                }
             },
             None => {
                 counters.no_link.add(u64::from(!burst.is_empty()));
@@ -185,6 +188,7 @@ impl TxQueue for MemifTx {
             Some(false) => counters.interrupt_errors.add(1),
         }
         if let Some(fault) = sent.fault {
+            counters.faults.add(1);
             self.condemn(&fault.to_string());
         }
         tally.packets as usize

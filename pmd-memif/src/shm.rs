@@ -102,7 +102,6 @@ impl Regions {
     }
 
     /// The address of `len` bytes at `place`.
-    #[inline(always)]
     fn address(&self, place: Place, len: usize) -> Result<NonNull<u8>, BadPlace> {
         let region = self.table.get(usize::from(place.region)).ok_or(BadPlace::Region)?;
         // 64-bit sums of a 32-bit offset and a length that a usize held before: they cannot wrap (statement 51).
@@ -137,6 +136,8 @@ pub(crate) struct ShmRing {
     size: RingSize,
     kernel: Kernel,
     event: OwnedFd,
+    /// Region 0, where most peers keep everything: its base and length at hand.
+    first: (NonNull<u8>, u64),
 }
 
 // SAFETY: the pointer is an address in a mapping that `regions` keeps; accesses are atomic, volatile or opaque copies.
@@ -158,7 +159,8 @@ impl ShmRing {
         let header = regions.address(place, line.ring_bytes(size)).ok().filter(|_| offset.is_multiple_of(4));
         let header = header.ok_or(ShmError::RingOutside { region, offset })?;
         let (regions, kernel) = (Arc::clone(regions), regions.kernel);
-        let ring = Self { regions, header, line: line.bytes(), size, kernel, event };
+        let first = regions.table.first().map_or((header, 0), |region| (region.base, region.len));
+        let ring = Self { regions, header, line: line.bytes(), size, kernel, event, first };
         // SAFETY: the first 4 bytes of the ring, as just checked.
         match u32::from_le(unsafe { copy::load(ring.header.as_ptr()) }) {
             COOKIE => Ok(ring),
@@ -171,12 +173,27 @@ impl ShmRing {
         &self.event
     }
 
+    /// The address of `len` bytes at `place`, as [`Regions::address`] finds it.
+    #[inline(always)]
+    fn address(&self, place: Place, len: usize) -> Result<NonNull<u8>, BadPlace> {
+        let (base, size) = self.first;
+        if place.region == 0 && u64::from(place.offset) + len as u64 <= size {
+            // SAFETY: the offset lies within region 0, as just checked.
+            return Ok(unsafe { base.add(place.offset as usize) });
+        }
+        self.regions.address(place, len)
+    }
+
+    /// The ring's index words, to look at from any thread; they keep the regions mapped.
+    pub(crate) fn words(&self) -> RingWords {
+        RingWords { _regions: Arc::clone(&self.regions), header: self.header, line: self.line }
+    }
+
     /// A 16-bit word of the header. `offset` is FLAGS, HEAD or the cache line's size.
     #[inline(always)]
     fn word(&self, offset: usize) -> &AtomicU16 {
-        // SAFETY: the word lies in the header, which is mapped while `self` lives, at an even address (headers are 4-byte
-        // aligned); the peer reaches it by atomic or plain 16-bit accesses, which do not tear.
-        unsafe { AtomicU16::from_ptr(self.header.as_ptr().add(offset).cast()) }
+        // SAFETY: `new` checked the header, which `regions` keeps mapped while `self` lives.
+        unsafe { word(self.header, offset) }
     }
 
     /// The 16 bytes of a slot's descriptor.
@@ -186,6 +203,52 @@ impl ShmRing {
         // SAFETY: slot < size, so the descriptor lies inside the ring.
         unsafe { self.header.as_ptr().add(2 * self.line + slot * DESCRIPTOR) }
     }
+}
+
+/// The index words of a ring, read only: for those who watch a link, not for those who move packets.
+#[derive(Debug)]
+pub(crate) struct RingWords {
+    _regions: Arc<Regions>,
+    header: NonNull<u8>,
+    line: usize,
+}
+
+// SAFETY: the pointer is an address in a mapping that `_regions` keeps; accesses are atomic loads.
+unsafe impl Send for RingWords {}
+// SAFETY: as above.
+unsafe impl Sync for RingWords {}
+
+impl RingWords {
+    /// `head` as it is now, by whoever wrote it.
+    pub(crate) fn head(&self) -> u16 {
+        self.load(HEAD)
+    }
+
+    /// `tail` as it is now.
+    pub(crate) fn tail(&self) -> u16 {
+        self.load(self.line)
+    }
+
+    /// The ring's flags as they are now.
+    pub(crate) fn flags(&self) -> u16 {
+        self.load(FLAGS)
+    }
+
+    fn load(&self, offset: usize) -> u16 {
+        // SAFETY: made from a ring, whose header `ShmRing::new` checked and `_regions` keeps mapped.
+        unsafe { word(self.header, offset) }.load(Ordering::Relaxed)
+    }
+}
+
+/// A 16-bit word of a ring's header. `offset` is FLAGS, HEAD or the cache line's size.
+///
+/// # Safety
+/// `header` is a checked ring header, mapped for as long as the answer lives.
+#[inline(always)]
+unsafe fn word<'a>(header: NonNull<u8>, offset: usize) -> &'a AtomicU16 {
+    // SAFETY: the word lies in the header, at an even address (headers are 4-byte aligned); the peer reaches it by atomic
+    // or plain 16-bit accesses, which do not tear.
+    unsafe { AtomicU16::from_ptr(header.as_ptr().add(offset).cast()) }
 }
 
 impl RingMemory for ShmRing {
@@ -254,21 +317,21 @@ impl RingMemory for ShmRing {
     }
 
     fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {
-        self.regions.address(place, len).map(|_| ())
+        self.address(place, len).map(|_| ())
     }
 
     #[inline(always)]
     fn read(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
         assert!(len <= room.len(), "the caller has room for what it asks for");
-        let blocks = len.next_multiple_of(64);
+        let blocks = (len + 63) & !63;
         if blocks <= room.len()
-            && let Ok(source) = self.regions.address(place, blocks)
+            && let Ok(source) = self.address(place, blocks)
         {
             // SAFETY: `blocks` bytes are mapped at the source, and the private room has as many.
             unsafe { self.kernel.copy_blocks(room.as_mut_ptr(), source.as_ptr(), len) };
             return Ok(());
         }
-        let source = self.regions.address(place, len)?;
+        let source = self.address(place, len)?;
         // SAFETY: `len` bytes are mapped at the source, and the private room has as many.
         unsafe { self.kernel.copy(room.as_mut_ptr(), source.as_ptr(), len) };
         Ok(())
@@ -276,7 +339,7 @@ impl RingMemory for ShmRing {
 
     #[inline(always)]
     fn write(&self, place: Place, data: &[u8]) -> Result<(), BadPlace> {
-        let target = self.regions.address(place, data.len())?;
+        let target = self.address(place, data.len())?;
         // SAFETY: as many bytes are mapped at the target; the data is private.
         unsafe { self.kernel.copy(target.as_ptr(), data.as_ptr(), data.len()) };
         Ok(())
@@ -335,6 +398,9 @@ mod tests {
             ring.clear_flags(2);
             assert_eq!(ring.descriptor(2), Descriptor { flags: 0, region: 2, length: 9, offset: 4 });
             assert_eq!((ring.head(), ring.tail(), ring.flags()), (0x0203, 0x0405, 1));
+            let words = ring.words();
+            drop(ring);
+            assert_eq!((words.head(), words.tail(), words.flags()), (0x0203, 0x0405, 1));
         }
     }
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use pmd_core::deployment::XdpHints;
+use pmd_core::details::Value;
 use pmd_core::{
     Burst, DeviceRequest, Driver, Lport, LportId, Mbuf, OpenError, Options, Pool, PoolConfig, QueueRequest, RawOption,
 };
@@ -332,6 +333,105 @@ fn s65_an_armed_queue_wakes_for_a_packet_and_for_a_lost_link() {
     sleep(&server.lports[0]);
     server.lports[0].rx.disarm();
     drop(burst);
+    client.assert_whole();
+    server.assert_whole();
+}
+
+/// What the device of a port tells of itself.
+fn details(port: &Port) -> Value {
+    Value::from(port.lports[0].control.details())
+}
+
+fn text(value: &Value, path: &str) -> String {
+    match value.at(path) {
+        Some(Value::Text(text)) => text.clone(),
+        other => panic!("{path} is {other:?} in {value:?}"),
+    }
+}
+
+#[test]
+fn details_name_the_peer_the_memory_and_every_ring() {
+    for (zero_copy, regions, buffer_size) in [("no", 1, 300), ("yes", 2, 2048)] {
+        let options = [("rsize", "6"), ("bsize", "300"), ("zero-copy", zero_copy)];
+        let (mut server, mut client, dir) = pair([2, 2], &[("secret", "")], &options);
+        transfer(&mut client, &mut server, 1, &packets(7, 200));
+        let (ours, theirs) = (details(&client), details(&server));
+        assert_eq!((text(&ours, "role"), text(&theirs, "role")), ("client".into(), "server".into()));
+        assert_eq!(text(&theirs, "socket"), dir.path().join("memif.sock").display().to_string());
+        assert_eq!(
+            (text(&ours, "peer.interface"), text(&theirs, "peer.interface")),
+            ("server".into(), "client".into())
+        );
+        for value in [&ours, &theirs] {
+            assert_eq!(value.at("peer.pid"), Some(&Value::from(std::process::id())));
+            assert_eq!(value.at("peer.uid"), Some(&Value::from(nix::unistd::getuid().as_raw())));
+            assert_eq!((value.at("link.up"), value.at("counts.connects")), (Some(&true.into()), Some(&1_u32.into())));
+            assert_eq!(
+                (value.at("last_end.by_us"), value.at("last_end.by_peer")),
+                (Some(&Value::Absent), Some(&Value::Absent))
+            );
+            let Some(Value::List(list)) = value.at("regions") else { panic!("{value:?}") };
+            assert_eq!(list.len(), regions);
+            assert!(list.iter().all(|region| text(region, "kind") == "memfd" && text(region, "seals.1") == "shrink"));
+            let Some(Value::List(rings)) = value.at("rings") else { panic!("{value:?}") };
+            assert_eq!(rings.len(), 4);
+            assert!(rings.iter().all(|ring| ring.at("size") == Some(&64_u16.into())));
+        }
+        // The ring that carried the packets: seven from our head to the server's tail.
+        let carried = |value: &Value, direction: &str| {
+            let Some(Value::List(rings)) = value.at("rings") else { panic!("{value:?}") };
+            let is_it = |ring: &&Value| text(ring, "direction") == direction && ring.at("index") == Some(&1_u16.into());
+            rings.iter().find(is_it).cloned().unwrap_or_else(|| panic!("no {direction} ring 1 in {value:?}"))
+        };
+        let (sent, received) = (carried(&ours, "tx"), carried(&theirs, "rx"));
+        for ring in [&sent, &received] {
+            assert_eq!((text(ring, "ring"), ring.at("head")), ("s2m".into(), Some(&7_u16.into())));
+            assert_eq!(ring.at("offset"), sent.at("offset"));
+        }
+        assert_eq!(received.at("tail"), Some(&7_u16.into()));
+        assert_eq!(
+            (sent.at("buffer_size"), received.at("buffer_size")),
+            (Some(&Value::from(buffer_size as u32)), Some(&Value::Absent))
+        );
+        client.assert_whole();
+        server.assert_whole();
+    }
+}
+
+#[test]
+fn details_keep_both_sides_last_words_and_drop_the_memory_with_the_link() {
+    let (server, client, _dir) = pair([1, 1], &[], &[]);
+    client.lports[0].control.set_admin_up(false);
+    until("down", || [&server, &client].iter().all(|port| !port.lports[0].control.link().is_up()));
+    let (ours, theirs) = (details(&client), details(&server));
+    assert_eq!(text(&ours, "last_end.by_us.reason"), "interface is administratively down");
+    assert_eq!(ours.at("last_end.by_peer"), Some(&Value::Absent));
+    assert_eq!(text(&theirs, "last_end.by_peer.reason"), "peer disconnected: interface is administratively down");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    for (value, end) in [(&ours, "last_end.by_us.unix_time"), (&theirs, "last_end.by_peer.unix_time")] {
+        let Some(Value::Number(at)) = value.at(end) else { panic!("{value:?}") };
+        assert!((now - 600..=now).contains(at), "{at} is not about {now}");
+        assert_eq!((value.at("peer"), value.at("link.up")), (Some(&Value::Absent), Some(&false.into())));
+        assert_eq!((value.at("regions"), value.at("rings")), (Some(&Value::List(vec![])), Some(&Value::List(vec![]))));
+    }
+    client.assert_whole();
+    server.assert_whole();
+}
+
+#[test]
+fn s70_every_queue_counts_for_itself() {
+    let (mut server, mut client, _dir) = pair([2, 2], &[], &[]);
+    let sent = packets(9, 500);
+    transfer(&mut client, &mut server, 1, &sent);
+    let bytes = sent.iter().map(Vec::len).sum::<usize>() as u64;
+    let value = details(&server);
+    for (queue, packets, bytes) in [(0, 0, 0), (1, 9, bytes)] {
+        let of = |name| value.at(&format!("queues.{queue}.{name}")).cloned();
+        assert_eq!((of("rx_packets"), of("rx_bytes")), (Some(Value::Number(packets)), Some(Value::Number(bytes))));
+        let causes = ["rx_nombuf", "rx_bad_range_dropped", "rx_overruns", "rx_interrupts"];
+        let more = ["tx_packets", "tx_ring_full", "tx_faults", "tx_no_link", "tx_interrupts"];
+        assert!(causes.into_iter().chain(more).all(|name| of(name) == Some(Value::Number(0))), "{value:?}");
+    }
     client.assert_whole();
     server.assert_whole();
 }

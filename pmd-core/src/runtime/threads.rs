@@ -8,7 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ pub(super) struct Thread {
     /// Set by the worker when its task panicked.
     failure: Arc<OnceLock<String>>,
     handle: Option<JoinHandle<Ports>>,
-    /// The queues, back from the worker.
-    ports: Option<Ports>,
+    /// The queues, back from the worker. Never locked, as [`super::Runtime`] does it with its own.
+    ports: Mutex<Option<Ports>>,
 }
 
 impl Thread {
@@ -57,19 +57,23 @@ impl Thread {
     pub(super) fn join(&mut self) {
         if let Some(handle) = self.handle.take() {
             // The worker catches its task's panics; one of its own leaves no ports behind.
-            self.ports = handle.join().ok();
+            *self.ports() = handle.join().ok();
         }
     }
 
     /// Sends what other threads had handed over when they stopped.
     pub(super) fn finish_lanes(&mut self) {
         // After a panic its lports are down: they accept nothing, and the packets are counted as dropped.
-        self.ports.iter_mut().for_each(Ports::finish_lanes);
+        self.ports().iter_mut().for_each(Ports::finish_lanes);
     }
 
     /// Drops the queues.
     pub(super) fn close(&mut self) {
-        self.ports = None;
+        *self.ports() = None;
+    }
+
+    fn ports(&mut self) -> &mut Option<Ports> {
+        self.ports.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn report(&self, duration: Duration) -> ThreadReport {
@@ -204,7 +208,10 @@ fn spawn(
     };
     let spawned = std::thread::Builder::new().name(kernel_name(&name)).spawn(body);
     match spawned {
-        Ok(handle) => Ok(Thread { name, lcores, inbox, activity, drops, failure, handle: Some(handle), ports: None }),
+        Ok(handle) => {
+            let (handle, ports) = (Some(handle), Mutex::new(None));
+            Ok(Thread { name, lcores, inbox, activity, drops, failure, handle, ports })
+        }
         Err(source) => Err(StartFailure::Thread { thread: name, source }),
     }
 }

@@ -198,3 +198,23 @@ pub(crate) enum DownReason {
     #[error("interface is administratively down")]
     AdminDown,
 }
+
+/// Which end of a connection ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndedBy {
+    /// We did.
+    Us,
+    /// The peer did.
+    Peer,
+}
+
+impl DownReason {
+    /// Who ended the connection; nobody where there was none.
+    pub(crate) fn ended_by(&self) -> Option<EndedBy> {
+        match self {
+            Self::Peer(_) | Self::Eof | Self::EofAfterInit(_) => Some(EndedBy::Peer),
+            Self::Refused(_) | Self::Fault(_) | Self::Io(_) | Self::Closed | Self::AdminDown => Some(EndedBy::Us),
+            Self::Unreachable { .. } => None,
+        }
+    }
+}

@@ -29,7 +29,7 @@ use std::thread::JoinHandle;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 pub(crate) use endpoint::{
-    ClientConfig, DownReason, Endpoint, InterfaceConfig, Link, Memory, Peer, Region, Ring, Role, ServerConfig,
+    ClientConfig, DownReason, EndedBy, Endpoint, InterfaceConfig, Link, Memory, Peer, Region, Ring, Role, ServerConfig,
 };
 
 use crate::listener::ListenError;
