@@ -62,7 +62,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     flag(
         "zero-copy",
         "no",
-        "share the mbufs themselves with the peer, which is trusted not to touch them when it should not (client)",
+        "share packets with the peer instead of copying them; trusts it not to write into them while they are read",
     ),
     int("owner-uid", 0, u32::MAX as u64, "", "user that is to own the socket file (server)"),
     int("owner-gid", 0, u32::MAX as u64, "", "group that is to own the socket file (server)"),
@@ -101,11 +101,6 @@ pub(crate) fn check(options: &Options, queues: usize) -> Result<(), Vec<OptionEr
         errors
             .push(OptionError::value("mode", "option `mode` is punt-inject, which no peer speaks: use ethernet or ip"));
     }
-    if options.bool("zero-copy") && !is_client(options) {
-        let message =
-            "option `zero-copy` is yes, but only a client owns memory to share: leave it out, or use role=client";
-        errors.push(OptionError::value("zero-copy", message));
-    }
     if options.bool("socket-padded") && !options.bool("socket-abstract") {
         errors.push(OptionError::value("socket-padded", "option `socket-padded` goes with `socket-abstract` only"));
     }
@@ -133,6 +128,7 @@ pub(crate) fn configure(name: &str, options: &Options, queues: usize) -> Result<
         segment_max: number("segment-max"),
         line,
         mac: options.mac("mac").unwrap_or_else(random_mac),
+        borrows: options.bool("zero-copy") && !is_client,
         exports: Exports::default(),
     };
     let role = if is_client {
@@ -190,13 +186,14 @@ pub(crate) fn configure_cndp(name: &str, options: &Options, queues: usize) -> Re
         segment_max: 2048,
         line,
         mac: random_mac(),
+        borrows: false,
         exports: Exports::default(),
     };
     Ok(Configured { interface: interface(name, address, role), settings })
 }
 
-/// Whether packets are to be shared instead of copied.
-pub(crate) fn is_zero_copy(options: &Options) -> bool {
+/// Whether the device's pools are to be shared with the peer.
+pub(crate) fn shares_pools(options: &Options) -> bool {
     options.bool("zero-copy") && is_client(options)
 }
 
