@@ -1,5 +1,7 @@
 //! Options of `net_memif`: DPDK's names and defaults, and our own; and the one word of CNDP's `net_memif_socket`.
 
+use std::time::Duration;
+
 use pmd_core::{OptionError, OptionKind, OptionSpec, Options};
 
 use crate::address::{Address, AddressError};
@@ -73,7 +75,13 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         &["require", "warn"],
         "whether a client's memory must be sealed against shrinking, or may be unsealed, as of zero-copy peers (server)",
     ),
-    int("handshake-timeout", 10, 60_000, "2000", "milliseconds that a handshake may take"),
+    int(
+        "handshake-timeout",
+        10,
+        60_000,
+        "",
+        "milliseconds that a handshake may take (default: server 2000, client 10000)",
+    ),
 ];
 
 /// The table of `net_memif_socket`: one word, the role.
@@ -147,7 +155,7 @@ pub(crate) fn configure(name: &str, options: &Options, queues: usize) -> Result<
     let address = address(options).map_err(|error| error.to_string())?;
     let secret = Secret::new(options.text("secret")).map_err(|error| error.to_string())?;
     let mode = if options.text("mode") == "ip" { Mode::Ip } else { Mode::Ethernet };
-    let timeout = std::time::Duration::from_millis(number("handshake-timeout").into());
+    let timeout = options.int("handshake-timeout").map_or(handshake_timeout(is_client), Duration::from_millis);
     let interface = InterfaceConfig {
         id: number("id"),
         mode,
@@ -202,6 +210,7 @@ fn is_client(options: &Options) -> bool {
 }
 
 fn interface(name: &str, address: Address, role: Role) -> InterfaceConfig {
+    let handshake_timeout = handshake_timeout(matches!(role, Role::Client(_)));
     InterfaceConfig {
         name: name.to_owned(),
         app_name: concat!("pmd ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -210,8 +219,14 @@ fn interface(name: &str, address: Address, role: Role) -> InterfaceConfig {
         role,
         mode: Mode::Ethernet,
         secret: Secret::NONE,
-        handshake_timeout: InterfaceConfig::HANDSHAKE_TIMEOUT,
+        handshake_timeout,
     }
+}
+
+/// A server drops who does not go on, so that its interface is free again. A client has more patience: DPDK listens before
+/// its port has started, and panics when the client that it then meets has given up.
+fn handshake_timeout(is_client: bool) -> Duration {
+    if is_client { Duration::from_secs(10) } else { InterfaceConfig::HANDSHAKE_TIMEOUT }
 }
 
 fn client(queues: usize, log2_ring_size: u8) -> ClientConfig {
