@@ -81,6 +81,12 @@ pub(crate) struct CheckArgs {
     /// The lport files; `-` reads the standard input
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
+    /// Also check files without errors against this machine: CPUs, memory, devices. Opens nothing
+    #[arg(long)]
+    pub(crate) machine: bool,
+    /// Treat warnings as errors
+    #[arg(long)]
+    pub(crate) deny_warnings: bool,
     #[command(flatten)]
     pub(crate) format: Format,
 }

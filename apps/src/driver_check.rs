@@ -26,4 +26,9 @@ impl DriverCheck for Drivers<'_> {
             .and_then(|options| driver.check(&options, device.queues.len()));
         checked.err().unwrap_or_default()
     }
+
+    fn queue_count(&self, device: &DeviceSpec) -> Option<u16> {
+        let driver = self.0.get(&device.driver)?;
+        driver.queue_count(&device.name, &Options::check(driver.options(), &device.options).ok()?)
+    }
 }

@@ -7,20 +7,24 @@
 mod acl_rules;
 mod addresses;
 mod routes;
+mod schema;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use lport_config::{
-    Config, Diagnostic, OptionsReader, Outcome, Problem, Rule, Settings, Source, Span, Spanned, render,
+    Config, Diagnostic, OptionsReader, Outcome, Places, Problem, Rule, Settings, Source, Span, Spanned, render,
 };
 use pmd_core::{BURST_MAX, Deployment, LportId, Registry};
 
 use crate::driver_check::Drivers;
 use crate::failure::Failure;
+use crate::machine::{self, Facts};
 use crate::modes::{Acl, Action, Forwarding, Mode, Routes, SIZE_MAX, SIZE_MIN, Traffic, UnknownMode};
 use crate::rules;
+
+pub(crate) use schema::options_schema;
 
 /// Most packets per second that can be asked for: beyond any machine.
 const RATE_MAX: u64 = 1_000_000_000;
@@ -41,6 +45,8 @@ pub(crate) struct LportFile {
     pub(crate) deployment: Deployment,
     /// What its threads do.
     pub(crate) forwarding: Forwarding,
+    /// Where it was said.
+    places: Places,
 }
 
 /// What became of a file.
@@ -64,9 +70,18 @@ impl Checked {
         let Some(config) = config.or(incomplete) else { return Self { source, diagnostics, file: None } };
         let (file, more) = read_forwarder(&config, &source, mode);
         diagnostics.extend(more);
-        diagnostics.sort_by_key(|diagnostic| (diagnostic.primary.line, diagnostic.primary.column));
+        sort(&mut diagnostics);
         let usable = complete && !diagnostics.iter().any(Diagnostic::is_error);
         Self { source, file: usable.then_some(file), diagnostics }
+    }
+
+    /// Adds what is in the way of the file on this machine, if it has no errors of its own.
+    pub(crate) fn check_machine(&mut self, registry: &Registry, facts: &Facts) {
+        if let Some(LportFile { deployment, places, .. }) = &self.file {
+            let problems = machine::check(deployment, places, registry, facts);
+            self.diagnostics.extend(problems.into_iter().map(|problem| problem.locate(&self.source)));
+            sort(&mut self.diagnostics);
+        }
     }
 
     /// All diagnostics, drawn for people.
@@ -90,6 +105,11 @@ impl Checked {
         let message = format!("{} has {count}; nothing was started", self.source.name());
         self.file.ok_or(Failure::Configuration(message))
     }
+}
+
+/// Brings diagnostics into the order of the text.
+fn sort(diagnostics: &mut [Diagnostic]) {
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.primary.line, diagnostic.primary.column));
 }
 
 /// Reads what is the forwarder's own, and says what is wrong with it.
@@ -117,7 +137,7 @@ fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (Lpor
         options.report(problem.help("list the lports in `threads.<name>.lports`"));
     }
     let forwarding = Forwarding { mode, port_map, routes: Arc::new(routes), acl: Arc::new(acl), traffic, tx_first };
-    let file = LportFile { deployment, forwarding };
+    let file = LportFile { deployment, forwarding, places: config.places.clone() };
     (file, options.finish(source))
 }
 
@@ -150,18 +170,16 @@ fn mode_problem(error: &UnknownMode, word: &Spanned<&str>) -> Problem {
     }
 }
 
-/// What the mode goes by. Rules of another mode stay unread: CNDP's files carry them all, whatever the mode.
+/// What the modes that look into packets go by. Routes of another mode stay unread: CNDP's files carry them whatever the
+/// mode is.
 fn read_rules(options: &mut OptionsReader<'_>, mode: Mode, deployment: &Deployment) -> (Routes, Acl) {
-    for key in ["l3fwd-fib-rules", "acl-rules"] {
-        options.node(key);
+    options.node(routes::KEY);
+    let routes = if mode == Mode::L3Forward { routes::read(options, deployment) } else { Routes::new(&[]) };
+    let otherwise = if mode == Mode::AclPermissive { Action::Permit } else { Action::Deny };
+    if matches!(mode, Mode::AclStrict | Mode::AclPermissive) {
+        acl_rules::warn_if_none(options, otherwise);
     }
-    let (no_routes, no_acl) = (Routes::new(&[]), Acl { rules: Vec::new(), otherwise: Action::Deny });
-    match mode {
-        Mode::L3Forward => (routes::read(options, deployment), no_acl),
-        Mode::AclStrict => (no_routes, acl_rules::read(options, Action::Deny)),
-        Mode::AclPermissive => (no_routes, acl_rules::read(options, Action::Permit)),
-        _ => (no_routes, no_acl),
-    }
+    (routes, Acl { rules: acl_rules::read(options), otherwise })
 }
 
 fn read_port_map(options: &mut OptionsReader<'_>, deployment: &Deployment) -> HashMap<LportId, LportId> {

@@ -1,4 +1,5 @@
-//! The forwarder's own rules for lport files, numbered on behind those of the format.
+//! The program's own rules for lport files, numbered on behind those of the format: 05xx are about the forwarder's
+//! `options`, 06xx about this machine.
 
 use lport_config::{Rule, Severity};
 
@@ -112,6 +113,77 @@ pub(crate) static NOTHING_POLLED: &Rule = &Rule {
 left alone would run and do nothing.",
 };
 
+/// A CPU that cannot be had.
+pub(crate) static CPU_MISSING: &Rule = &Rule {
+    code: "E0601",
+    severity: Severity::Error,
+    title: "a CPU is not there",
+    explanation: "A thread is to run on a CPU that this machine does not have, that is offline, or that taskset or the container's \
+cpuset keeps from this process. `lport topology` lists the CPUs.",
+};
+
+/// A device that cannot be opened here.
+pub(crate) static DEVICE_IMPOSSIBLE: &Rule = &Rule {
+    code: "E0602",
+    severity: Severity::Error,
+    title: "a device cannot be opened on this machine",
+    explanation: "The driver has looked, without opening anything, and found what is missing; the message names it. `lport run` would \
+end with exit code 4.",
+};
+
+/// Two threads on one CPU.
+pub(crate) static CPU_SHARED: &Rule = &Rule {
+    code: "W0601",
+    severity: Severity::Warning,
+    title: "two polling threads share a CPU",
+    explanation: "A polling thread never stops by itself. Two of them on one CPU take turns by the kernel's time slices of milliseconds, \
+in which rings overflow. Threads with `idle_timeout` share a CPU well as long as there is little traffic.",
+};
+
+/// Two threads on one core.
+pub(crate) static CORE_SHARED: &Rule = &Rule {
+    code: "W0602",
+    severity: Severity::Warning,
+    title: "two polling threads share a core",
+    explanation: "The two hyperthreads of a core share its execution units and caches: two threads that poll all the time slow each other \
+down. `lport topology` shows which CPUs belong to one core.",
+};
+
+/// Memory far away.
+pub(crate) static REMOTE_MEMORY: &Rule = &Rule {
+    code: "W0603",
+    severity: Severity::Warning,
+    title: "memory lies on another NUMA node",
+    explanation: "A pool lies on the node of the first thread that receives into it. A thread on another node reaches its packets across \
+the interconnect, which costs time and bandwidth. Umems and regions are cheap: give each node its own.",
+};
+
+/// No huge pages.
+pub(crate) static HUGE_PAGES: &Rule = &Rule {
+    code: "W0604",
+    severity: Severity::Warning,
+    title: "there are not enough huge pages",
+    explanation: "`mtype` asks for pages that must be reserved beforehand, as with `echo 512 > \
+/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`. Where there are too few, the next smaller size is taken.",
+};
+
+/// A device that will open and not work.
+pub(crate) static DEVICE_INCOMPLETE: &Rule = &Rule {
+    code: "W0605",
+    severity: Severity::Warning,
+    title: "a device lacks something on this machine",
+    explanation: "The device can be opened, but its link stays down until what the message names is there.",
+};
+
+/// An unreadable machine.
+pub(crate) static TOPOLOGY_UNKNOWN: &Rule = &Rule {
+    code: "W0606",
+    severity: Severity::Warning,
+    title: "the machine's topology is not known",
+    explanation: "libhwloc could not read which CPUs belong to one core or NUMA node, so nothing is said about either; `\"auto\"` takes the \
+allowed CPUs in order.",
+};
+
 /// All of them.
 pub(crate) const ALL: &[&Rule] = &[
     UNKNOWN_MODE,
@@ -126,4 +198,12 @@ pub(crate) const ALL: &[&Rule] = &[
     NOT_SUPPORTED,
     NO_RULES,
     HOST_BITS,
+    CPU_MISSING,
+    DEVICE_IMPOSSIBLE,
+    CPU_SHARED,
+    CORE_SHARED,
+    REMOTE_MEMORY,
+    HUGE_PAGES,
+    DEVICE_INCOMPLETE,
+    TOPOLOGY_UNKNOWN,
 ];

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 pub use error::{RuntimeError, StartFailure, TaskError};
 use open::{Devices, Opened, make_pools, open_devices};
+pub use placement::cpus_of_threads;
 pub use report::{LportReport, PoolReport, Report, ThreadReport};
 use threads::{Thread, start_threads};
 

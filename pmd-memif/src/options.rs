@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use pmd_core::{OptionError, OptionKind, OptionSpec, Options};
+use std::os::unix::fs::FileTypeExt;
+
+use nix::unistd::{AccessFlags, access};
+use pmd_core::{MachineProblem, OptionError, OptionKind, OptionSpec, Options};
 
 use crate::address::{Address, AddressError};
 use crate::control::{ClientConfig, InterfaceConfig, Role, ServerConfig};
@@ -164,6 +167,29 @@ pub(crate) fn configure(name: &str, options: &Options, queues: usize) -> Result<
         ..interface(name, address, role)
     };
     Ok(Configured { interface, settings })
+}
+
+/// Whether the socket of these options can be made, or found, on this machine.
+pub(crate) fn check_machine(options: &Options) -> Vec<MachineProblem> {
+    let Ok(Address::Path(path)) = address(options) else { return Vec::new() };
+    let (socket, directory) = (path.as_path().display(), path.directory());
+    let problem = |message| vec![MachineProblem { option: "socket", message, fatal: !is_client(options) }];
+    if !directory.is_dir() {
+        return problem(format!("{socket}: there is no directory {}; create it", directory.display()));
+    }
+    if is_client(options) {
+        return Vec::new();
+    }
+    if let Err(errno) = access(directory, AccessFlags::W_OK | AccessFlags::X_OK) {
+        let (directory, why) = (directory.display(), errno.desc());
+        return problem(format!("{socket}: no socket can be made in {directory}: {why}; choose another directory"));
+    }
+    match path.as_path().symlink_metadata() {
+        Ok(file) if !file.file_type().is_socket() => {
+            problem(format!("{socket} exists and is no socket; remove it or choose another path"))
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Checks CNDP's one word.

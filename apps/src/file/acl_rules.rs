@@ -15,29 +15,33 @@ use std::ops::RangeInclusive;
 use lport_config::{Member, Node, OptionsReader, Problem, Span, Spanned};
 
 use super::addresses::{parts, prefix, warn_without_rules};
-use crate::modes::{Acl, AclRule, Action, WITH_PORTS};
+use crate::modes::{AclRule, Action, WITH_PORTS};
 use crate::rules;
 
 const KEY: &str = "acl-rules";
 
 /// Most rules: each packet is compared with them one by one.
-const RULES_MAX: usize = 1024;
+pub(super) const RULES_MAX: usize = 1024;
 
 const KEYS: &[&str] = &["action", "proto", "src", "dst", "src-port", "dst-port", "description", "desc"];
 
-const PROTOCOLS: &[(&str, u8)] = &[("icmp", 1), ("tcp", 6), ("udp", 17), ("sctp", 132)];
+/// Protocols that have a name, with their numbers.
+pub(super) const PROTOCOLS: &[(&str, u8)] = &[("icmp", 1), ("tcp", 6), ("udp", 17), ("sctp", 132)];
 
-/// Reads the access list, and reports what is wrong with it.
-pub(super) fn read(options: &mut OptionsReader<'_>, otherwise: Action) -> Acl {
+/// Warns of an empty access list.
+pub(super) fn warn_if_none(options: &mut OptionsReader<'_>, otherwise: Action) {
     let fate = if otherwise == Action::Deny { "every packet will be dropped" } else { "all IPv4 packets will pass" };
     warn_without_rules(options, KEY, fate);
+}
+
+/// Reads the rules, and reports what is wrong with them.
+pub(super) fn read(options: &mut OptionsReader<'_>) -> Vec<AclRule> {
     let elements = elements(options);
     if let Some(excess) = elements.get(RULES_MAX) {
         let message = format!("there are {} rules, but at most {RULES_MAX} are possible", elements.len());
         options.report(Problem::new(rules::TOO_MANY_ACL_RULES, excess.span, message).label("too many"));
     }
-    let kept = elements.iter().take(RULES_MAX);
-    Acl { rules: kept.filter_map(|node| read_rule(options, node)).collect(), otherwise }
+    elements.iter().take(RULES_MAX).filter_map(|node| read_rule(options, node)).collect()
 }
 
 fn elements<'c>(options: &mut OptionsReader<'c>) -> &'c [Node] {

@@ -12,7 +12,7 @@ use super::unknown_lport;
 use crate::modes::{NextHop, Prefix, Routes};
 use crate::rules;
 
-const KEY: &str = "l3fwd-fib-rules";
+pub(super) const KEY: &str = "l3fwd-fib-rules";
 
 /// Reads the routing table, and reports what is wrong with it.
 pub(super) fn read(options: &mut OptionsReader<'_>, deployment: &Deployment) -> Routes {

@@ -19,7 +19,7 @@ pub(crate) fn all() -> Vec<String> {
 }
 
 /// A file with its sockets in `directory`, so that runs do not meet.
-fn moved_to(directory: &std::path::Path, name: &str) -> String {
+pub(crate) fn moved_to(directory: &std::path::Path, name: &str) -> String {
     let text = std::fs::read_to_string(config(name)).unwrap();
     write(directory, name, &text.replace("/tmp/", &format!("{}/", directory.display())))
 }

@@ -73,8 +73,8 @@ fn access_lists_drop_and_count_or_pass_to_the_port_map() {
 }
 
 /// What `lport check` says about the options, one line per problem: code, the text under the caret, message and help.
-fn problems(options: Value) -> Vec<(String, String, String)> {
-    let text = serde_json::to_string_pretty(&rings(&options)).unwrap();
+fn problems(options: &Value) -> Vec<(String, String, String)> {
+    let text = serde_json::to_string_pretty(&rings(options)).unwrap();
     let finished = lport_with_input(&["check", "--json", "-"], &text);
     let report: Value = serde_json::from_str(&finished.stdout).unwrap();
     let found = report[0]["diagnostics"].as_array().unwrap().iter().map(|problem| {
@@ -87,7 +87,7 @@ fn problems(options: Value) -> Vec<(String, String, String)> {
 
 /// Asserts that the options have one problem: its code, what is under the caret, and a word of what is said.
 #[track_caller]
-fn assert_problem(options: Value, code: &str, under_caret: &str, word: &str) {
+fn assert_problem(options: &Value, code: &str, under_caret: &str, word: &str) {
     let found = problems(options);
     let [(found_code, caret, words)] = found.as_slice() else { panic!("not one problem: {found:?}") };
     assert_eq!((found_code.as_str(), caret.as_str()), (code, under_caret), "{words}");
@@ -98,18 +98,18 @@ fn assert_problem(options: Value, code: &str, under_caret: &str, word: &str) {
 fn every_wrong_route_is_shown_at_its_exact_place() {
     let route = |text: &str| json!({ "mode": "l3fwd", "l3fwd-fib-rules": [text, "10.0.0.0/8,02:00:00:00:00:01,0"] });
     let mac = "02:00:00:00:00:01";
-    assert_problem(route("11.0.0.0/8,0"), "E0505", "\"11.0.0.0/8,0\"", "has 2 parts");
-    assert_problem(route(&format!("11.0.0.0/33,{mac},0")), "E0505", "11.0.0.0/33", "from 0 to 32");
-    assert_problem(route(&format!("11.0.0/8,{mac},0")), "E0505", "11.0.0/8", "no IP address");
-    assert_problem(route("11.0.0.0/8,ff:ff:ff:ff:ff:ff,0"), "E0505", "ff:ff:ff:ff:ff:ff", "neighbour");
-    assert_problem(route(&format!("fd00::/8, {mac} ,2")), "E0507", "2", "there are: left:0, right:0");
-    assert_problem(route(&format!("fd00::/8,{mac},rihgt:0")), "E0507", "rihgt:0", "did you mean \"right:0\"?");
-    assert_problem(route(&format!("11.1.0.0/8,{mac},0")), "W0504", "11.1.0.0/8", "write \"11.0.0.0/8\"");
+    assert_problem(&route("11.0.0.0/8,0"), "E0505", "\"11.0.0.0/8,0\"", "has 2 parts");
+    assert_problem(&route(&format!("11.0.0.0/33,{mac},0")), "E0505", "11.0.0.0/33", "from 0 to 32");
+    assert_problem(&route(&format!("11.0.0/8,{mac},0")), "E0505", "11.0.0/8", "no IP address");
+    assert_problem(&route("11.0.0.0/8,ff:ff:ff:ff:ff:ff,0"), "E0505", "ff:ff:ff:ff:ff:ff", "neighbour");
+    assert_problem(&route(&format!("fd00::/8, {mac} ,2")), "E0507", "2", "there are: left:0, right:0");
+    assert_problem(&route(&format!("fd00::/8,{mac},rihgt:0")), "E0507", "rihgt:0", "did you mean \"right:0\"?");
+    assert_problem(&route(&format!("11.1.0.0/8,{mac},0")), "W0504", "11.1.0.0/8", "write \"11.0.0.0/8\"");
     let twice = format!("10.0.0.0/8,{mac},1");
-    assert_problem(route(&twice), "E0506", "\"10.0.0.0/8,02:00:00:00:00:01,0\"", "two routes to 10.0.0.0/8");
-    assert_problem(json!({ "mode": "l3fwd", "l3fwd-fib-rules": [7] }), "E0401", "7", "strings");
-    assert_problem(json!({ "mode": "l3fwd" }), "W0503", "\"l3fwd\"", "every packet will be dropped");
-    assert_eq!(problems(json!({ "mode": "fwd", "l3fwd-fib-rules": ["not read"] })), []);
+    assert_problem(&route(&twice), "E0506", "\"10.0.0.0/8,02:00:00:00:00:01,0\"", "two routes to 10.0.0.0/8");
+    assert_problem(&json!({ "mode": "l3fwd", "l3fwd-fib-rules": [7] }), "E0401", "7", "strings");
+    assert_problem(&json!({ "mode": "l3fwd" }), "W0503", "\"l3fwd\"", "every packet will be dropped");
+    assert_eq!(problems(&json!({ "mode": "fwd", "l3fwd-fib-rules": ["not read"] })), []);
 }
 
 #[test]
@@ -119,30 +119,30 @@ fn every_wrong_rule_of_an_access_list_is_shown_at_its_exact_place() {
         rule[key] = value;
         json!({ "mode": "acl-permissive", "acl-rules": [rule] })
     };
-    assert_problem(rule("action", json!("drop")), "E0508", "\"drop\"", "write \"permit\" or \"deny\"");
-    assert_problem(rule("prot", json!("udp")), "E0508", "\"prot\"", "did you mean \"proto\"?");
-    assert_problem(rule("proto", json!("UDP")), "E0508", "\"UDP\"", "icmp, tcp, udp, sctp");
-    assert_problem(rule("proto", json!(256)), "E0508", "256", "0 to 255");
-    assert_problem(rule("src", json!("fd00::/8")), "E0508", "\"fd00::/8\"", "IPv4 only");
-    assert_problem(rule("dst", json!("10.0.0.0/x")), "E0508", "\"10.0.0.0/x\"", "from 0 to 32");
-    assert_problem(rule("src", json!(10)), "E0508", "10", "a prefix is a string");
+    assert_problem(&rule("action", json!("drop")), "E0508", "\"drop\"", "write \"permit\" or \"deny\"");
+    assert_problem(&rule("prot", json!("udp")), "E0508", "\"prot\"", "did you mean \"proto\"?");
+    assert_problem(&rule("proto", json!("UDP")), "E0508", "\"UDP\"", "icmp, tcp, udp, sctp");
+    assert_problem(&rule("proto", json!(256)), "E0508", "256", "0 to 255");
+    assert_problem(&rule("src", json!("fd00::/8")), "E0508", "\"fd00::/8\"", "IPv4 only");
+    assert_problem(&rule("dst", json!("10.0.0.0/x")), "E0508", "\"10.0.0.0/x\"", "from 0 to 32");
+    assert_problem(&rule("src", json!(10)), "E0508", "10", "a prefix is a string");
     for bad in [json!("2-1"), json!("1-2-3"), json!("a"), json!(65536), json!(""), json!("-1"), json!(null)] {
-        assert_problem(rule("dst-port", bad.clone()), "E0508", &bad.to_string(), "0 to 65535");
+        assert_problem(&rule("dst-port", bad.clone()), "E0508", &bad.to_string(), "0 to 65535");
     }
     let mut ports_of_icmp = rule("dst-port", json!(53));
     ports_of_icmp["acl-rules"][0]["proto"] = json!("icmp");
-    assert_problem(ports_of_icmp, "E0508", "53", "only tcp, udp and sctp have ports");
+    assert_problem(&ports_of_icmp, "E0508", "53", "only tcp, udp and sctp have ports");
     let list = |rules: Value| json!({ "mode": "acl-strict", "acl-rules": rules });
     assert_problem(
-        list(json!([{ "src": "10.0.0.0/8" }])),
+        &list(json!([{ "src": "10.0.0.0/8" }])),
         "E0508",
         "{\n        \"src\": \"10.0.0.0/8\"\n      }",
         "`action`",
     );
-    assert_problem(list(json!(["permit"])), "E0508", "\"permit\"", "a rule is an object");
-    assert_problem(list(json!("permit")), "E0508", "\"permit\"", "an array of objects");
-    assert_problem(list(json!([])), "W0503", "[]", "every packet will be dropped");
+    assert_problem(&list(json!(["permit"])), "E0508", "\"permit\"", "a rule is an object");
+    assert_problem(&list(json!("permit")), "E0508", "\"permit\"", "an array of objects");
+    assert_problem(&list(json!([])), "W0503", "[]", "every packet will be dropped");
     let long: Vec<_> = (0..1025).map(|port| json!({ "action": "deny", "dst-port": port })).collect();
-    let found = problems(list(json!(long)));
+    let found = problems(&list(json!(long)));
     assert!(found.len() == 1 && found[0].0 == "E0509" && found[0].2.contains("1025 rules"), "{found:?}");
 }
