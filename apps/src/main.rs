@@ -20,6 +20,7 @@ mod output;
 mod rules;
 mod signals;
 mod summary;
+mod telemetry;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Schema => commands::schema::schema(),
         Command::Drivers(format) => commands::drivers::drivers(*format),
         Command::Topology(format) => commands::topology::topology(*format),
+        Command::Show(args) => commands::show::show(args),
         Command::Bench(args) => commands::bench::bench(args),
     };
     match result {

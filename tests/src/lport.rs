@@ -39,6 +39,8 @@ impl Lport {
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(program()?);
         command.args(arguments).current_dir(directory).env_remove("RUST_LOG").env("NO_COLOR", "1");
+        // Telemetry sockets go there, as testpmd's files do.
+        command.env("RUNTIME_DIRECTORY", directory);
         Ok(Self { process: Process::spawn("lport", &mut command)? })
     }
 
