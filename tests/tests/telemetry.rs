@@ -65,10 +65,9 @@ fn the_stock_client_sees_the_packets_of_a_dpdk_peer() -> Result<()> {
     let sent = peer.port_stats(0)?;
     let received = wait_until("every packet that testpmd sent", || {
         let stats = ask(&testbed, &[], &["/ethdev/stats,0"])?.remove(0);
-        let received = stats["ipackets"].as_u64().unwrap_or_default();
-        Ok((received == sent.tx_packets).then_some(stats))
+        let is_all = stats["ipackets"] == sent.tx_packets && stats["ibytes"] == 64 * sent.tx_packets;
+        Ok(is_all.then_some(stats))
     })?;
-    assert_eq!(received["ibytes"], 64 * sent.tx_packets);
 
     let requests = [
         "/info",
@@ -163,5 +162,45 @@ fn telemetry_is_turned_off_by_option_or_file_and_is_never_fatal() -> Result<()> 
     let log = run("on.jsonc", &null_file(), &[])?;
     let place = Path::new("dpdk").join("rte").display().to_string();
     assert!(log.contains("no telemetry: ") && log.contains(&place), "{log}");
+    Ok(())
+}
+
+#[test]
+fn lport_show_tells_of_a_running_process_and_says_when_there_is_none() -> Result<()> {
+    let testbed = Testbed::new()?;
+    let show = |arguments: &[&str]| testbed.lport(&[&["show"], arguments].concat())?.wait();
+    let nobody = show(&[])?;
+    assert_eq!(nobody.code(), Some(5), "{}", nobody.stderr);
+    let place = testbed.path("dpdk").join("rte").join("dpdk_telemetry.v2").display().to_string();
+    assert!(nobody.stderr.contains(&place) && nobody.stderr.contains("start `lport run FILE`"), "{}", nobody.stderr);
+
+    let server = Memif::new(Role::Server, &testbed.path_socket("sock"));
+    let file = LportFile::new("fwd").memif("a", &server, 1).memif("b", &server.peer(), 1);
+    let lport = testbed.run("loopback", &file.port_map(&[("a:0", "b:0")]))?;
+    lport.wait_for_counters("b:0", |port| port.link == "up")?;
+    let tables = show(&[])?;
+    assert_eq!(tables.code(), Some(0), "{}", tables.stderr);
+    for word in ["a:0", "b:0", "net_memif", "up", "fwd:0", "packets", "16 384"] {
+        assert!(tables.stdout.contains(word), "no {word:?} in:\n{}", tables.stdout);
+    }
+    let memif = show(&["memif"])?.stdout;
+    for part in ["a: server with id 0 on /", "b: client with id 0 on /", &format!("pid {}", lport.id()), "memfd"] {
+        assert!(memif.contains(part), "no {part:?} in:\n{memif}");
+    }
+    let json = |arguments: &[&str]| Ok::<Value, anyhow::Error>(serde_json::from_str(&show(arguments)?.stdout)?);
+    let all = json(&["--json"])?;
+    assert_eq!(all["ports"][1]["name"], "b:0");
+    assert_eq!(
+        (&json(&["ports", "--json"])?[0]["name"], &json(&["threads", "--json"])?[0]["name"]),
+        (&json!("a:0"), &json!("fwd:0"))
+    );
+    assert_eq!(
+        (&json(&["memif", "--json"])?[1]["role"], &json(&["pools", "--json"])?[0]["size"]),
+        (&json!("client"), &json!(16384))
+    );
+    let elsewhere = show(&["--instance", "1"])?;
+    assert_eq!(elsewhere.code(), Some(5));
+    assert!(elsewhere.stderr.contains("leave `--instance` out"), "{}", elsewhere.stderr);
+    lport.stop()?.summary()?;
     Ok(())
 }

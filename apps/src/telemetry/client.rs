@@ -36,11 +36,14 @@ impl Client {
         let path = place::socket(&prefix.directory(), instance);
         let socket = new_socket(SockFlag::empty())?;
         match UnixAddr::new(&path).and_then(|address| connect(socket.as_raw_fd(), &address)) {
-            Ok(()) => {}
-            Err(Errno::ENOENT | Errno::ECONNREFUSED) => return Err(nobody(&path, prefix, instance)),
-            Err(errno) => return Err(Failure::Running(format!("cannot connect to {}: {errno}", path.display()))),
+            Ok(()) => Self::greeted(UnixStream::from(socket), path),
+            Err(Errno::ENOENT | Errno::ECONNREFUSED) => Err(nobody(&path, prefix, instance)),
+            Err(errno) => Err(Failure::Running(format!("cannot connect to {}: {errno}", path.display()))),
         }
-        let socket = UnixStream::from(socket);
+    }
+
+    /// Takes over a connection, whose first message is the greeting.
+    fn greeted(socket: UnixStream, path: PathBuf) -> Result<Self, Failure> {
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut client = Self { socket, path, answer_max: GREETING_MAX };
         let greeting = client.receive()?;
@@ -60,7 +63,10 @@ impl Client {
         let command = request.split(',').next().unwrap_or_default();
         let value = answer.get_mut(command).map(Value::take).unwrap_or_default();
         match &value {
-            Value::Null => Err(Failure::Running(format!("{} does not answer `{request}`", self.path.display()))),
+            Value::Null => Err(Failure::Running(format!(
+                "{} does not answer `{request}`: it may belong to another program",
+                self.path.display()
+            ))),
             Value::Object(fields) if fields.len() == 1 && fields.contains_key("error") => {
                 Err(Failure::Running(format!("{}: {}", self.path.display(), fields["error"])))
             }
@@ -102,4 +108,39 @@ fn nobody(path: &std::path::Path, prefix: &FilePrefix, instance: u16) -> Failure
         "nothing runs with file prefix `{prefix}` as instance {instance} (no telemetry on {}): {way_out}",
         path.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use nix::sys::socket::{AddressFamily, SockType, socketpair};
+
+    use super::*;
+
+    /// What a client says that is greeted and answered with these, then left.
+    fn answered(greeting: &str, answer: &str) -> Result<Value, String> {
+        let (ours, theirs): (OwnedFd, OwnedFd) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
+        for text in [greeting, answer] {
+            send(theirs.as_raw_fd(), text.as_bytes(), MsgFlags::empty()).unwrap();
+        }
+        nix::sys::socket::shutdown(theirs.as_raw_fd(), nix::sys::socket::Shutdown::Write).unwrap();
+        let client = Client::greeted(ours.into(), "/there".into());
+        client.and_then(|client| client.ask("/lport/list,x")).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn whatever_stands_behind_the_socket_is_told_apart() {
+        let dpdk = r#"{"version":"DPDK 22.11.11","pid":1,"max_output_len":16384}"#;
+        assert_eq!(answered(dpdk, r#"{"/lport/list":["a:0"]}"#), Ok(serde_json::json!(["a:0"])));
+        let refused = |greeting, answer| answered(greeting, answer).unwrap_err();
+        assert!(refused(dpdk, r#"{"/lport/list":null}"#).contains("/there does not answer `/lport/list,x`"));
+        assert!(refused(dpdk, r#"{"/lport/list":{"error":"no such lport"}}"#).contains("no such lport"));
+        assert!(refused(dpdk, "[").contains("something unexpected: ["));
+        assert!(refused(dpdk, "7").contains("does not answer"));
+        assert!(refused(dpdk, "").contains("lost /there: it ended"));
+        assert!(refused("{}", "").contains("something unexpected: {}"));
+        assert!(refused("", "").contains("lost /there"));
+    }
 }

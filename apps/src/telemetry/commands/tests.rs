@@ -95,7 +95,8 @@ fn ethdev_answers_have_dpdks_names() {
     let stats = ["ipackets", "opackets", "ibytes", "obytes", "imissed", "ierrors", "oerrors", "rx_nombuf"];
     assert_eq!(keys(&answers[1]), stats);
     assert!(answers[1]["ipackets"].as_u64() > Some(0));
-    assert_eq!(answers[1]["ibytes"], json!(64 * answers[1]["ipackets"].as_u64().unwrap()));
+    let bytes = answers[1]["ibytes"].as_u64().unwrap();
+    assert!(bytes > 0 && bytes.is_multiple_of(64), "{}", answers[1]);
     let xstats = keys(&answers[2]);
     assert_eq!(xstats[..2], ["rx_good_packets", "tx_good_packets"]);
     for name in ["rx_mbuf_allocation_errors", "rx_q0_packets", "tx_q0_bytes", "rx_overruns", "tx_full_dropped"] {
