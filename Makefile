@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 BUILD_PACKAGES := pkg-config libhwloc-dev libudev-dev
-TEST_PACKAGES := $(BUILD_PACKAGES) dpdk dpdk-dev tshark
+TEST_PACKAGES := $(BUILD_PACKAGES) dpdk dpdk-dev tshark valgrind
 
 .PHONY: demo test bench deps deps-build fmt lint doc miri ci
 

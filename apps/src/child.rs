@@ -6,6 +6,7 @@
 //!    itself when its time is up.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{self, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -53,6 +54,8 @@ impl Child {
             .args(["--stats-period", &period.as_secs_f64().to_string()])
             .args(["--duration", &longest.as_secs_f64().to_string()])
             .args(["--burst", &burst.to_string()])
+            // A signal from the keyboard is for us: we stop our children ourselves, in order.
+            .process_group(0)
             // What a child logs below a warning is of no interest to who watches two of them.
             .env("RUST_LOG", "warn")
             .stdin(Stdio::piped())
@@ -106,7 +109,7 @@ impl Child {
     /// # Errors
     /// When it does not end well.
     pub(crate) fn stop(mut self) -> Result<Observed, Failure> {
-        // It may have ended already, as by a signal from the keyboard: its exit code tells.
+        // It may have ended already: its exit code tells.
         let _ = kill(Pid::from_raw(self.process.id() as i32), Signal::SIGINT);
         let end = Instant::now() + PATIENCE;
         while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {

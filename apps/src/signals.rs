@@ -1,6 +1,6 @@
 //! SIGINT and SIGTERM, and waiting for them.
 //!
-//! The first one asks for a clean stop. A second one, of somebody who will not wait, ends the program at once.
+//! Each asks for a clean stop. Further ones change nothing: some senders, such as timeout(1), send two in a row.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -29,8 +29,6 @@ impl Signals {
         let came = Arc::new(AtomicBool::new(false));
         let (bell, ringer) = UnixStream::pair()?;
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal finds the flag down, the second one up.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&came))?;
             flag::register(signal, Arc::clone(&came))?;
             pipe::register(signal, ringer.try_clone()?)?;
         }

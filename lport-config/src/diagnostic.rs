@@ -161,9 +161,14 @@ impl Problems {
         self.found.iter().any(Problem::is_error)
     }
 
+    /// Whether it is still worth looking for what was meant.
+    pub(crate) fn suggests(&self) -> bool {
+        self.found.len() < Self::SUGGESTIONS
+    }
+
     /// The candidate that `word` was probably meant to be.
     pub(crate) fn nearest<'c>(&self, word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-        if self.found.len() < Self::SUGGESTIONS { crate::nearest::nearest(word, candidates) } else { None }
+        if self.suggests() { crate::nearest::nearest(word, candidates) } else { None }
     }
 
     /// All problems with their lines, in the order of the text.

@@ -49,7 +49,7 @@ pub use config::{Config, Outcome, Settings};
 pub use diagnostic::{Diagnostic, Label, Problem};
 pub use drivers::DriverCheck;
 pub use nearest::nearest;
-pub use node::{Member, Node, Value};
+pub use node::{Member, Node, Text, Value};
 pub use options::OptionsReader;
 pub use places::Places;
 pub use render::render;

@@ -23,14 +23,19 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
     candidates.into_iter().take(MAX_CANDIDATES).filter_map(close).min_by_key(|(distance, _)| *distance).map(|(_, c)| c)
 }
 
-/// `name` in backquotes, fit for one line of a terminal: control characters escaped, long names shortened.
+/// `name` in backquotes, as [`shown`].
 pub(crate) fn quoted(name: &str) -> String {
-    const SHOWN: usize = 60;
-    let mut shown: String = name.chars().take(SHOWN).map(visible).collect();
-    if name.chars().nth(SHOWN).is_some() {
+    format!("`{}`", shown(name))
+}
+
+/// `name` fit for one line of a terminal: control characters replaced, a long name shortened.
+pub(crate) fn shown(name: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut shown: String = name.chars().take(LONGEST).map(visible).collect();
+    if name.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }
-    format!("`{shown}`")
+    shown
 }
 
 /// `words` as a list for people: "a, b and c", each quoted.

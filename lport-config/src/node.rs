@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Number};
 
-use crate::nearest::quoted;
+use crate::nearest::shown;
 use crate::source::{Span, Spanned};
 
 /// A JSON value and its place.
@@ -151,8 +151,8 @@ impl Node {
         match &self.value {
             Value::Null => "null".to_owned(),
             Value::Bool(value) => value.to_string(),
-            Value::Number(digits) => quoted(digits).trim_matches('`').to_owned(),
-            Value::Text(text) => format!("the string \"{}\"", quoted(text.as_str()).trim_matches('`')),
+            Value::Number(digits) => shown(digits),
+            Value::Text(text) => format!("the string \"{}\"", shown(text.as_str())),
             Value::Array(_) => "an array".to_owned(),
             Value::Object(_) => "an object".to_owned(),
         }

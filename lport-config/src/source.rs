@@ -51,7 +51,12 @@ pub struct Source {
     name: String,
     text: String,
     line_starts: Vec<usize>,
+    /// Characters in front of every [`STEP`]th byte, because a line can be as long as the file.
+    chars: Vec<usize>,
 }
+
+/// Bytes between two entries of [`Source::chars`].
+const STEP: usize = 4096;
 
 impl Source {
     /// The text of a file called `name`. A byte order mark in front is dropped, and no offset counts it.
@@ -62,7 +67,8 @@ impl Source {
             None => text,
         };
         let line_starts = line_starts(&text);
-        Self { name: name.into(), text, line_starts }
+        let chars = characters(text.as_bytes());
+        Self { name: name.into(), text, line_starts, chars }
     }
 
     /// The name, as it was given.
@@ -85,8 +91,13 @@ impl Source {
     pub fn position(&self, offset: usize) -> Position {
         let offset = self.boundary(offset);
         let line = self.line_starts.partition_point(|start| *start <= offset);
-        let start = self.line_starts[line - 1];
-        Position { line, column: self.text[start..offset].chars().count() + 1 }
+        Position { line, column: self.chars_before(offset) - self.chars_before(self.line_starts[line - 1]) + 1 }
+    }
+
+    /// Characters that begin in front of a byte.
+    fn chars_before(&self, offset: usize) -> usize {
+        let step = offset / STEP;
+        self.chars[step] + self.text.as_bytes()[step * STEP..offset].iter().filter(|byte| begins(**byte)).count()
     }
 
     /// The text of a line counted from 1, without its end; empty for a line that does not exist.
@@ -110,6 +121,20 @@ impl Source {
         }
         offset
     }
+}
+
+/// Whether a character begins with this byte of UTF-8.
+fn begins(byte: u8) -> bool {
+    byte & 0xc0 != 0x80
+}
+
+/// Characters that begin in front of every [`STEP`]th byte.
+fn characters(bytes: &[u8]) -> Vec<usize> {
+    let steps = bytes.chunks(STEP).scan(0, |before, step| {
+        *before += step.iter().filter(|byte| begins(**byte)).count();
+        Some(*before)
+    });
+    std::iter::once(0).chain(steps).collect()
 }
 
 /// Offsets at which lines start. A line ends with LF, CR LF or a lone CR, as the parser sees it.
@@ -136,6 +161,13 @@ mod tests {
         assert_eq!(at("äöü x", 7), (1, 5));
         assert_eq!(at("ä", 1), (1, 1), "inside a character counts as its start");
         assert_eq!(at("ab\n", 99), (2, 1), "beyond the end counts as the end");
+    }
+
+    #[test]
+    fn columns_of_long_lines_count_every_character() {
+        let text = format!("\n{}x", "ä€".repeat(5000));
+        assert_eq!(at(&text, text.len() - 1), (2, 10_001));
+        assert_eq!(at(&text, 1 + 5 * 2000), (2, 4001));
     }
 
     #[test]

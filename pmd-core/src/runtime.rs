@@ -12,6 +12,7 @@
 mod check;
 mod error;
 mod open;
+mod owners;
 mod placement;
 mod report;
 mod threads;

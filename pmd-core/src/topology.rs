@@ -93,8 +93,8 @@ impl Machine {
 ///
 /// Only allowed CPUs are chosen, and none of `taken` (what other threads are pinned to) while there are others. Threads
 /// that work together share a NUMA node where one has cores enough, since their packets lie in its memory. Whole cores
-/// come first: a hyperthread of a core that polls already is taken only when no core is left, and CPU 0, where the kernel
-/// likes to work, is the last core taken. With more threads than CPUs the choice starts over.
+/// come first: a hyperthread of a core that polls already is taken only when no core is left, and the core of CPU 0, where
+/// the kernel likes to work, is the last one of its node. With more threads than CPUs the choice starts over.
 /// The result is shorter than `threads`, that is empty, only when no CPU is allowed.
 pub fn choose_cpus(machine: &Machine, taken: &[usize], threads: usize) -> Vec<usize> {
     let order = order_of_choice(machine, taken, threads);

@@ -20,15 +20,17 @@ use crate::ring::rx::{RxRing, RxTally};
 use crate::ring::rx_zero_copy::ZeroCopyRxRing;
 use crate::ring::tx::{Sent, TxRing, TxTally};
 use crate::ring::tx_zero_copy::ZeroCopyTxRing;
-use crate::ring::{Place, RingSize};
+use crate::ring::{OwnSlots, PeersSlots, Place, RingSize};
 use crate::shm::{CacheLine, Regions, ShmError, ShmRing};
 use crate::view::{RegionView, RingView, View};
 
 /// A receiving ring.
 #[derive(Debug)]
 pub(crate) enum RxEnd {
-    /// Packets are copied into mbufs.
-    Copy(RxRing<ShmRing>),
+    /// Packets are copied out of buffers of ours.
+    Client(RxRing<ShmRing, OwnSlots>),
+    /// Packets are copied out of buffers of the peer.
+    Server(RxRing<ShmRing, PeersSlots>),
     /// The peer fills our mbufs.
     ZeroCopy(ZeroCopyRxRing<ShmRing>),
 }
@@ -36,8 +38,10 @@ pub(crate) enum RxEnd {
 /// A sending ring.
 #[derive(Debug)]
 pub(crate) enum TxEnd {
-    /// Packets are copied into the ring's buffers.
-    Copy(TxRing<ShmRing>),
+    /// Packets are copied into buffers of ours.
+    Client(TxRing<ShmRing, OwnSlots>),
+    /// Packets are copied into buffers of the peer.
+    Server(TxRing<ShmRing, PeersSlots>),
     /// The peer reads our mbufs.
     ZeroCopy(ZeroCopyTxRing<ShmRing>),
 }
@@ -143,9 +147,9 @@ impl Link {
 impl RxEnd {
     fn new(side: Side<'_>, queue: usize, ring: OpenRing) -> Self {
         let OpenRing { direction, index, size, shm, .. } = ring;
-        let Side::Client(layout, exports) = side else { return Self::Copy(RxRing::new(shm, size, None)) };
+        let Side::Client(layout, exports) = side else { return Self::Server(RxRing::new(shm, size, PeersSlots)) };
         match layout.buffers(direction, index) {
-            Some(own) => Self::Copy(RxRing::new(shm, size, Some(own))),
+            Some(own) => Self::Client(RxRing::new(shm, size, own)),
             None => {
                 let pool = exports.pools[exports.of_queue[queue]].clone();
                 Self::ZeroCopy(ZeroCopyRxRing::new(shm, size, pool))
@@ -157,7 +161,8 @@ impl RxEnd {
     #[inline(always)]
     pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
         match self {
-            Self::Copy(ring) => ring.receive(pool, port, burst, tally),
+            Self::Client(ring) => ring.receive(pool, port, burst, tally),
+            Self::Server(ring) => ring.receive(pool, port, burst, tally),
             Self::ZeroCopy(ring) => ring.receive(port, burst, tally),
         }
     }
@@ -165,7 +170,8 @@ impl RxEnd {
     /// Whether packets wait.
     pub(crate) fn has_packets(&self) -> bool {
         match self {
-            Self::Copy(ring) => ring.has_packets(),
+            Self::Client(ring) => ring.has_packets(),
+            Self::Server(ring) => ring.has_packets(),
             Self::ZeroCopy(ring) => ring.has_packets(),
         }
     }
@@ -173,7 +179,8 @@ impl RxEnd {
     /// The ring's memory.
     pub(crate) fn memory(&self) -> &ShmRing {
         match self {
-            Self::Copy(ring) => ring.memory(),
+            Self::Client(ring) => ring.memory(),
+            Self::Server(ring) => ring.memory(),
             Self::ZeroCopy(ring) => ring.memory(),
         }
     }
@@ -183,10 +190,10 @@ impl TxEnd {
     fn new(side: Side<'_>, ring: OpenRing, segment_max: u32) -> Self {
         let OpenRing { direction, index, size, shm, .. } = ring;
         let Side::Client(layout, exports) = side else {
-            return Self::Copy(TxRing::new(shm, size, None, segment_max));
+            return Self::Server(TxRing::new(shm, size, PeersSlots, segment_max));
         };
         match layout.buffers(direction, index) {
-            Some(own) => Self::Copy(TxRing::new(shm, size, Some(own), segment_max)),
+            Some(own) => Self::Client(TxRing::new(shm, size, own, segment_max)),
             None => Self::ZeroCopy(ZeroCopyTxRing::new(shm, size, exports.pools.clone(), segment_max)),
         }
     }
@@ -194,14 +201,13 @@ impl TxEnd {
     /// Sends the leading mbufs of `burst`, as many as fit, and takes them out of it.
     #[inline(always)]
     pub(crate) fn send(&mut self, burst: &mut Burst, tally: &mut TxTally) -> Sent {
-        match self {
-            Self::Copy(ring) => {
-                let sent = ring.send(burst, tally);
-                burst.free_front(sent.taken);
-                sent
-            }
-            Self::ZeroCopy(ring) => ring.send(burst, tally),
-        }
+        let sent = match self {
+            Self::Client(ring) => ring.send(burst, tally),
+            Self::Server(ring) => ring.send(burst, tally),
+            Self::ZeroCopy(ring) => return ring.send(burst, tally),
+        };
+        burst.free_front(sent.taken);
+        sent
     }
 
     /// Takes back what the peer is done with.
@@ -215,7 +221,8 @@ impl TxEnd {
     #[inline(always)]
     pub(crate) fn memory(&self) -> &ShmRing {
         match self {
-            Self::Copy(ring) => ring.memory(),
+            Self::Client(ring) => ring.memory(),
+            Self::Server(ring) => ring.memory(),
             Self::ZeroCopy(ring) => ring.memory(),
         }
     }

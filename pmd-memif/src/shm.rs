@@ -102,7 +102,6 @@ impl Regions {
     }
 
     /// The address of `len` bytes at `place`.
-    #[inline(always)]
     fn address(&self, place: Place, len: usize) -> Result<NonNull<u8>, BadPlace> {
         let region = self.table.get(usize::from(place.region)).ok_or(BadPlace::Region)?;
         // 64-bit sums of a 32-bit offset and a length that a usize held before: they cannot wrap (statement 51).
@@ -137,6 +136,8 @@ pub(crate) struct ShmRing {
     size: RingSize,
     kernel: Kernel,
     event: OwnedFd,
+    /// Region 0, where most peers keep everything: its base and length at hand.
+    first: (NonNull<u8>, u64),
 }
 
 // SAFETY: the pointer is an address in a mapping that `regions` keeps; accesses are atomic, volatile or opaque copies.
@@ -158,7 +159,8 @@ impl ShmRing {
         let header = regions.address(place, line.ring_bytes(size)).ok().filter(|_| offset.is_multiple_of(4));
         let header = header.ok_or(ShmError::RingOutside { region, offset })?;
         let (regions, kernel) = (Arc::clone(regions), regions.kernel);
-        let ring = Self { regions, header, line: line.bytes(), size, kernel, event };
+        let first = regions.table.first().map_or((header, 0), |region| (region.base, region.len));
+        let ring = Self { regions, header, line: line.bytes(), size, kernel, event, first };
         // SAFETY: the first 4 bytes of the ring, as just checked.
         match u32::from_le(unsafe { copy::load(ring.header.as_ptr()) }) {
             COOKIE => Ok(ring),
@@ -169,6 +171,17 @@ impl ShmRing {
     /// The ring's eventfd.
     pub(crate) fn event(&self) -> &OwnedFd {
         &self.event
+    }
+
+    /// The address of `len` bytes at `place`, as [`Regions::address`] finds it.
+    #[inline(always)]
+    fn address(&self, place: Place, len: usize) -> Result<NonNull<u8>, BadPlace> {
+        let (base, size) = self.first;
+        if place.region == 0 && u64::from(place.offset) + len as u64 <= size {
+            // SAFETY: the offset lies within region 0, as just checked.
+            return Ok(unsafe { base.add(place.offset as usize) });
+        }
+        self.regions.address(place, len)
     }
 
     /// The ring's index words, to look at from any thread; they keep the regions mapped.
@@ -304,21 +317,21 @@ impl RingMemory for ShmRing {
     }
 
     fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {
-        self.regions.address(place, len).map(|_| ())
+        self.address(place, len).map(|_| ())
     }
 
     #[inline(always)]
     fn read(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
         assert!(len <= room.len(), "the caller has room for what it asks for");
-        let blocks = len.next_multiple_of(64);
+        let blocks = (len + 63) & !63;
         if blocks <= room.len()
-            && let Ok(source) = self.regions.address(place, blocks)
+            && let Ok(source) = self.address(place, blocks)
         {
             // SAFETY: `blocks` bytes are mapped at the source, and the private room has as many.
             unsafe { self.kernel.copy_blocks(room.as_mut_ptr(), source.as_ptr(), len) };
             return Ok(());
         }
-        let source = self.regions.address(place, len)?;
+        let source = self.address(place, len)?;
         // SAFETY: `len` bytes are mapped at the source, and the private room has as many.
         unsafe { self.kernel.copy(room.as_mut_ptr(), source.as_ptr(), len) };
         Ok(())
@@ -326,7 +339,7 @@ impl RingMemory for ShmRing {
 
     #[inline(always)]
     fn write(&self, place: Place, data: &[u8]) -> Result<(), BadPlace> {
-        let target = self.regions.address(place, data.len())?;
+        let target = self.address(place, data.len())?;
         // SAFETY: as many bytes are mapped at the target; the data is private.
         unsafe { self.kernel.copy(target.as_ptr(), data.as_ptr(), data.len()) };
         Ok(())

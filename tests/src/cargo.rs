@@ -31,3 +31,20 @@ pub fn build(arguments: &[&str]) -> Result<PathBuf> {
     ensure!(built.status.success(), "cannot build {arguments:?}:\n{}", String::from_utf8_lossy(&built.stderr));
     Ok(profile.to_owned())
 }
+
+/// Builds a bench with the optimisations of a release, whatever the tests' profile, and gives its path.
+///
+/// # Errors
+/// When it cannot be built; the error shows the compiler's.
+pub fn build_bench(package: &str, bench: &str) -> Result<PathBuf> {
+    let arguments = ["bench", "--no-run", "--package", package, "--bench", bench, "--message-format=json"];
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let built = cargo.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().context("cannot start cargo")?;
+    ensure!(built.status.success(), "cannot build {bench}:\n{}", String::from_utf8_lossy(&built.stderr));
+    let messages = String::from_utf8_lossy(&built.stdout);
+    let executables = messages.lines().filter_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(PathBuf::from(message.get("executable")?.as_str()?))
+    });
+    executables.last().with_context(|| format!("cargo names no program for {bench}"))
+}

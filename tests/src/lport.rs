@@ -6,10 +6,10 @@
 //! 3. [`Lport::stop`] sends SIGINT, and [`Lport::wait`] lets it end by itself; both give a [`Finished`].
 //! 4. [`Finished::summary`] checks the exit code and that no mbuf leaked. Dropping an `Lport` kills it.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
+use std::{env, fs};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::Signal;
@@ -88,9 +88,16 @@ impl Lport {
         self.process.stdout().text()
     }
 
-    /// The kernel's number of it.
-    pub fn id(&self) -> u32 {
-        self.process.id()
+    /// Most memory it has had resident so far, in bytes.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn peak_memory(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().with_context(|| format!("VmHWM:{line}"))?;
+        Ok(kibibytes * 1024)
     }
 
     /// Whether it still runs.

@@ -119,6 +119,18 @@ fn a_socket_that_cannot_be_made_is_fatal_and_named() -> Result<()> {
 }
 
 #[test]
+fn a_file_that_is_no_socket_is_not_taken_over() -> Result<()> {
+    let testbed = Testbed::new()?;
+    let path = testbed.write("precious", "precious")?;
+    let server = Memif::new(Role::Server, &testbed.path_socket("precious"));
+    testbed.write("file.jsonc", &LportFile::new("drop").memif("port", &server, 1).text())?;
+    let finished = testbed.lport(&["run", "file.jsonc"])?.wait()?;
+    assert_refused(&finished, NOT_OPENED, &["`port`", &path.display().to_string()]);
+    assert_eq!(fs::read_to_string(path)?, "precious");
+    Ok(())
+}
+
+#[test]
 fn a_cpu_that_this_machine_lacks_is_named() -> Result<()> {
     let text = memif_file(|memif| memif).replace("\"anywhere\": []", "\"anywhere\": [1023]");
     assert_refused(&run(&text, &[])?, CONFIGURATION, &["1023"]);

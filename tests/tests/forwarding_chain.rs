@@ -96,3 +96,33 @@ fn contents_pass_between_two_server_peers() -> Result<()> {
 fn contents_pass_from_thread_to_thread() -> Result<()> {
     contents_pass_both_ways([Role::Server, Role::Client], 1000, TWO_THREADS)
 }
+
+#[test]
+fn every_packet_of_a_flood_is_forwarded_or_counted_as_dropped() -> Result<()> {
+    const ENOUGH: u64 = 300_000;
+    const MEMORY_MAX: u64 = 100 << 20;
+    let testbed = Testbed::new()?;
+    let ours = ["left", "right"].map(|end| Memif::new(Role::Server, &testbed.path_socket(end)));
+    let file = LportFile::new("fwd").memif("left", &ours[0], 1).memif("right", &ours[1], 1);
+    let lport = testbed.run("forwarder", &file.port_map(&[("left:0", "right:0")]))?;
+    let mut left = testbed.testpmd("left").forward(Forward::TxOnly).memif(&ours[0].peer()).start()?;
+    let mut right = testbed.testpmd("right").forward(Forward::RxOnly).memif(&ours[1].peer()).start()?;
+    left.wait_for_link(0, true)?;
+    right.wait_for_link(0, true)?;
+    right.start_forwarding()?;
+    left.start_forwarding()?;
+    right.wait_for_stats(0, |stats| stats.rx_packets > ENOUGH)?;
+    left.stop_forwarding()?;
+
+    let sent = left.port_stats(0)?.tx_packets;
+    lport.wait_for_counters("left:0", |port| port.ipackets == sent)?;
+    let forwarded = lport.wait_for_counters("right:0", |port| port.opackets + port.oerrors == sent)?.opackets;
+    right.wait_for_stats(0, |stats| stats.rx_packets == forwarded)?;
+    let memory = lport.peak_memory()?;
+    assert!(memory < MEMORY_MAX, "{memory} bytes resident");
+    let summary = lport.stop()?.summary()?;
+    let (left, right) = (summary.lport("left:0")?, summary.lport("right:0")?);
+    assert_eq!((left.ipackets, left.imissed, left.ierrors), (sent, 0, 0));
+    assert_eq!(right.oerrors, sent - forwarded);
+    Ok(())
+}

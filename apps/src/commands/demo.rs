@@ -50,10 +50,16 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<(), Failure> {
 
     let watched = watch(&mut generator, &mut forwarder, &signals, args.duration);
     // The generator first: what it has sent still comes back, or is counted by the forwarder.
-    let (sent, returned) = (generator.stop(), forwarder.stop());
-    watched?;
-    print(&summary(&sent?, &returned?))?;
-    print(&format!("\n{NEXT}"))
+    let stopped = generator.stop().and_then(|sent| Ok((sent, forwarder.stop()?)));
+    match (watched, stopped) {
+        (Ok(()), Ok((sent, returned))) => {
+            print(&summary(&sent, &returned))?;
+            print(&format!("\n{NEXT}"))
+        }
+        // A signal so early that the processes had not even begun: there is nothing to sum up.
+        _ if signals.came() => Ok(()),
+        (watched, stopped) => watched.and(stopped.map(drop)),
+    }
 }
 
 const NEXT: &str = "What to try next:
@@ -92,11 +98,7 @@ fn watch(generator: &mut Child, forwarder: &mut Child, signals: &Signals, durati
     let end = Instant::now() + duration;
     let mut last = Observed::default();
     while Instant::now() < end && !signals.came() {
-        let now = match generator.next() {
-            // A signal from the keyboard stops the children, too.
-            Err(_) if signals.wait(Duration::ZERO) => return Ok(()),
-            now => now?,
-        };
+        let now = generator.next()?;
         print(&rates(&last, &now, now.lost() + forwarder.latest()?.lost()))?;
         last = now;
     }

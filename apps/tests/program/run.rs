@@ -48,7 +48,7 @@ fn the_summary_is_one_object_with_exactly_the_promised_keys() {
 
 #[test]
 fn people_get_tables_and_rates() {
-    let finished = lport_with_input(&["run", "-", "--duration", "0.5", "--stats-period", "0.1"], &file(|_| ()));
+    let finished = lport_with_input(&["run", "-", "--duration", "1.5", "--stats-period", "0.1"], &file(|_| ()));
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert!(finished.stdout.lines().filter(|line| line.contains("Gbit/s")).count() >= 2, "{}", finished.stdout);
     for word in ["rx packets", "null:0", "net_null", "busy", "packets  1 024      1 024"] {
@@ -73,6 +73,16 @@ fn signals_end_a_run_well() {
         running.wait_for("packets", |now| total(now, "ipackets") > 0);
         assert!(total(&running.end_by(signal).summary(), "ipackets") > 0);
     }
+}
+
+#[test]
+fn a_second_signal_does_not_spoil_the_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = write(directory.path(), "file.jsonc", &file(|_| ()));
+    let mut running = Running::start(&path);
+    running.wait_for("packets", |now| total(now, "ipackets") > 0);
+    running.signal(Signal::SIGTERM);
+    running.end_by(Signal::SIGINT).summary();
 }
 
 #[test]

@@ -124,9 +124,14 @@ impl Running {
         }
     }
 
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).expect("it has not been waited for");
+    }
+
     /// Sends a signal and waits for the end.
     pub(crate) fn end_by(mut self, signal: Signal) -> Finished {
-        kill(Pid::from_raw(self.child.id() as i32), signal).expect("it still runs");
+        self.signal(signal);
         let mut stdout = String::new();
         self.lines.read_to_string(&mut stdout).expect("UTF-8");
         Finished { code: self.child.wait().expect("it ends").code(), stdout, stderr: String::new() }

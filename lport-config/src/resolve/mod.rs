@@ -81,6 +81,9 @@ fn unknown<'n>(
     known: impl IntoIterator<Item = &'n Spanned<String>>,
     problems: &Problems,
 ) -> Problem {
+    if !problems.suggests() {
+        return problem;
+    }
     let known: Vec<_> = known.into_iter().filter(|known| !known.value.is_empty()).collect();
     let near = problems.nearest(&name.value, known.iter().map(|known| known.value.as_str()));
     match near.and_then(|near| known.iter().find(|known| known.value == near)) {

@@ -9,7 +9,7 @@ use super::unknown;
 use crate::codes;
 use crate::diagnostic::{Problem, Problems};
 use crate::drivers::DriverCheck;
-use crate::nearest::quoted;
+use crate::nearest::{quoted, shown};
 use crate::sections::Sections;
 use crate::sections::fields::Given;
 use crate::sections::lports::{Lport, UmemRef};
@@ -334,7 +334,7 @@ fn missing_umem(lport: &Lport, pools: &Pools) -> Problem {
     let driver = lport.pmd.as_ref().map_or(String::new(), |pmd| quoted(&pmd.driver.value));
     let message = format!("lport {} has no umem, but its driver {driver} needs one", quoted(&lport.name.value));
     let help = match pools.umems.first() {
-        Some(umem) => format!("add \"umem\": \"{}\"", quoted(&umem.name.value).trim_matches('`')),
+        Some(umem) => format!("add \"umem\": \"{}\"", shown(&umem.name.value)),
         None => "add a section `umems`, and \"umem\" to the lport".to_owned(),
     };
     Problem::new(codes::MISSING_UMEM, lport.name.span, message).label("`umem` is missing").help(help)

@@ -33,9 +33,10 @@ pub(super) fn build(sections: &Sections, all: &AllLports, problems: &mut Problem
         owners.report_unpolled(problems);
     }
 
+    let groups = Groups::new(sections);
     let mut threads = Threads { specs: Vec::new(), places: HashMap::new() };
     for (thread, lports) in sections.threads.iter().zip(polled) {
-        let group = group(thread, !lports.is_empty(), sections, problems);
+        let group = groups.of(thread, !lports.is_empty(), problems);
         threads.places.insert(thread.name.value.clone(), place(thread, group));
         threads.specs.push(ThreadSpec {
             name: thread.name.value.clone(),
@@ -144,38 +145,45 @@ fn unknown_thread(name: &Spanned<String>, sections: &Sections, problems: &Proble
     unknown(problem, name, "thread", sections.threads.iter().map(|thread| &thread.name), problems)
 }
 
-/// The group of a thread; `polls` says whether it has lports.
-fn group<'f>(thread: &Thread, polls: bool, sections: &'f Sections, problems: &mut Problems) -> Option<&'f LcoreGroup> {
-    let groups = &sections.lcore_groups;
-    let whole = sections.is_whole("lcore-groups");
-    let find = |name: &str| groups.iter().find(|group| group.name.value == name);
-    match &thread.group {
-        Given::Sound(name) => {
-            let found = find(&name.value);
-            if found.is_none() && whole {
-                problems.push(unknown_group(thread, name, groups, problems));
-            }
-            found
-        }
-        Given::Unsound => None,
-        Given::Absent => {
-            let default = find(DEFAULT);
-            if default.is_none() && polls && whole {
-                problems.push(unpinned(thread));
-            }
-            default
-        }
-    }
+/// The lcore-groups of a file.
+struct Groups<'f> {
+    all: &'f [LcoreGroup],
+    by_name: HashMap<&'f str, &'f LcoreGroup>,
+    /// Whether every group of the file is known.
+    whole: bool,
 }
 
-fn unknown_group(thread: &Thread, name: &Spanned<String>, groups: &[LcoreGroup], problems: &Problems) -> Problem {
-    let message = format!(
-        "thread {} runs on lcore-group {}, which does not exist",
-        quoted(&thread.name.value),
-        quoted(&name.value)
-    );
-    let problem = Problem::new(codes::UNKNOWN_GROUP, name.span, message).label("no such group");
-    unknown(problem, name, "lcore-group", groups.iter().map(|group| &group.name), problems)
+impl<'f> Groups<'f> {
+    fn new(sections: &'f Sections) -> Self {
+        let all = &sections.lcore_groups;
+        let by_name = all.iter().map(|group| (group.name.value.as_str(), group)).collect();
+        Self { all, by_name, whole: sections.is_whole("lcore-groups") }
+    }
+
+    /// The group of a thread; `polls` says whether it has lports.
+    fn of(&self, thread: &Thread, polls: bool, problems: &mut Problems) -> Option<&'f LcoreGroup> {
+        let (name, missing) = match &thread.group {
+            Given::Sound(name) => (name.value.as_str(), Some(name)),
+            Given::Unsound => return None,
+            Given::Absent => (DEFAULT, None),
+        };
+        let found = self.by_name.get(name).copied();
+        if found.is_none() && self.whole {
+            match missing {
+                Some(name) => problems.push(self.unknown(thread, name, problems)),
+                None if polls => problems.push(unpinned(thread)),
+                None => {}
+            }
+        }
+        found
+    }
+
+    fn unknown(&self, thread: &Thread, name: &Spanned<String>, problems: &Problems) -> Problem {
+        let (thread, group) = (quoted(&thread.name.value), quoted(&name.value));
+        let message = format!("thread {thread} runs on lcore-group {group}, which does not exist");
+        let problem = Problem::new(codes::UNKNOWN_GROUP, name.span, message).label("no such group");
+        unknown(problem, name, "lcore-group", self.all.iter().map(|group| &group.name), problems)
+    }
 }
 
 fn unpinned(thread: &Thread) -> Problem {

@@ -14,6 +14,8 @@ pub(crate) mod pmd;
 pub(crate) mod threads;
 pub(crate) mod umems;
 
+use std::collections::HashMap;
+
 use application::Application;
 use fields::Fields;
 use lcore_groups::LcoreGroup;
@@ -57,16 +59,16 @@ impl Sections {
 /// Reads every section of `root`; `registered` are names of further sections, free in form.
 pub(crate) fn read(root: &Node, registered: &[String], problems: &mut Problems) -> Sections {
     let mut sections = Sections::default();
-    let mut seen: Vec<(String, Span)> = Vec::new();
+    let mut seen: HashMap<String, Span> = HashMap::new();
     for member in root.as_object().unwrap_or_default() {
         let name = member.key.value.to_lowercase();
-        if let Some((_, first)) = seen.iter().find(|(known, _)| *known == name) {
+        if let Some(first) = seen.get(&name) {
             problems.push(section_twice(member, *first));
             sections.damaged.push(name);
             continue;
         }
         read_section(&name, member, registered, &mut sections, problems);
-        seen.push((name, member.key.span));
+        seen.insert(name, member.key.span);
     }
     sections
 }
@@ -79,7 +81,7 @@ fn read_section(name: &str, member: &Member, registered: &[String], sections: &m
     match name {
         "application" => sections.application = application::read(member, problems),
         "defaults" => sections.defaults = umems::read_defaults(member, problems),
-        "umems" => sections.umems = named(member, "umem", umems::read, problems),
+        "umems" => sections.umems = named(member, "umem", |entry, _| umems::read(entry), problems),
         "lports" => sections.lports = named(member, "lport", lports::read, problems),
         "lport-groups" => sections.lport_groups = named(member, "lport-group", lport_groups::read, problems),
         "lcore-groups" => sections.lcore_groups = lcore_groups::read_all(member, problems),

@@ -9,6 +9,9 @@ use crate::nearest::quoted;
 use crate::node::{Member, Node, Value};
 use crate::source::{Span, Spanned};
 
+/// Most options of one lport: many more than any driver has.
+const MAX_OPTIONS: usize = 256;
+
 /// A driver and the options given to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Pmd {
@@ -105,7 +108,8 @@ fn add_object(entry: &Entry<'_>, pmd: &mut Pmd, problems: &mut Problems) {
 fn add(option: GivenOption, pmd: &mut Pmd, problems: &mut Problems) {
     match pmd.option(&option.key.value) {
         Some(first) => problems.push(given_twice(&option, first)),
-        None => pmd.options.push(option),
+        None if pmd.options.len() < MAX_OPTIONS => pmd.options.push(option),
+        None => problems.push(too_many(&option)),
     }
 }
 
@@ -136,6 +140,11 @@ fn malformed(word: &str, span: Span) -> Problem {
     Problem::new(codes::OPTION_FORM, span, message)
         .label("no option")
         .help("options are written `driver:key=value,key=value`")
+}
+
+fn too_many(option: &GivenOption) -> Problem {
+    let message = format!("option {} is one more than the {MAX_OPTIONS} possible", quoted(&option.key.value));
+    Problem::new(codes::OPTION_FORM, option.key.span, message).label("one too many")
 }
 
 fn given_twice(option: &GivenOption, first: &GivenOption) -> Problem {

@@ -43,7 +43,7 @@ pub(super) fn read_defaults(member: &Member, problems: &mut Problems) -> Default
     Defaults { sizes: sizes(&fields), cache: fields.int("cache").and_then(|cache| usize::try_from(cache.value).ok()) }
 }
 
-pub(super) fn read(entry: &Entry<'_>, _problems: &mut Problems) -> Umem {
+pub(super) fn read(entry: &Entry<'_>) -> Umem {
     let fields = &entry.fields;
     Umem {
         name: entry.name.clone(),

@@ -3,9 +3,9 @@
 use jsonc_parser::ParseStringErrorKind;
 use jsonc_parser::errors::{ParseError, ParseErrorKind};
 
-use crate::codes::{self, Rule};
+use crate::codes;
 use crate::diagnostic::Problem;
-use crate::nearest::quoted;
+use crate::nearest::{quoted, shown};
 use crate::source::Span;
 
 /// Where the parser gave up.
@@ -86,7 +86,7 @@ fn unquoted_key(text: &str, span: Span) -> Problem {
     let key = &text[span.start..span.end];
     Problem::new(codes::UNQUOTED_KEY, span, format!("the key {} has no quotes", quoted(key)))
         .label("not a string")
-        .help(format!("write \"{}\"", quoted(key).trim_matches('`')))
+        .help(format!("write \"{}\"", shown(key)))
 }
 
 fn string(text: &str, span: Span, kind: &ParseStringErrorKind) -> Problem {
@@ -152,7 +152,9 @@ fn expected(text: &str, span: Span, wanted: &str) -> Problem {
 fn word(text: &str, span: Span) -> Problem {
     let rest = &text[span.start..];
     if rest.starts_with('#') {
-        return plain(codes::HASH_COMMENT, span, "a comment begins with #").label("not a comment").help("write `//`");
+        return Problem::new(codes::HASH_COMMENT, span, "a comment begins with #")
+            .label("not a comment")
+            .help("write `//`");
     }
     let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
     let word = &rest[..length];
@@ -161,20 +163,20 @@ fn word(text: &str, span: Span) -> Problem {
     }
     if word.is_empty() {
         let end = span.start + rest.chars().next().map_or(0, char::len_utf8);
-        return plain(codes::SYNTAX, Span::new(span.start, end), format!("unexpected {}", found(text, span.start)))
-            .label("not JSONC");
+        return Problem::new(
+            codes::SYNTAX,
+            Span::new(span.start, end),
+            format!("unexpected {}", found(text, span.start)),
+        )
+        .label("not JSONC");
     }
     let help = match word.to_ascii_lowercase() {
         _ if text[..span.start].ends_with(['"', '\'']) => "a quote is missing further to the left".to_owned(),
         lower if matches!(lower.as_str(), "true" | "false" | "null") => format!("write {lower} in lower case"),
-        _ => format!("a string stands in quotes: \"{}\"", quoted(word).trim_matches('`')),
+        _ => format!("a string stands in quotes: \"{}\"", shown(word)),
     };
     let span = Span::new(span.start, span.start + length);
-    plain(codes::SYNTAX, span, format!("{} is not a JSON value", quoted(word))).label("not a value").help(help)
-}
-
-fn plain(rule: &'static Rule, span: Span, message: impl Into<String>) -> Problem {
-    Problem::new(rule, span, message)
+    Problem::new(codes::SYNTAX, span, format!("{} is not a JSON value", quoted(word))).label("not a value").help(help)
 }
 
 /// The first word, string or character at or behind `at`, for a message.

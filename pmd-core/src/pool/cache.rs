@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-use super::{FreeHeader, PoolCore};
+use super::{FreeHeader, PoolCore, lender};
 use crate::burst::{BURST_MAX, Burst};
 use crate::mbuf::Header;
 use crate::pool::HEADROOM;
@@ -79,6 +79,25 @@ pub(crate) unsafe fn release(heads: &[NonNull<Header>]) {
     }
 }
 
+/// Returns one segment, unlinked from its chain, without going through a cache.
+///
+/// # Safety
+/// The caller owns it and does not use it afterwards.
+pub(super) unsafe fn send_home(segment: NonNull<Header>) {
+    // SAFETY: the mbuf is out, so its pool is alive (H1), until what is dropped in the last line is gone.
+    let (pool, is_lent) = unsafe {
+        let pool = segment.as_ref().pool;
+        (pool, pool.as_ref().lent.is_some())
+    };
+    if is_lent {
+        // SAFETY: passed on from the caller.
+        unsafe { lender::take_back_run(pool, &[segment]) };
+    } else {
+        // SAFETY: as above.
+        drop(unsafe { pool.as_ref() }.give_back(&[segment]));
+    }
+}
+
 /// Gives back all that the calling thread's cache of `pool` holds.
 pub(super) fn flush(pool: &PoolCore) {
     // A thread that is ending has given everything back already.
@@ -116,7 +135,13 @@ impl Caches {
             // outlive the use of the cache below, whose flush is what may end the pool.
             let pool_of_run = unsafe { first.as_ref() }.pool;
             // SAFETY: as above.
-            let cache = self.of(unsafe { pool_of_run.as_ref() });
+            let pool = unsafe { pool_of_run.as_ref() };
+            if pool.lent.is_some() {
+                // SAFETY: passed on from the caller; the first mbuf belongs to this lender.
+                rest = unsafe { lender::take_back_run(pool_of_run, rest) };
+                continue;
+            }
+            let cache = self.of(pool);
             // SAFETY: passed on from the caller.
             rest = unsafe { cache.put_run(pool_of_run, rest) };
         }
@@ -127,7 +152,11 @@ impl Cache {
     #[cold]
     fn new(pool: &PoolCore) -> Self {
         let count = Arc::new(CacheCount::default());
-        pool.lock().caches.push(Arc::clone(&count));
+        let mut common = pool.lock();
+        // An empty cache that was swept left its count behind, which nobody else holds any more.
+        common.caches.retain(|count| Arc::strong_count(count) > 1);
+        common.caches.push(Arc::clone(&count));
+        drop(common);
         let target = pool.cache_target;
         // Room for the target twice over, plus what one call can add before it looks.
         let items = Vec::with_capacity(2 * target + 2 * BURST_MAX);
@@ -215,8 +244,8 @@ impl Cache {
                 self.push(segment);
             } else {
                 // A chain over two pools is rare; its strangers go home without a cache.
-                // SAFETY: the mbuf is out, so its pool is alive (H1).
-                drop(unsafe { header.pool.as_ref() }.give_back(&[segment]));
+                // SAFETY: the caller owns the segment, which is unlinked now.
+                unsafe { send_home(segment) };
             }
         }
     }

@@ -25,12 +25,15 @@
 #![allow(unsafe_code)]
 
 mod cache;
+mod lender;
 mod segment;
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+pub use lender::Lender;
+use lender::Lent;
 pub use segment::{Segment, sealed_memfd};
 
 use crate::burst::Burst;
@@ -118,7 +121,10 @@ pub(crate) struct PoolCore {
     /// Mbufs a thread's cache takes from the common list, or gives back to it, at a time.
     cache_target: usize,
     headers: Segment,
-    buffers: Segment,
+    /// `None` for a lender, whose mbufs lie in memory of somebody else.
+    buffers: Option<Segment>,
+    /// `Some` for a lender: where its mbufs go instead of to caches and the common list.
+    lent: Option<Lent>,
     common: Mutex<Common>,
     this: Weak<PoolCore>,
 }
@@ -163,7 +169,8 @@ impl Pool {
             data_room: config.data_room,
             cache_target: config.cache.min(config.size / 8),
             headers,
-            buffers,
+            buffers: Some(buffers),
+            lent: None,
             common: Mutex::new(Common { free: Vec::with_capacity(config.size), caches: Vec::new(), loan: None }),
             this: this.clone(),
         });
@@ -232,7 +239,7 @@ impl Pool {
 
     /// The memory the buffers lie in.
     pub fn segment(&self) -> &Segment {
-        &self.core().buffers
+        self.core().buffers.as_ref().expect("every pool has buffers; only a lender, which is no pool, has none")
     }
 }
 
@@ -261,6 +268,7 @@ impl PoolCore {
 
     /// Writes every header and fills the common list, lowest address on top.
     fn write_headers(&self, stride: usize) {
+        let Some(buffers) = &self.buffers else { return };
         let room = (HEADROOM + self.data_room) as u32;
         let mut common = self.lock();
         for index in (0..self.size).rev() {
@@ -268,7 +276,7 @@ impl PoolCore {
             let header = unsafe {
                 let header = self.headers.base().cast::<Header>().add(index);
                 header.write(Header {
-                    buffer: self.buffers.base().add(index * stride),
+                    buffer: buffers.base().add(index * stride),
                     pool: NonNull::from(self),
                     next: None,
                     room,

@@ -16,12 +16,13 @@ use crossbeam_utils::CachePadded;
 
 use super::Settings;
 use super::error::StartFailure;
+use super::owners::OwnerMap;
 use super::placement::shares_cpu;
 use super::report::ThreadReport;
 use crate::deployment::{Deployment, LportId, ThreadSpec};
 use crate::lcore::{LcoreError, kernel_name, pin_current};
 use crate::lport::{Lport, LportControl};
-use crate::worker::{Activity, Drops, Inbox, Outlet, OwnLport, Ports, Route, Task, Worker, WorkerLinks, may_sleep};
+use crate::worker::{Activity, Drops, Inbox, OwnLport, Ports, Route, Task, Worker, WorkerLinks, may_sleep};
 
 /// A started thread, as the runtime sees it.
 pub(super) struct Thread {
@@ -133,38 +134,8 @@ fn make_inboxes(specs: &[ThreadSpec]) -> Result<Vec<Arc<Inbox>>, StartFailure> {
     specs.iter().map(make).collect()
 }
 
-/// Who owns each lport that is open.
-struct OwnerMap<'a> {
-    /// By lport id: the owner's thread number and the lport's position among the owner's.
-    owners: Vec<Option<(usize, usize)>>,
-    inboxes: &'a [Arc<Inbox>],
-    lane_capacity: usize,
-}
-
-impl<'a> OwnerMap<'a> {
-    fn new(deployment: &Deployment, queues: &[Option<Lport>], inboxes: &'a [Arc<Inbox>], lane_capacity: usize) -> Self {
-        let mut owners = vec![None; queues.len()];
-        for (thread, spec) in deployment.threads.iter().enumerate() {
-            let open = spec.lports.iter().map(|id| usize::from(id.0)).filter(|lport| queues[*lport].is_some());
-            for (position, lport) in open.enumerate() {
-                owners[lport] = Some((thread, position));
-            }
-        }
-        Self { owners, inboxes, lane_capacity }
-    }
-
-    /// The routes from `thread` to every lport.
-    fn routes_from(&self, thread: usize) -> Vec<Route> {
-        let route = |owner: &Option<(usize, usize)>| match *owner {
-            Some((owner, position)) if owner == thread => Route::Own(position),
-            Some((owner, position)) => {
-                Route::Foreign(Outlet::new(Arc::clone(&self.inboxes[owner]), position, self.lane_capacity))
-            }
-            None => Route::Nowhere,
-        };
-        self.owners.iter().map(route).collect()
-    }
-}
+/// Where each thread says whether it could be pinned.
+type Ready = Sender<(String, Result<(), LcoreError>)>;
 
 /// What a thread is to be.
 struct Plan<'a> {
@@ -180,7 +151,7 @@ fn spawn(
     task: Box<dyn Task>,
     inbox: Arc<Inbox>,
     stop: Arc<AtomicBool>,
-    ready: Sender<(String, Result<(), LcoreError>)>,
+    ready: Ready,
 ) -> Result<Thread, StartFailure> {
     let Plan { spec, own, routes, cpus, yields } = plan;
     let (name, lcores) = (spec.name.clone(), cpus.to_vec());
@@ -191,23 +162,10 @@ fn spawn(
     let own = own.into_iter().map(|lport| OwnLport { id: lport.id, rx: lport.rx, tx: lport.tx }).collect();
     let ports = Ports::new(own, routes, Arc::clone(&inbox), Arc::clone(&drops));
     let links = WorkerLinks { inbox: Arc::clone(&inbox), stop, activity: Arc::clone(&activity) };
-    let mut worker = Worker::new(spec, ports, task, links, yields);
-    let body = {
-        let (name, lcores, failure) = (name.clone(), lcores.clone(), Arc::clone(&failure));
-        move || {
-            let pinned = pin_current(&lcores);
-            let is_pinned = pinned.is_ok();
-            // Nobody listens any more only when the start has failed already.
-            let _ = ready.send((name.clone(), pinned));
-            drop(ready);
-            if is_pinned {
-                run_isolated(&mut worker, &name, &controls, &failure);
-            }
-            worker.ports
-        }
-    };
-    let spawned = std::thread::Builder::new().name(kernel_name(&name)).spawn(body);
-    match spawned {
+    let worker = Worker::new(spec, ports, task, links, yields);
+    let body = Body { worker, name: name.clone(), lcores: lcores.clone(), controls, failure: Arc::clone(&failure) };
+    let thread = std::thread::Builder::new().name(kernel_name(&name));
+    match thread.spawn(move || body.run(ready)) {
         Ok(handle) => {
             let (handle, ports) = (Some(handle), Mutex::new(None));
             Ok(Thread { name, lcores, inbox, activity, drops, failure, handle, ports })
@@ -216,15 +174,39 @@ fn spawn(
     }
 }
 
-/// Runs the worker; when its task panics, takes its lports down and keeps the message.
-fn run_isolated(worker: &mut Worker, name: &str, controls: &[Arc<dyn LportControl>], failure: &OnceLock<String>) {
-    // Unwind safety: of the worker only its ports are used afterwards, and bursts keep them whole at every step.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
+/// What runs in the thread.
+struct Body {
+    worker: Worker,
+    name: String,
+    lcores: Vec<usize>,
+    /// Of the thread's own lports.
+    controls: Vec<Arc<dyn LportControl>>,
+    failure: Arc<OnceLock<String>>,
+}
+
+impl Body {
+    /// Pins the thread, says so, and polls until the stop; gives the queues back.
+    fn run(mut self, ready: Ready) -> Ports {
+        let pinned = pin_current(&self.lcores);
+        let is_pinned = pinned.is_ok();
+        // Nobody listens any more only when the start has failed already.
+        let _ = ready.send((self.name.clone(), pinned));
+        drop(ready);
+        if is_pinned {
+            self.poll_isolated();
+        }
+        self.worker.ports
+    }
+
+    /// Polls; when the task panics, takes the lports down and keeps the message.
+    fn poll_isolated(&mut self) {
+        // Unwind safety: of the worker only its ports are used afterwards, and bursts keep them whole at every step.
+        let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.worker.run())) else { return };
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into());
-        tracing::error!("thread `{name}`: its task failed, its lports go down: {text}");
-        controls.iter().for_each(|control| control.set_admin_up(false));
+        tracing::error!("thread `{}`: its task failed, its lports go down: {text}", self.name);
+        self.controls.iter().for_each(|control| control.set_admin_up(false));
         // Set once, here.
-        let _ = failure.set(text);
+        let _ = self.failure.set(text);
     }
 }

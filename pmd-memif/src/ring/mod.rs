@@ -104,12 +104,51 @@ impl OwnSlots {
     pub(crate) fn place(&self, slot: u16) -> Place {
         Place { region: self.region, offset: self.first + u32::from(slot) * self.stride }
     }
+}
 
-    /// The descriptor of `slot` with its buffer empty: its length is the capacity.
+/// Whose memory a ring's buffers lie in: decides at compile time which index is ours and where places come from.
+pub(crate) trait Buffers {
+    /// Whether we are the client: we own the memory and write `head`; a server writes `tail`.
+    const CLIENT: bool;
+
+    /// Bytes a buffer holds at most, as far as we know it.
+    fn capacity(&self) -> u32;
+
+    /// The empty buffer of a slot, for a client; for a server whatever `posted` reads.
+    fn empty(&self, slot: u16, posted: impl FnOnce() -> Descriptor) -> Descriptor;
+}
+
+/// The buffers are ours.
+impl Buffers for OwnSlots {
+    const CLIENT: bool = true;
+
     #[inline(always)]
-    pub(crate) fn empty(&self, slot: u16) -> Descriptor {
+    fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    #[inline(always)]
+    fn empty(&self, slot: u16, _posted: impl FnOnce() -> Descriptor) -> Descriptor {
         let Place { region, offset } = self.place(slot);
         Descriptor { flags: 0, region, length: self.capacity, offset }
+    }
+}
+
+/// The buffers are the peer's: it says in each descriptor where they lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PeersSlots;
+
+impl Buffers for PeersSlots {
+    const CLIENT: bool = false;
+
+    #[inline(always)]
+    fn capacity(&self) -> u32 {
+        PACKET_MAX as u32
+    }
+
+    #[inline(always)]
+    fn empty(&self, _slot: u16, posted: impl FnOnce() -> Descriptor) -> Descriptor {
+        posted()
     }
 }
 

@@ -13,7 +13,7 @@
 
 use pmd_core::{Burst, Mbuf, Pool};
 
-use super::{BadPlace, DESC_NEXT, Descriptor, OwnSlots, PACKET_MAX, Place, RING_MASK_INT, RingMemory, RingSize};
+use super::{BadPlace, Buffers, DESC_NEXT, Descriptor, PACKET_MAX, Place, RING_MASK_INT, RingMemory, RingSize};
 
 /// What a burst did, for the queue's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,11 +36,11 @@ pub(crate) struct RxTally {
 
 /// The receiving end.
 #[derive(Debug)]
-pub(crate) struct RxRing<M> {
+pub(crate) struct RxRing<M, B> {
     memory: M,
     size: RingSize,
-    /// Set for a client: the buffers it posts.
-    own: Option<OwnSlots>,
+    /// A client posts its own.
+    buffers: B,
     /// Slots consumed, free-running: our index, private.
     consumed: u16,
     /// The peer's index as last loaded.
@@ -75,10 +75,10 @@ impl From<BadPlace> for Refusal {
     }
 }
 
-impl<M: RingMemory> RxRing<M> {
-    /// The receiving end of a connected ring, polling. A client (`own` is set) posts all its buffers.
-    pub(crate) fn new(memory: M, size: RingSize, own: Option<OwnSlots>) -> Self {
-        let ring = Self { memory, size, own, consumed: 0, filled: 0 };
+impl<M: RingMemory, B: Buffers> RxRing<M, B> {
+    /// The receiving end of a connected ring, polling. A client posts all its buffers.
+    pub(crate) fn new(memory: M, size: RingSize, buffers: B) -> Self {
+        let ring = Self { memory, size, buffers, consumed: 0, filled: 0 };
         ring.memory.set_flags(RING_MASK_INT);
         for slot in 0..size.get() {
             ring.make_ready(slot, 0);
@@ -124,7 +124,8 @@ impl<M: RingMemory> RxRing<M> {
     /// Fills `mbufs` from the `visible` slots; says how many mbufs it filled and how many slots it used.
     #[inline(always)]
     fn fill(&self, pool: &Pool, port: u16, mbufs: &mut [Mbuf], visible: u16, tally: &mut RxTally) -> (usize, u16) {
-        let (mut packets, mut slots) = (0, 0);
+        let (mut packets, mut slots, mut bytes) = (0, 0, 0);
+        let segment_max = self.segment_max();
         while slots < visible
             && let Some(mbuf) = mbufs.get_mut(packets)
         {
@@ -132,7 +133,7 @@ impl<M: RingMemory> RxRing<M> {
             let descriptor = self.snapshot(slot);
             let len = descriptor.length as usize;
             let room = mbuf.room_mut();
-            if descriptor.has_next() || len == 0 || len > room.len().min(self.segment_max()) {
+            if descriptor.has_next() || len == 0 || len > room.len().min(segment_max) {
                 match self.gather(pool, mbuf, slots, visible, tally) {
                     Gathered::Delivered(used) => {
                         mbuf.set_port(port);
@@ -146,7 +147,7 @@ impl<M: RingMemory> RxRing<M> {
             match self.memory.read(descriptor.place(), len, room) {
                 Ok(()) => {
                     mbuf.set_received(len, port);
-                    tally.bytes += len as u64;
+                    bytes += len as u64;
                     packets += 1;
                 }
                 Err(bad) => count(bad.into(), tally),
@@ -154,6 +155,7 @@ impl<M: RingMemory> RxRing<M> {
             self.make_ready(slot, descriptor.flags);
             slots += 1;
         }
+        tally.bytes += bytes;
         (packets, slots)
     }
 
@@ -245,42 +247,40 @@ impl<M: RingMemory> RxRing<M> {
     /// One snapshot of a descriptor; a client knows the place better than the descriptor does.
     #[inline(always)]
     fn snapshot(&self, slot: u16) -> Descriptor {
-        let mut descriptor = self.memory.descriptor(slot);
-        if let Some(own) = &self.own {
-            let place = own.place(slot);
-            (descriptor.region, descriptor.offset) = (place.region, place.offset);
-        }
-        descriptor
+        let seen = self.memory.descriptor(slot);
+        let Descriptor { region, offset, .. } = self.buffers.empty(slot, || seen);
+        Descriptor { region, offset, ..seen }
     }
 
     /// Hands a slot back to the peer, for the next [`Self::publish`]. `flags` is what the peer left in it.
     #[inline(always)]
     fn make_ready(&self, slot: u16, flags: u16) {
-        match &self.own {
-            Some(own) => self.memory.set_descriptor(slot, own.empty(slot)),
-            None if flags != 0 => self.memory.clear_flags(slot),
-            None => {}
+        if B::CLIENT {
+            self.memory.set_descriptor(slot, self.buffers.empty(slot, Descriptor::default));
+        } else if flags != 0 {
+            self.memory.clear_flags(slot);
         }
     }
 
     #[inline(always)]
     fn publish(&self) {
-        match &self.own {
+        if B::CLIENT {
             // All slots but the consumed ones are posted: the ring's size ahead of what was consumed.
-            Some(_) => self.memory.set_head(self.consumed.wrapping_add(self.size.get())),
-            None => self.memory.set_tail(self.consumed),
+            self.memory.set_head(self.consumed.wrapping_add(self.size.get()));
+        } else {
+            self.memory.set_tail(self.consumed);
         }
     }
 
     #[inline(always)]
     fn load_filled(&self) -> u16 {
-        if self.own.is_some() { self.memory.tail() } else { self.memory.head() }
+        if B::CLIENT { self.memory.tail() } else { self.memory.head() }
     }
 
     /// The largest segment the peer may have written.
     #[inline(always)]
     fn segment_max(&self) -> usize {
-        self.own.as_ref().map_or(PACKET_MAX, |own| own.capacity as usize)
+        self.buffers.capacity() as usize
     }
 }
 

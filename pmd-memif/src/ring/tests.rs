@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 use super::fake_memory::FakeRing;
 use super::rx::{RxRing, RxTally};
-use super::tx::{TxFault, TxRing, TxTally, interrupt};
-use super::{DESC_NEXT, Descriptor, OwnSlots, RING_MASK_INT, RingSize};
+use super::tx::{Sent, TxFault, TxRing, TxTally, interrupt};
+use super::{Buffers, DESC_NEXT, Descriptor, OwnSlots, PeersSlots, RING_MASK_INT, RingSize};
 
 /// Which end owns the memory: the sender in S2M, the receiver in M2S.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +26,39 @@ use Direction::{M2s, S2m};
 struct Pair {
     ring: Rc<FakeRing>,
     own: OwnSlots,
-    tx: TxRing<Rc<FakeRing>>,
-    rx: RxRing<Rc<FakeRing>>,
+    tx: Tx,
+    rx: Rx,
     pool: Pool,
+}
+
+/// The sending end, on either side.
+enum Tx {
+    Client(TxRing<Rc<FakeRing>, OwnSlots>),
+    Server(TxRing<Rc<FakeRing>, PeersSlots>),
+}
+
+/// The receiving end, on either side.
+enum Rx {
+    Client(RxRing<Rc<FakeRing>, OwnSlots>),
+    Server(RxRing<Rc<FakeRing>, PeersSlots>),
+}
+
+impl Tx {
+    fn send(&mut self, burst: &[Mbuf], tally: &mut TxTally) -> Sent {
+        match self {
+            Self::Client(ring) => ring.send(burst, tally),
+            Self::Server(ring) => ring.send(burst, tally),
+        }
+    }
+}
+
+impl Rx {
+    fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
+        match self {
+            Self::Client(ring) => ring.receive(pool, port, burst, tally),
+            Self::Server(ring) => ring.receive(pool, port, burst, tally),
+        }
+    }
 }
 
 const CAPACITY: u32 = 128;
@@ -36,9 +66,17 @@ const CAPACITY: u32 = 128;
 impl Pair {
     fn new(direction: Direction, log2: u8) -> Self {
         let (ring, size, own) = FakeRing::new(log2, CAPACITY, 136);
-        let (tx_own, rx_own) = if direction == S2m { (Some(own), None) } else { (None, Some(own)) };
-        let rx = RxRing::new(Rc::clone(&ring), size, rx_own);
-        let tx = TxRing::new(Rc::clone(&ring), size, tx_own, 2048);
+        let memory = || Rc::clone(&ring);
+        let (rx, tx) = match direction {
+            S2m => (
+                Rx::Server(RxRing::new(memory(), size, PeersSlots)),
+                Tx::Client(TxRing::new(memory(), size, own, 2048)),
+            ),
+            M2s => (
+                Rx::Client(RxRing::new(memory(), size, own)),
+                Tx::Server(TxRing::new(memory(), size, PeersSlots, 2048)),
+            ),
+        };
         let config = PoolConfig { size: 700, data_room: 100, cache: 8, ..PoolConfig::default() };
         Self { ring, own, tx, rx, pool: Pool::new(&config).unwrap() }
     }
@@ -109,7 +147,7 @@ fn bytes(len: usize, mark: u8) -> Vec<u8> {
 #[test]
 fn s35_s57_a_client_posts_every_buffer_whole_and_again_after_use() {
     let mut pair = Pair::new(M2s, 2);
-    let empty = |slot| pair.own.empty(slot);
+    let empty = |slot| pair.own.empty(slot, Descriptor::default);
     let posted: Vec<_> = (0..4).map(empty).collect();
     assert_eq!((0..4).map(|slot| pair.slot(slot)).collect::<Vec<_>>(), posted);
     assert_eq!((pair.ring.head.get(), pair.ring.tail.get()), (4, 0));
@@ -270,7 +308,7 @@ fn s53_an_unfinished_chain_waits_and_an_endless_one_is_dropped() {
 #[test]
 fn s53_a_chain_beyond_65535_bytes_is_dropped() {
     let (ring, size, _) = FakeRing::new(3, 20_000, 0);
-    let mut rx = RxRing::new(Rc::clone(&ring), size, None);
+    let mut rx = RxRing::new(Rc::clone(&ring), size, PeersSlots);
     let pool = Pool::new(&PoolConfig { size: 64, data_room: 20_000, ..PoolConfig::default() }).unwrap();
     for slot in 0..4 {
         let flags = if slot < 3 { DESC_NEXT } else { 0 };
@@ -385,7 +423,7 @@ fn s68_packets_without_data_are_never_emitted_and_runts_are_not_padded() {
 #[test]
 fn s69_segments_stay_below_the_cap() {
     let (ring, size, own) = FakeRing::new(3, 4000, 4000);
-    let mut tx = TxRing::new(Rc::clone(&ring), size, Some(own), 2048);
+    let mut tx = TxRing::new(Rc::clone(&ring), size, own, 2048);
     let pool = Pool::new(&PoolConfig { size: 8, data_room: 4000, ..PoolConfig::default() }).unwrap();
     let mut mbuf = pool.alloc().unwrap();
     mbuf.append(3000).unwrap();

@@ -11,7 +11,7 @@
 
 use pmd_core::Mbuf;
 
-use super::{DESC_NEXT, Descriptor, OwnSlots, PACKET_MAX, RING_MASK_INT, RingMemory, RingSize};
+use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, RING_MASK_INT, RingMemory, RingSize};
 
 /// What a burst did, for the queue's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,11 +41,11 @@ pub(crate) enum TxFault {
 
 /// The sending end.
 #[derive(Debug)]
-pub(crate) struct TxRing<M> {
+pub(crate) struct TxRing<M, B> {
     memory: M,
     size: RingSize,
-    /// Set for a client: the buffers it fills.
-    own: Option<OwnSlots>,
+    /// A client fills its own.
+    buffers: B,
     /// Bytes put into one slot at most, whatever its capacity (statement 69).
     segment_max: u32,
     /// Slots filled, free-running: our index, private.
@@ -86,11 +86,11 @@ pub(crate) fn interrupt(memory: &impl RingMemory) -> Option<bool> {
     (memory.flags() & RING_MASK_INT == 0).then(|| memory.interrupt())
 }
 
-impl<M: RingMemory> TxRing<M> {
-    /// The sending end of a connected ring. A client gives its own buffers. `segment_max` is in bytes.
-    pub(crate) fn new(memory: M, size: RingSize, own: Option<OwnSlots>, segment_max: u32) -> Self {
+impl<M: RingMemory, B: Buffers> TxRing<M, B> {
+    /// The sending end of a connected ring. `segment_max` is in bytes.
+    pub(crate) fn new(memory: M, size: RingSize, buffers: B, segment_max: u32) -> Self {
         let plan = Vec::with_capacity(size.get().into());
-        let ring = Self { memory, size, own, segment_max, filled: 0, peer: 0, plan };
+        let ring = Self { memory, size, buffers, segment_max, filled: 0, peer: 0, plan };
         ring.publish();
         ring
     }
@@ -249,7 +249,7 @@ impl<M: RingMemory> TxRing<M> {
 
     /// Looks at the peer's index.
     fn reload(&mut self, tally: &mut TxTally) -> u16 {
-        self.peer = if self.own.is_some() { self.memory.tail() } else { self.memory.head() };
+        self.peer = if B::CLIENT { self.memory.tail() } else { self.memory.head() };
         let free = self.remembered();
         if free <= self.size.get() {
             return free;
@@ -257,7 +257,7 @@ impl<M: RingMemory> TxRing<M> {
         // Impossible for an honest peer. A server that claims to have consumed what we never sent gets nothing (its own
         // index is in the way of our counting); a client that posts more than the ring holds is clamped (statement 49).
         tally.overrun += 1;
-        if self.own.is_some() {
+        if B::CLIENT {
             self.peer = self.filled.wrapping_sub(self.size.get());
             return 0;
         }
@@ -268,37 +268,37 @@ impl<M: RingMemory> TxRing<M> {
     /// Free slots by the peer's index as last loaded; more than the ring's size when that index is impossible.
     #[inline(always)]
     fn remembered(&self) -> u16 {
-        match &self.own {
+        if B::CLIENT {
             // In flight: sent and not consumed. More than the ring's size wraps into a large number here.
-            Some(_) => self.size.get().wrapping_sub(self.filled.wrapping_sub(self.peer)),
+            self.size.get().wrapping_sub(self.filled.wrapping_sub(self.peer))
+        } else {
             // Posted and not filled.
-            None => self.peer.wrapping_sub(self.filled),
+            self.peer.wrapping_sub(self.filled)
         }
     }
 
     /// The buffer of a slot and its capacity: our own, or one snapshot of what the client posted.
     #[inline(always)]
     fn buffer(&self, slot: u16) -> Descriptor {
-        match &self.own {
-            Some(own) => own.empty(slot),
-            None => self.memory.descriptor(slot),
-        }
+        self.buffers.empty(slot, || self.memory.descriptor(slot))
     }
 
     /// Describes the packet (or segment) now in a slot. Flags are written in full, never merged (statement 54).
     #[inline(always)]
     fn describe(&self, slot: u16, descriptor: Descriptor) {
-        match &self.own {
-            Some(_) => self.memory.set_descriptor(slot, descriptor),
-            None => self.memory.set_filled(slot, descriptor),
+        if B::CLIENT {
+            self.memory.set_descriptor(slot, descriptor);
+        } else {
+            self.memory.set_filled(slot, descriptor);
         }
     }
 
     #[inline(always)]
     fn publish(&self) {
-        match &self.own {
-            Some(_) => self.memory.set_head(self.filled),
-            None => self.memory.set_tail(self.filled),
+        if B::CLIENT {
+            self.memory.set_head(self.filled);
+        } else {
+            self.memory.set_tail(self.filled);
         }
     }
 }

@@ -115,12 +115,8 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for case in (0..args.rounds).flat_map(|_| &cases) {
         tracing::info!("{:?}, {} bytes, {:.1} s", case.work, case.size, case.seconds.as_secs_f64());
-        let measured = measure(case);
-        // A signal from the keyboard has ended the processes, too: what was measured before still counts.
-        if signals.came() {
-            break;
-        }
-        rows.push(row(case, &measured?, &machine));
+        let Some(measured) = measure(case, &signals)? else { break };
+        rows.push(row(case, &measured, &machine));
     }
     if args.json {
         print_json(&Results { machine: &machine, results: &rows })
@@ -132,7 +128,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), Failure> {
 fn row(case: &Case, measured: &Measured, machine: &Fingerprint) -> Row {
     let rate = measured.packets as f64 / measured.seconds;
     // One core does the work that is counted, whichever of the two is slower: a packet costs the time between two.
-    let ns_per_packet = 1e9 / rate.max(1e-9);
+    let ns_per_packet = 1e9 / rate;
     Row {
         work: case.work,
         driver: case.driver,

@@ -1,0 +1,281 @@
+//! The lender: mbufs on memory that belongs to somebody else, a peer's ring for example.
+//!
+//! 1. A driver makes a [`Lender`] for so many mbufs, and gives it whatever keeps the memory mapped.
+//! 2. [`Lender::lend`] makes an mbuf of bytes where they lie. It behaves like any other: one owner, any thread, chains.
+//! 3. Dropping it, on any thread, marks its number as back; the driver sees that with [`Lender::is_back`].
+//! 4. When the lender is dropped, the memory stays until the last mbuf is back; whoever brings that one frees it.
+//!
+//! Bringing mbufs back costs one atomic addition per burst and lender: the price of knowing which one is the last. Nothing
+//! else in this crate needs one.
+//!
+//! How the last one is found: `balance` counts mbufs brought back, all of them since the beginning; it never falls while
+//! the lender lives. The lender's end takes away the number that it ever lent. From then on the balance is minus the
+//! number still out, and whoever brings it to 0 (the lender itself, if none is out) frees.
+
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, Weak};
+
+use super::segment::Segment;
+use super::{Common, PoolCore, cache, next_id};
+use crate::deployment::PageSize;
+use crate::mbuf::{Header, Mbuf};
+
+/// What a lender's mbufs share.
+pub(super) struct Lent {
+    /// For each number whether its mbuf is back: cleared by the lender, set by whoever drops the mbuf.
+    back: Box<[AtomicBool]>,
+    balance: AtomicI64,
+    /// Dropped with the last mbuf.
+    _keep: Box<dyn Any + Send + Sync>,
+}
+
+/// Lends packets out of memory that is not a pool's. For drivers.
+pub struct Lender {
+    core: NonNull<PoolCore>,
+    /// Mbufs lent since the beginning.
+    lent: i64,
+}
+
+// SAFETY: the lender is the only writer of headers that are back, and owns the core together with the mbufs that are out.
+unsafe impl Send for Lender {}
+
+impl Lender {
+    /// A lender of up to `size` mbufs at a time, 1 to 65536, which keeps `keep` until the last of them is back.
+    ///
+    /// # Errors
+    /// When there is no memory for their headers.
+    ///
+    /// # Panics
+    /// When `size` is out of range.
+    pub fn new(size: usize, keep: Box<dyn Any + Send + Sync>) -> std::io::Result<Self> {
+        assert!((1..=65536).contains(&size), "a lender of {size} mbufs; 1 to 65536 are possible");
+        let core = Box::new(PoolCore {
+            id: next_id(),
+            name: "lender".into(),
+            size,
+            data_room: 0,
+            cache_target: 0,
+            headers: Segment::private(size * size_of::<Header>(), PageSize::Small)?,
+            buffers: None,
+            lent: Some(Lent {
+                back: (0..size).map(|_| AtomicBool::new(true)).collect(),
+                balance: AtomicI64::new(0),
+                _keep: keep,
+            }),
+            common: Mutex::new(Common { free: Vec::new(), caches: Vec::new(), loan: None }),
+            this: Weak::new(),
+        });
+        Ok(Self { core: NonNull::from(Box::leak(core)), lent: 0 })
+    }
+
+    fn core(&self) -> &PoolCore {
+        // SAFETY: the core lives at least as long as the lender.
+        unsafe { self.core.as_ref() }
+    }
+
+    fn lent(&self) -> &Lent {
+        self.core().lent.as_ref().expect("made with it")
+    }
+
+    /// Whether the mbuf of this number is not out (any more).
+    ///
+    /// # Panics
+    /// When there is no such number.
+    #[inline(always)]
+    pub fn is_back(&self, number: usize) -> bool {
+        self.lent().back[number].load(Ordering::Acquire)
+    }
+
+    /// An mbuf of the `len` bytes at `data`, received on `port`, without room before or behind them.
+    ///
+    /// # Safety
+    /// The bytes are initialised and mapped while `keep` lives, and nobody in this process touches them until the mbuf is
+    /// back. (A peer that writes to them meanwhile changes what the owner reads: that is what sharing means.)
+    ///
+    /// # Panics
+    /// When there is no such number, or its mbuf is out, or `len` does not fit 32 bits.
+    #[inline]
+    pub unsafe fn lend(&mut self, number: usize, data: NonNull<u8>, len: usize, port: u16) -> Mbuf {
+        assert!(self.is_back(number), "mbuf {number} is out: it cannot be lent again");
+        let len = u32::try_from(len).expect("a packet is shorter than 4 GiB");
+        self.lent().back[number].store(false, Ordering::Relaxed);
+        self.lent += 1;
+        // SAFETY: the header is one of `size` (the access above checked the number), and it is back, so it is ours.
+        unsafe {
+            let header = self.core().headers.base().cast::<Header>().add(number);
+            header.write(Header {
+                buffer: data,
+                pool: self.core,
+                next: None,
+                room: len,
+                offset: 0,
+                len,
+                packet_len: len,
+                segments: 1,
+                port,
+                index: number as u32,
+            });
+            Mbuf::from_header(header)
+        }
+    }
+}
+
+impl Drop for Lender {
+    fn drop(&mut self) {
+        let balance = self.lent().balance.fetch_sub(self.lent, Ordering::AcqRel) - self.lent;
+        if balance == 0 {
+            // SAFETY: every mbuf is back, and the lender is ending: nobody else has the core.
+            drop(unsafe { Box::from_raw(self.core.as_ptr()) });
+        }
+    }
+}
+
+impl std::fmt::Debug for Lender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lender").field("size", &self.core().size).finish_non_exhaustive()
+    }
+}
+
+/// Takes back the leading mbufs of `heads` that belong to the lender `core`, with their chains, and returns the others.
+///
+/// # Safety
+/// The caller owns the mbufs and does not use them afterwards; the first one belongs to `core`.
+pub(super) unsafe fn take_back_run(core: NonNull<PoolCore>, heads: &[NonNull<Header>]) -> &[NonNull<Header>] {
+    // SAFETY: an mbuf of it is out, so the core is alive until the balance below.
+    let lent = unsafe { core.as_ref() }.lent.as_ref().expect("it is a lender");
+    let (mut run, mut count) = (0, 0);
+    for head in heads {
+        // SAFETY: the caller owns the header.
+        if unsafe { head.as_ref() }.pool != core {
+            break;
+        }
+        // SAFETY: passed on from the caller.
+        count += unsafe { take_back_chain(core, lent, *head) };
+        run += 1;
+    }
+    if lent.balance.fetch_add(count, Ordering::AcqRel) + count == 0 {
+        // SAFETY: the lender has ended, and this was the last mbuf: nobody else has the core.
+        drop(unsafe { Box::from_raw(core.as_ptr()) });
+    }
+    &heads[run..]
+}
+
+/// Marks every segment of a chain that belongs to this lender as back and says how many; sends the others home.
+///
+/// # Safety
+/// The caller owns the chain and does not use it afterwards.
+unsafe fn take_back_chain(core: NonNull<PoolCore>, lent: &Lent, head: NonNull<Header>) -> i64 {
+    let (mut next, mut count) = (Some(head), 0);
+    while let Some(segment) = next {
+        // SAFETY: the caller owns the chain; the reference ends before the segment is given away.
+        let index = unsafe {
+            let header = &mut *segment.as_ptr();
+            next = header.next.take();
+            header.segments = 1;
+            (header.pool == core).then_some(header.index as usize)
+        };
+        match index {
+            Some(index) => {
+                count += 1;
+                // From here on the lender may lend it again.
+                lent.back[index].store(true, Ordering::Release);
+            }
+            // SAFETY: passed on; the segment is unlinked.
+            None => unsafe { cache::send_home(segment) },
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{Burst, Pool, PoolConfig};
+
+    /// Memory that outlives all tests, and a token that tells when the lender's memory is gone.
+    fn lender(size: usize) -> (Lender, NonNull<u8>, Arc<()>) {
+        let memory = vec![7_u8; 1024].leak();
+        let token = Arc::new(());
+        (Lender::new(size, Box::new(Arc::clone(&token))).unwrap(), NonNull::from(memory).cast(), token)
+    }
+
+    fn lend(lender: &mut Lender, data: NonNull<u8>, number: usize, len: usize) -> Mbuf {
+        // SAFETY: the tests' memory is large enough, lives for ever, and each number has its own 64 bytes of it.
+        unsafe { lender.lend(number, data.add(number * 64), len, 3) }
+    }
+
+    #[test]
+    fn a_lent_packet_is_an_mbuf_without_room_around_it() {
+        let (mut lender, data, token) = lender(4);
+        let mut mbuf = lend(&mut lender, data, 1, 60);
+        assert_eq!((mbuf.data(), mbuf.port(), mbuf.headroom(), mbuf.tailroom()), (&[7; 60][..], 3, 0, 0));
+        assert!(mbuf.append(1).is_none() && mbuf.prepend(1).is_none() && mbuf.adj(20) && mbuf.trim(10));
+        assert_eq!((mbuf.len(), lender.is_back(1), lender.is_back(0)), (30, false, true));
+        drop(mbuf);
+        assert!(lender.is_back(1));
+        drop(lender);
+        assert_eq!(Arc::strong_count(&token), 1);
+    }
+
+    #[test]
+    fn the_memory_stays_until_the_last_packet_is_back_on_whatever_thread() {
+        let (mut lender, data, token) = lender(8);
+        let mut burst = Burst::new();
+        for number in 0..8 {
+            burst.push(lend(&mut lender, data, number, 60)).unwrap();
+        }
+        let last = burst.pop();
+        drop(lender);
+        std::thread::spawn(move || drop(burst)).join().unwrap();
+        assert_eq!((Arc::strong_count(&token), last.as_ref().map(|mbuf| mbuf.data()[0])), (2, Some(7)));
+        drop(last);
+        assert_eq!(Arc::strong_count(&token), 1);
+    }
+
+    #[test]
+    fn chains_over_a_lender_and_a_pool_go_home_both_ways() {
+        let pool = Pool::new(&PoolConfig { size: 4, data_room: 64, ..PoolConfig::default() }).unwrap();
+        let (mut lender, data, token) = lender(4);
+        let mut own_first = pool.alloc().unwrap();
+        own_first.chain(lend(&mut lender, data, 0, 60)).unwrap();
+        own_first.chain(pool.alloc().unwrap()).unwrap();
+        let mut lent_first = lend(&mut lender, data, 1, 60);
+        lent_first.chain(pool.alloc().unwrap()).unwrap();
+        lent_first.chain(lend(&mut lender, data, 2, 60)).unwrap();
+        drop((own_first, lent_first));
+        assert_eq!(pool.available(), 4);
+        assert!((0..3).all(|number| lender.is_back(number)));
+        drop(lender);
+        assert_eq!(Arc::strong_count(&token), 1);
+    }
+
+    #[test]
+    fn lending_goes_on_while_another_thread_brings_back() {
+        let (mut lender, data, token) = lender(8);
+        let (send, receive) = std::sync::mpsc::sync_channel::<Mbuf>(4);
+        let sink = std::thread::spawn(move || receive.into_iter().map(|mbuf| usize::from(mbuf.data()[0] == 7)).sum());
+        let rounds = if cfg!(miri) { 50 } else { 5000 };
+        for i in 0..rounds {
+            while !lender.is_back(i % 8) {
+                std::thread::yield_now();
+            }
+            send.send(lend(&mut lender, data, i % 8, 60)).unwrap();
+        }
+        drop((send, lender));
+        assert_eq!((sink.join().unwrap(), Arc::strong_count(&token)), (rounds, 1));
+    }
+
+    #[test]
+    #[should_panic(expected = "mbuf 2 is out")]
+    fn an_mbuf_that_is_out_is_not_lent_again() {
+        let (mut lender, data, _) = lender(4);
+        let _held = lend(&mut lender, data, 2, 60);
+        lend(&mut lender, data, 2, 60);
+    }
+}
