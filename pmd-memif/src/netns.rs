@@ -1,7 +1,7 @@
 //! Network namespaces: abstract socket names live in one, and two processes meet only in the same.
 //!
-//! A socket belongs for ever to the namespace of the thread that made it. So [`Netns::make`] makes the socket on a thread
-//! of its own, which enters the namespace and ends with it: no other thread ever changes its namespace.
+//! A socket belongs for ever to the namespace of the thread that made it. So a socket of another namespace is made on a
+//! thread of its own, which enters the namespace and ends with it: no other thread ever changes its namespace.
 
 use std::fs::File;
 use std::io;

@@ -2,6 +2,8 @@
 
 mod socket;
 
+use std::time::Duration;
+
 use pmd_core::{OptionError, OptionKind, OptionSpec, Options};
 
 use crate::address::Address;
@@ -68,7 +70,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     flag(
         "zero-copy",
         "no",
-        "share the mbufs themselves with the peer, which is trusted not to touch them when it should not (client)",
+        "share packets with the peer instead of copying them; trusts it not to write into them while they are read",
     ),
     int("owner-uid", 0, u32::MAX as u64, "", "user that is to own the socket file (server)"),
     int("owner-gid", 0, u32::MAX as u64, "", "group that is to own the socket file (server)"),
@@ -84,7 +86,13 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         &["require", "warn"],
         "whether a client's memory must be sealed against shrinking, or may be unsealed, as of zero-copy peers (server)",
     ),
-    int("handshake-timeout", 10, 60_000, "2000", "milliseconds that a handshake may take"),
+    int(
+        "handshake-timeout",
+        10,
+        60_000,
+        "",
+        "milliseconds that a handshake may take (default: server 2000, client 10000)",
+    ),
 ];
 
 /// The table of `net_memif_socket`: one word, the role.
@@ -109,11 +117,6 @@ pub(crate) fn check(options: &Options, queues: usize) -> Result<(), Vec<OptionEr
     if options.text("mode") == "punt-inject" {
         errors
             .push(OptionError::value("mode", "option `mode` is punt-inject, which no peer speaks: use ethernet or ip"));
-    }
-    if options.bool("zero-copy") && !is_client(options) {
-        let message =
-            "option `zero-copy` is yes, but only a client owns memory to share: leave it out, or use role=client";
-        errors.push(OptionError::value("zero-copy", message));
     }
     errors.extend(socket::check(options, is_client(options)));
     if options.bool("socket-padded") && !options.bool("socket-abstract") {
@@ -143,6 +146,7 @@ pub(crate) fn configure(name: &str, options: &Options, queues: usize) -> Result<
         segment_max: number("segment-max"),
         line,
         mac: options.mac("mac").unwrap_or_else(random_mac),
+        borrows: options.bool("zero-copy") && !is_client,
         exports: Exports::default(),
     };
     let role = if is_client {
@@ -164,7 +168,7 @@ pub(crate) fn configure(name: &str, options: &Options, queues: usize) -> Result<
     let address = socket::address(options).map_err(|error| error.to_string())?;
     let secret = Secret::new(options.text("secret")).map_err(|error| error.to_string())?;
     let mode = if options.text("mode") == "ip" { Mode::Ip } else { Mode::Ethernet };
-    let timeout = std::time::Duration::from_millis(number("handshake-timeout").into());
+    let timeout = options.int("handshake-timeout").map_or(handshake_timeout(is_client), Duration::from_millis);
     let interface = InterfaceConfig {
         id: number("id"),
         mode,
@@ -203,13 +207,14 @@ pub(crate) fn configure_cndp(name: &str, options: &Options, queues: usize) -> Re
         segment_max: 2048,
         line,
         mac: random_mac(),
+        borrows: false,
         exports: Exports::default(),
     };
     Ok(Configured { interface: interface(name, address, role), settings })
 }
 
-/// Whether packets are to be shared instead of copied.
-pub(crate) fn is_zero_copy(options: &Options) -> bool {
+/// Whether the device's pools are to be shared with the peer.
+pub(crate) fn shares_pools(options: &Options) -> bool {
     options.bool("zero-copy") && is_client(options)
 }
 
@@ -218,6 +223,7 @@ fn is_client(options: &Options) -> bool {
 }
 
 fn interface(name: &str, address: Address, role: Role) -> InterfaceConfig {
+    let handshake_timeout = handshake_timeout(matches!(role, Role::Client(_)));
     InterfaceConfig {
         name: name.to_owned(),
         app_name: concat!("pmd ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -226,8 +232,14 @@ fn interface(name: &str, address: Address, role: Role) -> InterfaceConfig {
         role,
         mode: Mode::Ethernet,
         secret: Secret::NONE,
-        handshake_timeout: InterfaceConfig::HANDSHAKE_TIMEOUT,
+        handshake_timeout,
     }
+}
+
+/// A server drops who does not go on, so that its interface is free again. A client has more patience: DPDK listens before
+/// its port has started, and panics when the client that it then meets has given up.
+fn handshake_timeout(is_client: bool) -> Duration {
+    if is_client { Duration::from_secs(10) } else { InterfaceConfig::HANDSHAKE_TIMEOUT }
 }
 
 fn client(queues: usize, log2_ring_size: u8) -> ClientConfig {

@@ -23,8 +23,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
+use pmd_core::Mbuf;
+use pmd_core::pool::Lender;
 
 use crate::copy::{self, Kernel};
+use crate::ring::rx_borrow::LendSlots;
 use crate::ring::{BadPlace, COOKIE, Descriptor, Place, RingMemory, RingSize};
 
 /// Offsets in a ring's header that do not depend on the cache line's size.
@@ -65,6 +68,8 @@ pub(crate) enum ShmError {
     Map { index: usize, len: u64, source: std::io::Error },
     #[error("region {index} is declared with {len} bytes, but its file has {file}")]
     Short { index: usize, len: u64, file: u64 },
+    #[error("no memory for the headers of packets that are lent: {0}")]
+    Lender(std::io::Error),
     #[error("ring at offset {offset} of region {region} does not lie inside it, or not at a multiple of 4")]
     RingOutside { region: u16, offset: u32 },
     #[error("wrong cookie {cookie:#x} on the ring at offset {offset} of region {region}, expected {COOKIE:#x}")]
@@ -202,6 +207,42 @@ impl ShmRing {
         let slot = usize::from(self.size.slot(slot));
         // SAFETY: slot < size, so the descriptor lies inside the ring.
         unsafe { self.header.as_ptr().add(2 * self.line + slot * DESCRIPTOR) }
+    }
+}
+
+/// Lends the packets of a peer's ring where they lie, and keeps the regions mapped until the last is back.
+#[derive(Debug)]
+pub(crate) struct ShmLender {
+    regions: Arc<Regions>,
+    lender: Lender,
+}
+
+impl ShmLender {
+    /// For a ring of `size` slots.
+    ///
+    /// # Errors
+    /// When there is no memory for the mbufs' headers.
+    pub(crate) fn new(ring: &ShmRing, size: RingSize) -> std::io::Result<Self> {
+        let regions = Arc::clone(&ring.regions);
+        let lender = Lender::new(size.get().into(), Box::new(Arc::clone(&regions)))?;
+        Ok(Self { regions, lender })
+    }
+}
+
+impl LendSlots for ShmLender {
+    #[inline(always)]
+    fn lend(&mut self, slot: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, BadPlace> {
+        let len = descriptor.length as usize;
+        let data = self.regions.address(descriptor.place(), len)?;
+        // SAFETY: the bytes lie in a region, as just checked, and the regions are what the lender keeps. A ring lends a
+        // slot again only when it is back, so no two mbufs come from one slot; a peer that lets two slots overlap, or
+        // writes while we read, spoils bytes of its own packets: the trust that `zero-copy=yes` is documented to give.
+        Ok(unsafe { self.lender.lend(slot.into(), data, len, port) })
+    }
+
+    #[inline(always)]
+    fn is_back(&self, slot: u16) -> bool {
+        self.lender.is_back(slot.into())
     }
 }
 

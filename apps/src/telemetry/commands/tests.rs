@@ -48,7 +48,8 @@ fn ask(requests: &[&str]) -> Vec<Value> {
     let registry: Registry = crate::drivers::registry();
     let task = |_: &pmd_core::TaskContext<'_>| Ok(Box::new(Drop(Burst::with_limit(32))) as Box<dyn Task>);
     let runtime = Runtime::start(&deployment, &registry, Settings::default(), task).unwrap();
-    while runtime.snapshot().lports[0].stats.ipackets == 0 {
+    let has_begun = |report: pmd_core::Report| report.lports[0].stats.ibytes > 0 && report.threads[0].polls > 0;
+    while !has_begun(runtime.snapshot()) {
         std::thread::yield_now();
     }
     let running = Running::new(&runtime, &deployment);
