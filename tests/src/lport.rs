@@ -100,6 +100,11 @@ impl Lport {
         Ok(kibibytes * 1024)
     }
 
+    /// The kernel's number of it.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Whether it still runs.
     ///
     /// # Errors
