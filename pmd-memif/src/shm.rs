@@ -137,6 +137,8 @@ impl Region {
 pub(crate) struct ShmRing {
     regions: Arc<Regions>,
     header: NonNull<u8>,
+    /// The first descriptor.
+    descriptors: NonNull<u8>,
     line: usize,
     size: RingSize,
     kernel: Kernel,
@@ -165,7 +167,9 @@ impl ShmRing {
         let header = header.ok_or(ShmError::RingOutside { region, offset })?;
         let (regions, kernel) = (Arc::clone(regions), regions.kernel);
         let first = regions.table.first().map_or((header, 0), |region| (region.base, region.len));
-        let ring = Self { regions, header, line: line.bytes(), size, kernel, event, first };
+        // SAFETY: header and descriptors lie in the region, as just checked.
+        let descriptors = unsafe { header.add(2 * line.bytes()) };
+        let ring = Self { regions, header, descriptors, line: line.bytes(), size, kernel, event, first };
         // SAFETY: the first 4 bytes of the ring, as just checked.
         match u32::from_le(unsafe { copy::load(ring.header.as_ptr()) }) {
             COOKIE => Ok(ring),
@@ -206,7 +210,7 @@ impl ShmRing {
     fn descriptor_at(&self, slot: u16) -> *mut u8 {
         let slot = usize::from(self.size.slot(slot));
         // SAFETY: slot < size, so the descriptor lies inside the ring.
-        unsafe { self.header.as_ptr().add(2 * self.line + slot * DESCRIPTOR) }
+        unsafe { self.descriptors.as_ptr().add(slot * DESCRIPTOR) }
     }
 }
 
@@ -341,15 +345,15 @@ impl RingMemory for ShmRing {
         let at = self.descriptor_at(slot);
         // SAFETY: 16 bytes inside the ring. The metadata word, which nobody uses, becomes 0.
         unsafe {
-            copy::store(at, low_word(descriptor).to_le());
-            copy::store(at.add(8), u64::from(descriptor.offset).to_le());
+            copy::store_word(at, low_word(descriptor).to_le());
+            copy::store_word(at.add(8), u64::from(descriptor.offset).to_le());
         }
     }
 
     #[inline(always)]
     fn set_filled(&self, slot: u16, descriptor: Descriptor) {
         // SAFETY: the first 8 bytes of a descriptor, inside the ring.
-        unsafe { copy::store(self.descriptor_at(slot), low_word(descriptor).to_le()) };
+        unsafe { copy::store_word(self.descriptor_at(slot), low_word(descriptor).to_le()) };
     }
 
     fn clear_flags(&self, slot: u16) {
