@@ -33,7 +33,7 @@ const RATE_MAX: u64 = 1_000_000_000;
 const TX_FIRST_MAX: u64 = 1 << 15;
 
 /// Keys of CNDP's forwarder without effect here, that nobody misses.
-const WITHOUT_EFFECT: &[&str] = &["pkt_api", "cli", "no-metrics", "no-restapi"];
+const WITHOUT_EFFECT: &[&str] = &["pkt_api", "cli", "no-restapi"];
 
 /// Keys of CNDP's forwarder whose absence is worth a warning.
 const NOT_SUPPORTED: &[&str] = &["hs-patterns", "uds_path"];
@@ -47,6 +47,8 @@ pub(crate) struct LportFile {
     pub(crate) forwarding: Forwarding,
     /// Where it was said.
     places: Places,
+    /// Whether telemetry is served: unless the file says `no-metrics`.
+    pub(crate) metrics: bool,
 }
 
 /// What became of a file.
@@ -120,6 +122,7 @@ fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (Lpor
     let (routes, acl) = read_rules(&mut options, mode, &config.deployment);
     let traffic = read_traffic(&mut options);
     let tx_first = options.int("tx-first", 0..=TX_FIRST_MAX).map_or(0, |value| value.value);
+    let metrics = !options.bool("no-metrics").is_some_and(|no| no.value);
     for key in WITHOUT_EFFECT {
         options.node(key);
     }
@@ -137,7 +140,7 @@ fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (Lpor
         options.report(problem.help("list the lports in `threads.<name>.lports`"));
     }
     let forwarding = Forwarding { mode, port_map, routes: Arc::new(routes), acl: Arc::new(acl), traffic, tx_first };
-    let file = LportFile { deployment, forwarding, places: config.places.clone() };
+    let file = LportFile { deployment, forwarding, places: config.places.clone(), metrics };
     (file, options.finish(source))
 }
 

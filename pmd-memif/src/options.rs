@@ -1,13 +1,13 @@
 //! Options of `net_memif`: DPDK's names and defaults, and our own; and the one word of CNDP's `net_memif_socket`.
 
+mod machine;
+mod socket;
+
 use std::time::Duration;
 
-use std::os::unix::fs::FileTypeExt;
+use pmd_core::{OptionError, OptionKind, OptionSpec, Options};
 
-use nix::unistd::{AccessFlags, access};
-use pmd_core::{MachineProblem, OptionError, OptionKind, OptionSpec, Options};
-
-use crate::address::{Address, AddressError};
+use crate::address::Address;
 use crate::control::{ClientConfig, InterfaceConfig, Role, ServerConfig};
 use crate::device::Settings;
 use crate::handshake::{Mode, SealPolicy};
@@ -15,6 +15,8 @@ use crate::link::Exports;
 use crate::listener::FileOptions;
 use crate::secret::Secret;
 use crate::shm::CacheLine;
+
+pub(crate) use machine::check_machine;
 
 /// Most queue pairs of a device.
 pub(crate) const QUEUES_MAX: usize = 255;
@@ -35,6 +37,10 @@ const fn flag(name: &'static str, default: &'static str, help: &'static str) -> 
 
 const fn choice(name: &'static str, words: &'static [&'static str], help: &'static str) -> OptionSpec {
     OptionSpec { name, kind: OptionKind::Choice(words), default: words[0], help }
+}
+
+const fn text(name: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { name, kind: OptionKind::Text { max_len: 255 }, default: "", help }
 }
 
 /// The table of `net_memif`.
@@ -71,6 +77,11 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     ),
     int("owner-uid", 0, u32::MAX as u64, "", "user that is to own the socket file (server)"),
     int("owner-gid", 0, u32::MAX as u64, "", "group that is to own the socket file (server)"),
+    text("socket-mode", "permissions of the socket file, octal, such as 660 (server)"),
+    flag("mkdir", "no", "make the directory of the socket file when it is not there (server)"),
+    text("netns", "network namespace of an abstract socket: a name of `ip netns`, or the number of a process"),
+    text("allowed-uids", "users that may connect, by number, separated by `:` or `,` (server; default: all)"),
+    text("listener-fd", "listening socket to take over: a descriptor, or a name in systemd's LISTEN_FDNAMES (server)"),
     int("segment-max", 64, 9216, "2048", "bytes put into one descriptor at most; larger packets become chains"),
     choice("cache-line", &["64", "128"], "cache line that lays out the ring headers, equal on both sides"),
     choice(
@@ -105,13 +116,12 @@ pub(crate) struct Configured {
 /// Every problem found.
 pub(crate) fn check(options: &Options, queues: usize) -> Result<(), Vec<OptionError>> {
     let mut errors = Vec::new();
-    if let Err(error) = address(options) {
-        errors.push(OptionError::value("socket", error.to_string()));
-    }
+    errors.extend(socket::address(options).err());
     if options.text("mode") == "punt-inject" {
         errors
             .push(OptionError::value("mode", "option `mode` is punt-inject, which no peer speaks: use ethernet or ip"));
     }
+    errors.extend(socket::check(options, is_client(options)));
     if options.bool("socket-padded") && !options.bool("socket-abstract") {
         errors.push(OptionError::value("socket-padded", "option `socket-padded` goes with `socket-abstract` only"));
     }
@@ -150,12 +160,15 @@ pub(crate) fn configure(name: &str, options: &Options, queues: usize) -> Result<
             file: FileOptions {
                 owner_uid: options.int("owner-uid").map(|id| id as u32),
                 owner_gid: options.int("owner-gid").map(|id| id as u32),
-                mode: None,
+                mode: socket::mode(options).map_err(|error| error.to_string())?,
+                make_directory: options.bool("mkdir"),
             },
+            inherited: socket::inherited(options)?,
+            allowed_uids: socket::allowed_uids(options).map_err(|error| error.to_string())?,
             ..server(line)
         })
     };
-    let address = address(options).map_err(|error| error.to_string())?;
+    let address = socket::address(options).map_err(|error| error.to_string())?;
     let secret = Secret::new(options.text("secret")).map_err(|error| error.to_string())?;
     let mode = if options.text("mode") == "ip" { Mode::Ip } else { Mode::Ethernet };
     let timeout = options.int("handshake-timeout").map_or(handshake_timeout(is_client), Duration::from_millis);
@@ -167,29 +180,6 @@ pub(crate) fn configure(name: &str, options: &Options, queues: usize) -> Result<
         ..interface(name, address, role)
     };
     Ok(Configured { interface, settings })
-}
-
-/// Whether the socket of these options can be made, or found, on this machine.
-pub(crate) fn check_machine(options: &Options) -> Vec<MachineProblem> {
-    let Ok(Address::Path(path)) = address(options) else { return Vec::new() };
-    let (socket, directory) = (path.as_path().display(), path.directory());
-    let problem = |message| vec![MachineProblem { option: "socket", message, fatal: !is_client(options) }];
-    if !directory.is_dir() {
-        return problem(format!("{socket}: there is no directory {}; create it", directory.display()));
-    }
-    if is_client(options) {
-        return Vec::new();
-    }
-    if let Err(errno) = access(directory, AccessFlags::W_OK | AccessFlags::X_OK) {
-        let (directory, why) = (directory.display(), errno.desc());
-        return problem(format!("{socket}: no socket can be made in {directory}: {why}; choose another directory"));
-    }
-    match path.as_path().symlink_metadata() {
-        Ok(file) if !file.file_type().is_socket() => {
-            problem(format!("{socket} exists and is no socket; remove it or choose another path"))
-        }
-        _ => Vec::new(),
-    }
 }
 
 /// Checks CNDP's one word.
@@ -267,15 +257,8 @@ fn server(line: CacheLine) -> ServerConfig {
         max_memory: ServerConfig::MAX_MEMORY,
         cache_line: line,
         file: FileOptions::default(),
-    }
-}
-
-fn address(options: &Options) -> Result<Address, AddressError> {
-    let socket = options.text("socket");
-    match (options.bool("socket-abstract"), options.bool("socket-padded")) {
-        (false, _) => Address::path(socket),
-        (true, false) => Address::abstract_name(socket),
-        (true, true) => Address::abstract_padded(socket),
+        inherited: None,
+        allowed_uids: None,
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn options_schema() -> Value {
         "tx-burst": int(1, BURST_MAX as u64, "Packets generated at a time."),
         "pkt_api": ignored("string"),
         "cli": ignored("boolean"),
-        "no-metrics": ignored("boolean"),
+        "no-metrics": { "type": "boolean", "description": "Whether telemetry is turned off." },
         "no-restapi": ignored("boolean"),
     })
 }

@@ -55,6 +55,7 @@ fn directories_of_sockets_are_looked_at_from_the_role() {
     assert_eq!(problems("server", &missing), at("E0602", &missing));
     assert_eq!(problems("client", &missing), at("W0605", &missing));
     assert_eq!(problems("server", &file), at("E0602", &file));
+    assert_eq!(problems("server,mkdir=yes", &missing), []);
     assert!(!Path::new(&good).exists(), "nothing was made");
 }
 
