@@ -47,10 +47,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let watched = if args.no_telemetry || !file.metrics {
         watch()
     } else {
-        serve_during(&args.prefix.file_prefix, &Running::new(&runtime, &file.deployment), watch)
+        serve_during(&args.prefix.file_prefix, &Running::new(&runtime, &file.deployment, &drops), watch)
     };
     let mut report = runtime.stop();
-    drops.report_in(&mut report);
+    drops.report_in(&mut report.lports);
     watched?;
     if args.json {
         print_json(&Summary::from(&report))?;
@@ -88,7 +88,7 @@ fn watch(runtime: &Runtime, drops: &ModeDrops, signals: &Signals, args: &RunArgs
 
 fn print_rates(runtime: &Runtime, drops: &ModeDrops, last: &Report, json: bool) -> Result<Report, Failure> {
     let mut report = runtime.snapshot();
-    drops.report_in(&mut report);
+    drops.report_in(&mut report.lports);
     if json {
         print_json(&Summary::from(&report))?;
     } else {

@@ -93,7 +93,7 @@ fn exchange(forwarding: &Forwarding, threads: &[&[u16]], frames: &[Frame], expec
     }
     let frames = (0..expected).map(|_| get.recv_timeout(DEADLINE).expect("a frame")).collect();
     let mut report = runtime.stop();
-    drops.report_in(&mut report);
+    drops.report_in(&mut report.lports);
     assert!(report.pools.iter().all(|pool| pool.available == pool.size), "{:?}", report.pools);
     (frames, report)
 }

@@ -4,7 +4,7 @@
 //! counted here: [`pmd_core::Ports::transmit`] counts that, at the lport it was meant for.
 
 use pmd_core::runtime::LportReport;
-use pmd_core::{Counter, LportId, Report};
+use pmd_core::{Counter, LportId};
 
 use super::Mode;
 
@@ -72,8 +72,8 @@ impl ModeDrops {
     }
 
     /// Appends the counters to the statistics of their lports.
-    pub(crate) fn report_in(&self, report: &mut Report) {
-        for LportReport { id, stats, .. } in &mut report.lports {
+    pub(crate) fn report_in(&self, lports: &mut [LportReport]) {
+        for LportReport { id, stats, .. } in lports {
             if let Some(lport) = self.lports.get(usize::from(id.0)) {
                 let count = |reason: &Reason| (NAMES[*reason as usize], lport.0[*reason as usize].get());
                 stats.xstats.extend(self.counted.iter().map(count));
