@@ -70,7 +70,7 @@ impl Checked {
             Config::load(path, &Settings::default().drivers(&drivers));
         let complete = config.is_some();
         let Some(config) = config.or(incomplete) else { return Self { source, diagnostics, file: None } };
-        let (file, more) = read_forwarder(&config, &source, mode);
+        let (file, more) = read_forwarder(&config, &source, mode, complete);
         diagnostics.extend(more);
         sort(&mut diagnostics);
         let usable = complete && !diagnostics.iter().any(Diagnostic::is_error);
@@ -114,8 +114,13 @@ fn sort(diagnostics: &mut [Diagnostic]) {
     diagnostics.sort_by_key(|diagnostic| (diagnostic.primary.line, diagnostic.primary.column));
 }
 
-/// Reads what is the forwarder's own, and says what is wrong with it.
-fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (LportFile, Vec<Diagnostic>) {
+/// Reads what is the forwarder's own, and says what is wrong with it. `complete`: whether the rest of the file has no errors.
+fn read_forwarder(
+    config: &Config,
+    source: &Source,
+    mode: Option<Mode>,
+    complete: bool,
+) -> (LportFile, Vec<Diagnostic>) {
     let mut options = config.options();
     let mode = read_mode(&mut options, mode, &config.deployment);
     let port_map = read_port_map(&mut options, &config.deployment);
@@ -135,7 +140,8 @@ fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (Lpor
     let mut deployment = config.deployment.clone();
     // A thread without lports has nothing to poll: it exists in CNDP's files for the sake of its name.
     deployment.threads.retain(|thread| !thread.lports.is_empty());
-    if deployment.threads.is_empty() && !deployment.devices.is_empty() {
+    // In a file with errors the lports of a thread may be missing because of one of them.
+    if complete && deployment.threads.is_empty() && !deployment.devices.is_empty() {
         let problem = Problem::new(rules::NOTHING_POLLED, Span::default(), "no thread polls any lport");
         options.report(problem.help("list the lports in `threads.<name>.lports`"));
     }

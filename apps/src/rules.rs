@@ -207,3 +207,18 @@ pub(crate) const ALL: &[&Rule] = &[
     DEVICE_INCOMPLETE,
     TOPOLOGY_UNKNOWN,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_tell_their_severity() {
+        let mut codes: Vec<_> = ALL.iter().chain(lport_config::RULES).map(|rule| rule.code).collect();
+        codes.sort_unstable();
+        assert!(codes.is_sorted_by(|a, b| a < b), "{codes:?}");
+        for rule in ALL {
+            assert_eq!(rule.code.starts_with('E'), rule.severity == Severity::Error, "{}", rule.code);
+        }
+    }
+}

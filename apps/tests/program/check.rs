@@ -60,6 +60,14 @@ fn directories_of_sockets_are_looked_at_from_the_role() {
 }
 
 #[test]
+fn what_follows_from_an_error_is_not_reported_too() {
+    let text = file("net_null", &json!([])).replace("[\"m:0\"]", "[\"m:1\"]");
+    let report: Value = serde_json::from_str(&lport_with_input(&["check", "--json", "-"], &text).stdout).unwrap();
+    let codes: Vec<_> = report[0]["diagnostics"].as_array().unwrap().iter().map(|found| &found["code"]).collect();
+    assert_eq!(codes, ["W0201", "E0204"], "but not that no thread polls anything");
+}
+
+#[test]
 fn warnings_are_errors_when_they_are_denied() {
     let text = file("net_null", &json!([])).replace("\"drop\"", "\"drop\",\"colour\":1");
     assert_eq!(lport_with_input(&["check", "-"], &text).code, Some(0));
