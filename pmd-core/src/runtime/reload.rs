@@ -209,6 +209,8 @@ impl Runtime {
                 carried.push((usize::from(id.0), (lport, own)));
             }
         }
+        // As at a stop: queues first, then their control handles.
+        drop(queues);
         carried
     }
 

@@ -200,10 +200,10 @@ prop_compose! {
             let options = vec![RawOption::text("o", option.to_string())];
             deployment.devices.push(DeviceSpec { name: device, driver, options, queues });
         }
-        for thread in 0..3 {
+        for (thread, pinned) in pinned.into_iter().enumerate() {
             let ids = (0..next).filter(|id| owners[usize::from(*id)] == Some(thread)).map(LportId).collect::<Vec<_>>();
             let spec = deployment.add_thread(&format!("t{thread}"), &ids);
-            if pinned[thread] {
+            if pinned {
                 spec.lcores = crate::deployment::Placement::Auto;
             }
         }
