@@ -9,9 +9,12 @@ TEST_PACKAGES := $(BUILD_PACKAGES) dpdk dpdk-dev tshark valgrind
 demo: deps-build
 	$(CARGO) run --release --locked --package lport -- demo
 
-# The documentation's examples first, so that the runner's own closing lines stand last.
+# Programs that tests start are built before any test's time begins. The documentation's examples are run before the
+# tests, so that the runner's own closing lines stand last.
 test: deps
 	$(CARGO) build --locked --package lport --bin lport
+	$(CARGO) build --locked --package pmd-memif --examples
+	$(CARGO) bench --locked --package pmd-memif --bench hot_loops --no-run
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) test --locked --workspace --doc && $(CARGO) nextest run --locked --workspace; \
 	else \

@@ -50,7 +50,7 @@ impl Child {
     pub(crate) fn start(name: &'static str, file: &Value, settings: ChildSettings) -> Result<Self, Failure> {
         let ChildSettings { period, burst, longest } = settings;
         let mut process = Command::new(std::env::current_exe()?)
-            .args(["run", "-", "--json"])
+            .args(["run", "-", "--json", "--no-telemetry"])
             .args(["--stats-period", &period.as_secs_f64().to_string()])
             .args(["--duration", &longest.as_secs_f64().to_string()])
             .args(["--burst", &burst.to_string()])

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use pmd_core::BURST_MAX;
 
 use crate::commands::bench::BenchArgs;
 use crate::modes::Mode;
+use crate::telemetry::place::FilePrefix;
 
 /// Longest duration or period that can be asked for: a hundred years, which every clock can add.
 const SECONDS_MAX: f64 = 100.0 * 365.0 * 86_400.0;
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Drivers(Format),
     /// Shows the machine: CPUs, cores, NUMA nodes, caches
     Topology(Format),
+    /// Shows what a running `lport run` does, from another terminal (exit code 5 when none runs)
+    Show(ShowArgs),
     /// Measures packet rates
     Bench(BenchArgs),
 }
@@ -74,6 +77,46 @@ pub(crate) struct RunArgs {
     /// Run without the lports that cannot be opened
     #[arg(long)]
     pub(crate) allow_partial: bool,
+    #[command(flatten)]
+    pub(crate) prefix: Prefix,
+    /// Serve no telemetry
+    #[arg(long)]
+    pub(crate) no_telemetry: bool,
+}
+
+/// Which processes are meant, as DPDK tells them apart.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Prefix {
+    /// Directory of the telemetry socket, below the runtime directory's `dpdk`
+    #[arg(long, value_name = "NAME", default_value = FilePrefix::DEFAULT)]
+    pub(crate) file_prefix: FilePrefix,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// What to show: lports, threads and pools unless one is chosen
+    #[arg(value_name = "WHAT")]
+    pub(crate) what: Option<Shown>,
+    #[command(flatten)]
+    pub(crate) prefix: Prefix,
+    /// Which of several processes with one file prefix, from 0
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) instance: u16,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// What can be shown of a running `lport run`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shown {
+    /// memif interfaces with their peers, regions and rings
+    Memif,
+    /// lports with their links and counters
+    Ports,
+    /// Pools of mbufs with their levels
+    Pools,
+    /// Polling threads with their load
+    Threads,
 }
 
 #[derive(Debug, Args)]

@@ -22,7 +22,7 @@ const RATE_MAX: u64 = 1_000_000_000;
 const TX_FIRST_MAX: u64 = 1 << 15;
 
 /// Keys of CNDP's forwarder without effect here, that nobody misses.
-const WITHOUT_EFFECT: &[&str] = &["pkt_api", "cli", "no-metrics", "no-restapi", "l3fwd-fib-rules"];
+const WITHOUT_EFFECT: &[&str] = &["pkt_api", "cli", "no-restapi", "l3fwd-fib-rules"];
 
 /// Keys of CNDP's forwarder whose absence is worth a warning.
 const NOT_SUPPORTED: &[&str] = &["hs-patterns", "uds_path"];
@@ -34,6 +34,8 @@ pub(crate) struct LportFile {
     pub(crate) deployment: Deployment,
     /// What its threads do.
     pub(crate) forwarding: Forwarding,
+    /// Whether telemetry is served: unless the file says `no-metrics`.
+    pub(crate) metrics: bool,
 }
 
 /// What became of a file.
@@ -92,6 +94,7 @@ fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (Lpor
     let port_map = read_port_map(&mut options, &config.deployment);
     let traffic = read_traffic(&mut options);
     let tx_first = options.int("tx-first", 0..=TX_FIRST_MAX).map_or(0, |value| value.value);
+    let metrics = !options.bool("no-metrics").is_some_and(|no| no.value);
     for key in WITHOUT_EFFECT {
         options.node(key);
     }
@@ -108,7 +111,7 @@ fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (Lpor
         let problem = Problem::new(rules::NOTHING_POLLED, Span::default(), "no thread polls any lport");
         options.report(problem.help("list the lports in `threads.<name>.lports`"));
     }
-    let file = LportFile { deployment, forwarding: Forwarding { mode, port_map, traffic, tx_first } };
+    let file = LportFile { deployment, forwarding: Forwarding { mode, port_map, traffic, tx_first }, metrics };
     (file, options.finish(source))
 }
 

@@ -3,7 +3,7 @@
 //! 1. The command line (`cli`) names a command; each is one file of `commands`.
 //! 2. A command prints data on standard output (`output`, `summary`) and logs on standard error (`logging`).
 //! 3. What fails is a [`failure::Failure`], which becomes the exit code: 0 good, 2 usage, 3 configuration, 4 a configured
-//!    lport could not be opened, 5 failed while running.
+//!    lport could not be opened, 5 failed while running, or nothing runs that could be shown.
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ mod output;
 mod rules;
 mod signals;
 mod summary;
+mod telemetry;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Schema => commands::schema::schema(),
         Command::Drivers(format) => commands::drivers::drivers(*format),
         Command::Topology(format) => commands::topology::topology(*format),
+        Command::Show(args) => commands::show::show(args),
         Command::Bench(args) => commands::bench::bench(args),
     };
     match result {

@@ -120,8 +120,11 @@ impl<'a> From<&'a Report> for Summary<'a> {
             polls: *polls,
             busy_percent: (busy_percent * 10.0).round() / 10.0,
         };
-        let pool =
-            |PoolReport { name, size, available }: &'a PoolReport| Pool { name, size: *size, available: *available };
+        let pool = |PoolReport { name, size, available, .. }: &'a PoolReport| Pool {
+            name,
+            size: *size,
+            available: *available,
+        };
         Self {
             duration_s: (report.duration.as_secs_f64() * 1e6).round() / 1e6,
             lports: report.lports.iter().map(lport).collect(),

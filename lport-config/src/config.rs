@@ -48,7 +48,7 @@ impl std::fmt::Debug for Settings<'_> {
 /// What became of a file.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The text, for [`crate::render`] and for problems that later layers find.
+    /// The text, for [`crate::render()`] and for problems that later layers find.
     pub source: Source,
     /// The configuration, if the file has no errors.
     pub config: Option<Config>,

@@ -5,11 +5,11 @@
 //! 1. [`Source`] holds the text and turns byte offsets into lines and columns.
 //! 2. `syntax` turns the text into a tree of [`Node`]s, each with its [`Span`]; nothing that is not JSONC comes past it.
 //! 3. `sections` reads each section by its table of keys (`keys`): unknown keys, types and ranges are settled here. The
-//!    JSON Schema is made from the same tables ([`schema`]).
+//!    JSON Schema is made from the same tables ([`schema()`]).
 //! 4. `resolve` follows the names from section to section, asks the program about drivers ([`DriverCheck`]), and builds
 //!    the deployment together with [`Places`], which remembers where in the text everything was said.
 //! 5. All problems on the way are collected as [`Problem`]s and come out as [`Diagnostic`]s, in the order of the text;
-//!    [`render`] draws one for people, serde writes it for machines, [`explain`] tells more about its code.
+//!    [`render()`] draws one for people, serde writes it for machines, [`explain`] tells more about its code.
 //!
 //! ```
 //! use lport_config::{Config, Settings};

@@ -243,8 +243,16 @@ impl Runtime {
     }
 
     fn pool_reports(&self) -> Vec<PoolReport> {
-        let report =
-            |pool: &Pool| PoolReport { name: pool.name().to_owned(), size: pool.size(), available: pool.available() };
+        let report = |pool: &Pool| PoolReport {
+            name: pool.name().to_owned(),
+            size: pool.size(),
+            available: pool.available(),
+            cached: pool.cached(),
+            cache_size: pool.cache_size(),
+            data_room: pool.data_room(),
+            memory: pool.segment().len(),
+            page: pool.segment().page(),
+        };
         self.pools.iter().flatten().map(report).collect()
     }
 }

@@ -24,11 +24,13 @@ fn main() -> ExitCode {
     let packets = match case.as_str() {
         "pool" => pool_get_and_put(bursts),
         "null" => null_forward(bursts),
-        "copy-64" => memif_loopback(bursts, 64, "no"),
-        "copy-1518" => memif_loopback(bursts, 1518, "no"),
-        "zero-copy-64" => memif_loopback(bursts, 64, "yes"),
-        "zero-copy-1518" => memif_loopback(bursts, 1518, "yes"),
-        "idle" => memif_loopback(16 * bursts, 0, "no"),
+        "copy-64" => memif_loopback(bursts, 64, ["no", "no"]),
+        "copy-1518" => memif_loopback(bursts, 1518, ["no", "no"]),
+        "zero-copy-64" => memif_loopback(bursts, 64, ["no", "yes"]),
+        "zero-copy-1518" => memif_loopback(bursts, 1518, ["no", "yes"]),
+        "borrow-64" => memif_loopback(bursts, 64, ["yes", "no"]),
+        "borrow-1518" => memif_loopback(bursts, 1518, ["yes", "no"]),
+        "idle" => memif_loopback(16 * bursts, 0, ["no", "no"]),
         _ => return usage(),
     };
     println!("{packets}");
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: hot_loops pool|null|copy-64|copy-1518|zero-copy-64|zero-copy-1518|idle BURSTS");
+    eprintln!("usage: hot_loops CASE BURSTS; cases: pool, null, idle; copy, zero-copy, borrow with -64 or -1518");
     ExitCode::from(2)
 }
 
@@ -66,12 +68,14 @@ fn null_forward(bursts: usize) -> usize {
 }
 
 /// A memif server and a memif client in one process, joined to each other; a burst in each direction circulates. Counts a
-/// packet each time it has been sent and received; `size` 0 sends none: a burst is then an idle poll of both.
-fn memif_loopback(bursts: usize, size: usize, zero_copy: &str) -> usize {
+/// packet each time it has been sent and received; `size` 0 sends none: a burst is then an idle poll of both. `zero_copy` is
+/// what the server and the client are told.
+fn memif_loopback(bursts: usize, size: usize, zero_copy: [&str; 2]) -> usize {
     let name = format!("hot-loops-{}", std::process::id());
-    let pool = pool(zero_copy == "yes");
-    let server = open(&MemifDriver, "server", &[("role", "server"), ("socket", &name)], &pool);
-    let client = open(&MemifDriver, "client", &[("socket", &name), ("zero-copy", zero_copy)], &pool);
+    let pool = pool(zero_copy[1] == "yes");
+    let options = [("role", "server"), ("socket", &*name), ("zero-copy", zero_copy[0])];
+    let server = open(&MemifDriver, "server", &options, &pool);
+    let client = open(&MemifDriver, "client", &[("socket", &name), ("zero-copy", zero_copy[1])], &pool);
     let mut lports = [server, client];
     let mut burst = Burst::with_limit(BURST);
     while !lports.iter().all(|lport| lport.control.link().is_up()) {

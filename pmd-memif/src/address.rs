@@ -7,6 +7,8 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::netns::Netns;
+
 /// Longest path or abstract name in bytes: `sun_path` has 108, one of them is the NUL.
 pub const MAX_LEN: usize = 107;
 
@@ -28,6 +30,8 @@ pub struct SocketPath(PathBuf);
 pub struct AbstractName {
     name: Vec<u8>,
     padded: bool,
+    /// The network namespace the name is in; `None`: our own.
+    netns: Option<Netns>,
 }
 
 /// Why something cannot be an address.
@@ -52,6 +56,9 @@ pub enum AddressError {
         /// Where.
         at: usize,
     },
+    /// Socket files are in no network namespace.
+    #[error("network namespace {0} is given with a socket file, which is the same in all of them: leave it out")]
+    NetnsOfFile(Netns),
 }
 
 impl Address {
@@ -83,7 +90,26 @@ impl Address {
 
     fn new_abstract(name: &[u8], padded: bool) -> Result<Self, AddressError> {
         check(name)?;
-        Ok(Self::Abstract(AbstractName { name: name.to_owned(), padded }))
+        Ok(Self::Abstract(AbstractName { name: name.to_owned(), padded, netns: None }))
+    }
+
+    /// The same abstract name in another network namespace.
+    ///
+    /// # Errors
+    /// When it is a socket file.
+    pub fn in_netns(self, netns: Netns) -> Result<Self, AddressError> {
+        match self {
+            Self::Path(_) => Err(AddressError::NetnsOfFile(netns)),
+            Self::Abstract(name) => Ok(Self::Abstract(AbstractName { netns: Some(netns), ..name })),
+        }
+    }
+
+    /// The network namespace that its sockets must be made in; `None`: the caller's.
+    pub(crate) fn netns(&self) -> Option<&Netns> {
+        match self {
+            Self::Path(_) => None,
+            Self::Abstract(name) => name.netns.as_ref(),
+        }
     }
 }
 
@@ -130,8 +156,11 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => f.write_str(&printable(path.0.as_os_str().as_bytes())),
-            Self::Abstract(AbstractName { name, padded: false }) => write!(f, "@{}", printable(name)),
-            Self::Abstract(AbstractName { name, padded: true }) => write!(f, "@{} (NUL-padded)", printable(name)),
+            Self::Abstract(AbstractName { name, padded, netns }) => {
+                let padded = if *padded { " (NUL-padded)" } else { "" };
+                write!(f, "@{}{padded}", printable(name))?;
+                netns.iter().try_for_each(|netns| write!(f, " in network namespace {netns}"))
+            }
         }
     }
 }
@@ -196,6 +225,11 @@ mod tests {
             Address::abstract_padded("/var/run/memif.sock").unwrap().to_string(),
             "@/var/run/memif.sock (NUL-padded)"
         );
+        let blue = Address::abstract_name("memif").unwrap().in_netns("blue".parse().unwrap()).unwrap();
+        assert_eq!(blue.to_string(), "@memif in network namespace blue");
+        assert_ne!(blue, Address::abstract_name("memif").unwrap());
+        let file = Address::path("/tmp/sock").unwrap().in_netns(Netns::Process(7)).unwrap_err().to_string();
+        assert!(file.contains("process 7") && file.contains("leave it out"), "{file}");
         assert_eq!("@".parse::<Address>(), Err(AddressError::Empty));
         assert_eq!(Address::path("/tmp/a\nb").unwrap().to_string(), "/tmp/a\\nb");
     }

@@ -60,16 +60,14 @@ impl Kernel {
             // SAFETY: passed on from the caller.
             return unsafe { copy_below_16(dst, src, len) };
         }
-        // SAFETY: in all four: at least 16 bytes, the caller's promise, and a machine that has the registers.
+        // SAFETY: in all: at least 16 bytes, the caller's promise, and a machine that has the registers.
         unsafe {
             match self {
                 #[cfg(all(target_arch = "x86_64", not(miri)))]
                 Self::Avx512 => x86::copy_avx512(dst, src, len),
                 #[cfg(all(target_arch = "x86_64", not(miri)))]
                 Self::Avx2 => x86::copy_avx2(dst, src, len),
-                #[cfg(all(target_arch = "x86_64", not(miri)))]
-                Self::Sse2 => x86::copy_sse2(dst, src, len),
-                Self::Portable => copy_by_words(dst, src, len),
+                narrow => narrow.copy_narrow(dst, src, len),
             }
         }
     }
@@ -80,17 +78,31 @@ impl Kernel {
     /// As the head of this file says, for `len` rounded up to a multiple of 64.
     #[inline(always)]
     pub(crate) unsafe fn copy_blocks(self, dst: *mut u8, src: *const u8, len: usize) {
-        let whole = len.next_multiple_of(64);
-        // SAFETY: in all four: passed on from the caller, and a machine that has the registers.
+        let whole = (len + 63) & !63;
+        // SAFETY: in all: passed on from the caller, and a machine that has the registers.
         unsafe {
             match self {
                 #[cfg(all(target_arch = "x86_64", not(miri)))]
                 Self::Avx512 => x86::blocks_avx512(dst, src, len),
                 #[cfg(all(target_arch = "x86_64", not(miri)))]
-                Self::Avx2 => x86::copy_avx2(dst, src, whole),
+                Self::Avx2 => x86::blocks_avx2(dst, src, len),
+                narrow => narrow.copy_narrow(dst, src, whole),
+            }
+        }
+    }
+
+    /// The kernels for machines without wide registers: out of line, so that the choice stays two compares.
+    ///
+    /// # Safety
+    /// As the head of this file says; `len` is at least 16.
+    #[inline(never)]
+    unsafe fn copy_narrow(self, dst: *mut u8, src: *const u8, len: usize) {
+        // SAFETY: passed on from the caller; every x86-64 has SSE2.
+        unsafe {
+            match self {
                 #[cfg(all(target_arch = "x86_64", not(miri)))]
-                Self::Sse2 => x86::copy_sse2(dst, src, whole),
-                Self::Portable => copy_by_words(dst, src, whole),
+                Self::Sse2 => x86::copy_sse2(dst, src, len),
+                _ => copy_by_words(dst, src, len),
             }
         }
     }
@@ -151,6 +163,26 @@ pub(crate) unsafe fn load<T: Copy>(src: *const u8) -> T {
 pub(crate) unsafe fn store<T: Copy>(dst: *mut u8, value: T) {
     // SAFETY: passed on from the caller; the alignment of a packed struct is 1.
     unsafe { dst.cast::<Packed<T>>().write_volatile(Packed(value)) };
+}
+
+/// Stores 8 bytes at once, to any address.
+///
+/// # Safety
+/// 8 bytes may be written at `dst`.
+#[inline(always)]
+pub(crate) unsafe fn store_word(dst: *mut u8, value: u64) {
+    // As an instruction of its own where we can: the compiler takes a volatile store to an unaligned address through the
+    // stack.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: passed on from the caller.
+    unsafe {
+        std::arch::asm!("mov [{}], {}", in(reg) dst, in(reg) value, options(nostack, preserves_flags));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    // SAFETY: passed on from the caller.
+    unsafe {
+        store(dst, value);
+    }
 }
 
 /// # Safety
@@ -233,6 +265,36 @@ mod x86 {
                 src = in(reg) src,
                 dst = in(reg) dst,
                 last = in(reg) len - 64,
+                at = inout(reg) 0_usize => _,
+                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+                out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+                out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+                out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
+                options(nostack),
+            );
+        }
+    }
+
+    /// # Safety
+    /// As [`super::Kernel::copy_blocks`]. The machine has AVX2.
+    #[inline(always)]
+    pub(super) unsafe fn blocks_avx2(dst: *mut u8, src: *const u8, len: usize) {
+        // SAFETY: loads and stores stay within `len` rounded up to 64. vzeroupper empties the upper halves of all vector
+        // registers, so all are listed.
+        unsafe {
+            asm!(
+                "2:",
+                "vmovdqu ymm0, [{src} + {at}]",
+                "vmovdqu ymm1, [{src} + {at} + 32]",
+                "vmovdqu [{dst} + {at}], ymm0",
+                "vmovdqu [{dst} + {at} + 32], ymm1",
+                "add {at}, 64",
+                "cmp {at}, {len}",
+                "jb 2b",
+                "vzeroupper",
+                src = in(reg) src,
+                dst = in(reg) dst,
+                len = in(reg) len,
                 at = inout(reg) 0_usize => _,
                 out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
                 out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,

@@ -30,7 +30,7 @@ pub(crate) fn of(open: &OpenDevice) -> Details {
         .with("mode", config.mode.to_string())
         .with("socket", config.address.to_string())
         .with("secret", !config.secret.is_none())
-        .with("zero_copy", !device.settings.exports.pools.is_empty())
+        .with("zero_copy", device.settings.borrows || !device.settings.exports.pools.is_empty())
         .with("cache_line", if device.settings.line == CacheLine::B128 { 128_u64 } else { 64 })
         .with("link", of_link(&now))
         .with("peer", now.peer.as_ref().map(of_peer))

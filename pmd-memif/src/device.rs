@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) segment_max: u32,
     pub(crate) line: CacheLine,
     pub(crate) mac: [u8; 6],
+    /// A server that lends received packets where they lie, instead of copying them.
+    pub(crate) borrows: bool,
     /// A client's pools that the peer maps; none when packets are copied.
     pub(crate) exports: Exports,
 }
@@ -198,8 +200,9 @@ impl Endpoint for Device {
 
     fn up(&self, link: control::Link) -> Result<(), String> {
         let mut state = self.lock();
-        let Settings { queues, segment_max, line, ref exports, .. } = self.settings;
-        let side = state.prepared.take().map_or(Side::Server, |layout| Side::Client(layout, exports));
+        let Settings { queues, segment_max, line, borrows, ref exports, .. } = self.settings;
+        let server = Side::Server { borrows };
+        let side = state.prepared.take().map_or(server, |layout| Side::Client(layout, exports));
         let live = Link::new(link.memory, side, line, queues, segment_max).map_err(|error| error.to_string())?;
         state.peer = Some(link.peer);
         self.link_counters.connects.fetch_add(1, Ordering::Relaxed);

@@ -45,13 +45,13 @@ impl Driver for MemifDriver {
     }
 
     fn shares_pools(&self, options: &Options) -> bool {
-        options::is_zero_copy(options)
+        options::shares_pools(options)
     }
 
     fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
         let configured = options::configure(&device.name, &device.options, device.queues.len());
         let mut configured = configured.map_err(OpenError)?;
-        if options::is_zero_copy(&device.options) {
+        if options::shares_pools(&device.options) {
             configured.settings.exports = exports(&device)?;
         }
         open(&device, configured)

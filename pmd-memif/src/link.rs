@@ -17,11 +17,12 @@ use crate::layout::Layout;
 use crate::message::Direction;
 use crate::ring::exported::ExportedPool;
 use crate::ring::rx::{RxRing, RxTally};
+use crate::ring::rx_borrow::BorrowRxRing;
 use crate::ring::rx_zero_copy::ZeroCopyRxRing;
 use crate::ring::tx::{Sent, TxRing, TxTally};
 use crate::ring::tx_zero_copy::ZeroCopyTxRing;
 use crate::ring::{OwnSlots, PeersSlots, Place, RingSize};
-use crate::shm::{CacheLine, Regions, ShmError, ShmRing};
+use crate::shm::{CacheLine, Regions, ShmError, ShmLender, ShmRing};
 use crate::view::{RegionView, RingView, View};
 
 /// A receiving ring.
@@ -31,6 +32,8 @@ pub(crate) enum RxEnd {
     Client(RxRing<ShmRing, OwnSlots>),
     /// Packets are copied out of buffers of the peer.
     Server(RxRing<ShmRing, PeersSlots>),
+    /// Packets are lent where the peer, a client, put them.
+    Borrow(BorrowRxRing<ShmRing, ShmLender>),
     /// The peer fills our mbufs.
     ZeroCopy(ZeroCopyRxRing<ShmRing>),
 }
@@ -61,7 +64,10 @@ pub(crate) enum Side<'a> {
     /// We made the memory, laid out like this. Its buffers lie behind the rings, or are mbufs of exported pools.
     Client(Layout, &'a Exports),
     /// The peer made it.
-    Server,
+    Server {
+        /// Whether received packets are lent instead of copied.
+        borrows: bool,
+    },
 }
 
 /// The pools that a zero-copy client shares with its peer; none on other devices.
@@ -112,13 +118,13 @@ impl Link {
         let mut view = View { regions: memory.regions.iter().map(RegionView::of).collect(), rings: Vec::new() };
         let (received, sent, incoming, outgoing) = match side {
             Side::Client(..) => (memory.m2s, memory.s2m, Direction::M2s, Direction::S2m),
-            Side::Server => (memory.s2m, memory.m2s, Direction::S2m, Direction::M2s),
+            Side::Server { .. } => (memory.s2m, memory.m2s, Direction::S2m, Direction::M2s),
         };
         let mut rx: Vec<_> = (0..queues).map(|_| Vec::new()).collect();
         for (number, ring) in open_rings(received, incoming, &regions, line)?.into_iter().enumerate() {
             let queue = number % queues;
             view.rings.push(ring.view(side.buffer_size(queue)));
-            rx[queue].push(RxEnd::new(side, queue, ring));
+            rx[queue].push(RxEnd::new(side, queue, ring)?);
         }
         let mut tx = Vec::new();
         for ring in open_rings(sent, outgoing, &regions, line)? {
@@ -145,16 +151,23 @@ impl Link {
 }
 
 impl RxEnd {
-    fn new(side: Side<'_>, queue: usize, ring: OpenRing) -> Self {
+    fn new(side: Side<'_>, queue: usize, ring: OpenRing) -> Result<Self, ShmError> {
         let OpenRing { direction, index, size, shm, .. } = ring;
-        let Side::Client(layout, exports) = side else { return Self::Server(RxRing::new(shm, size, PeersSlots)) };
-        match layout.buffers(direction, index) {
+        let (layout, exports) = match side {
+            Side::Client(layout, exports) => (layout, exports),
+            Side::Server { borrows: false } => return Ok(Self::Server(RxRing::new(shm, size, PeersSlots))),
+            Side::Server { borrows: true } => {
+                let lender = ShmLender::new(&shm, size).map_err(ShmError::Lender)?;
+                return Ok(Self::Borrow(BorrowRxRing::new(shm, lender, size)));
+            }
+        };
+        Ok(match layout.buffers(direction, index) {
             Some(own) => Self::Client(RxRing::new(shm, size, own)),
             None => {
                 let pool = exports.pools[exports.of_queue[queue]].clone();
                 Self::ZeroCopy(ZeroCopyRxRing::new(shm, size, pool))
             }
-        }
+        })
     }
 
     /// Adds received packets to `burst`; `pool` is for those that are copied.
@@ -163,6 +176,7 @@ impl RxEnd {
         match self {
             Self::Client(ring) => ring.receive(pool, port, burst, tally),
             Self::Server(ring) => ring.receive(pool, port, burst, tally),
+            Self::Borrow(ring) => ring.receive(pool, port, burst, tally),
             Self::ZeroCopy(ring) => ring.receive(port, burst, tally),
         }
     }
@@ -172,6 +186,7 @@ impl RxEnd {
         match self {
             Self::Client(ring) => ring.has_packets(),
             Self::Server(ring) => ring.has_packets(),
+            Self::Borrow(ring) => ring.has_packets(),
             Self::ZeroCopy(ring) => ring.has_packets(),
         }
     }
@@ -181,6 +196,7 @@ impl RxEnd {
         match self {
             Self::Client(ring) => ring.memory(),
             Self::Server(ring) => ring.memory(),
+            Self::Borrow(ring) => ring.memory(),
             Self::ZeroCopy(ring) => ring.memory(),
         }
     }

@@ -10,7 +10,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -21,9 +21,10 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{Backlog, bind, listen, setsockopt, sockopt};
 
 use crate::address::{Address, SocketPath};
+use crate::inherited::{self, InheritError};
 use crate::socket::{Connection, new_socket, socket_address};
 
-/// Owner and permissions of a socket file; what is `None` stays as the process has it.
+/// What a socket file is to be; what is `None` stays as the process has it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct FileOptions {
     /// User that owns the file.
@@ -32,6 +33,8 @@ pub(crate) struct FileOptions {
     pub(crate) owner_gid: Option<u32>,
     /// Permission bits; a client needs the write bit.
     pub(crate) mode: Option<u32>,
+    /// Whether to make the directory, and those above it, when they are not there.
+    pub(crate) make_directory: bool,
 }
 
 /// A listening socket.
@@ -50,12 +53,14 @@ pub(crate) enum ListenError {
     InUse(String),
     #[error("{0} exists and is no socket; remove it or choose another path")]
     NotASocket(String),
-    #[error("{0}: its directory does not exist; create it or choose another path")]
+    #[error("{0}: its directory does not exist; create it, set `mkdir=yes`, or choose another path")]
     NoDirectory(String),
     #[error("{0}: no permission to make a socket there; check owner and mode of the directory or choose another path")]
     NoPermission(String),
     #[error("{address}: cannot {action}: {error}")]
     Other { address: String, action: &'static str, error: io::Error },
+    #[error(transparent)]
+    Inherit(#[from] InheritError),
 }
 
 impl Listener {
@@ -65,7 +70,7 @@ impl Listener {
     /// The address is taken, or the file cannot be made or given its owner and mode. Nothing is left behind then.
     pub(crate) fn bind(address: &Address, options: FileOptions) -> Result<Self, ListenError> {
         let failed = |action| move |error: io::Error| ListenError::new(address, action, error);
-        let socket = new_socket().map_err(failed("make a socket"))?;
+        let socket = new_socket(address).map_err(failed("make a socket"))?;
         setsockopt(&socket, sockopt::PassCred, &true).map_err(|errno| failed("set SO_PASSCRED")(errno.into()))?;
         let file = match address {
             Address::Path(path) => Some(bind_path(&socket, address, path, options)?),
@@ -76,6 +81,17 @@ impl Listener {
             }
         };
         Ok(Self { _file: file, socket: UnixListener::from(socket) })
+    }
+
+    /// Takes over a listening socket that somebody else made; its file stays theirs.
+    ///
+    /// # Errors
+    /// It does not listen at `address`, or is of another kind.
+    pub(crate) fn inherit(fd: RawFd, address: &Address) -> Result<Self, ListenError> {
+        let socket = inherited::take(fd, address)?;
+        let failed = |errno: Errno| ListenError::new(address, "set SO_PASSCRED", errno.into());
+        setsockopt(&socket, sockopt::PassCred, &true).map_err(failed)?;
+        Ok(Self { _file: None, socket: UnixListener::from(socket) })
     }
 
     /// Takes the next client, if one waits.
@@ -146,6 +162,9 @@ fn bind_path(
     options: FileOptions,
 ) -> Result<SocketFile, ListenError> {
     let failed = |action| move |error: io::Error| ListenError::new(address, action, error);
+    if options.make_directory {
+        fs::create_dir_all(path.directory()).map_err(failed("make the directory of the socket file"))?;
+    }
     let _lock = lock(path.directory());
     if let Err(error) = bind_socket(socket, address) {
         if error.kind() != io::ErrorKind::AddrInUse {
@@ -220,7 +239,7 @@ mod tests {
 
     /// A socket file whose process is gone.
     fn leave_stale(address: &Address) {
-        let socket = new_socket().unwrap();
+        let socket = new_socket(address).unwrap();
         bind_socket(&socket, address).unwrap();
         listen(&socket, Backlog::MAXCONN).unwrap();
     }
@@ -295,7 +314,10 @@ mod tests {
         let error = listen_at(&address).unwrap_err().to_string();
         assert_eq!(
             error,
-            format!("{}: its directory does not exist; create it or choose another path", path.display())
+            format!(
+                "{}: its directory does not exist; create it, set `mkdir=yes`, or choose another path",
+                path.display()
+            )
         );
     }
 
@@ -307,6 +329,7 @@ mod tests {
             owner_uid: Some(nix::unistd::geteuid().as_raw()),
             owner_gid: Some(nix::unistd::getegid().as_raw()),
             mode: Some(0o640),
+            make_directory: false,
         };
         let _listener = Listener::bind(&address, options).unwrap();
         assert_eq!(fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);

@@ -1,8 +1,12 @@
 //! Options of `net_memif`: DPDK's names and defaults, and our own; and the one word of CNDP's `net_memif_socket`.
 
+mod socket;
+
+use std::time::Duration;
+
 use pmd_core::{OptionError, OptionKind, OptionSpec, Options};
 
-use crate::address::{Address, AddressError};
+use crate::address::Address;
 use crate::control::{ClientConfig, InterfaceConfig, Role, ServerConfig};
 use crate::device::Settings;
 use crate::handshake::{Mode, SealPolicy};
@@ -30,6 +34,10 @@ const fn flag(name: &'static str, default: &'static str, help: &'static str) -> 
 
 const fn choice(name: &'static str, words: &'static [&'static str], help: &'static str) -> OptionSpec {
     OptionSpec { name, kind: OptionKind::Choice(words), default: words[0], help }
+}
+
+const fn text(name: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { name, kind: OptionKind::Text { max_len: 255 }, default: "", help }
 }
 
 /// The table of `net_memif`.
@@ -62,10 +70,15 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     flag(
         "zero-copy",
         "no",
-        "share the mbufs themselves with the peer, which is trusted not to touch them when it should not (client)",
+        "share packets with the peer instead of copying them; trusts it not to write into them while they are read",
     ),
     int("owner-uid", 0, u32::MAX as u64, "", "user that is to own the socket file (server)"),
     int("owner-gid", 0, u32::MAX as u64, "", "group that is to own the socket file (server)"),
+    text("socket-mode", "permissions of the socket file, octal, such as 660 (server)"),
+    flag("mkdir", "no", "make the directory of the socket file when it is not there (server)"),
+    text("netns", "network namespace of an abstract socket: a name of `ip netns`, or the number of a process"),
+    text("allowed-uids", "users that may connect, by number, separated by `:` or `,` (server; default: all)"),
+    text("listener-fd", "listening socket to take over: a descriptor, or a name in systemd's LISTEN_FDNAMES (server)"),
     int("segment-max", 64, 9216, "2048", "bytes put into one descriptor at most; larger packets become chains"),
     choice("cache-line", &["64", "128"], "cache line that lays out the ring headers, equal on both sides"),
     choice(
@@ -73,7 +86,13 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         &["require", "warn"],
         "whether a client's memory must be sealed against shrinking, or may be unsealed, as of zero-copy peers (server)",
     ),
-    int("handshake-timeout", 10, 60_000, "2000", "milliseconds that a handshake may take"),
+    int(
+        "handshake-timeout",
+        10,
+        60_000,
+        "",
+        "milliseconds that a handshake may take (default: server 2000, client 10000)",
+    ),
 ];
 
 /// The table of `net_memif_socket`: one word, the role.
@@ -94,18 +113,12 @@ pub(crate) struct Configured {
 /// Every problem found.
 pub(crate) fn check(options: &Options, queues: usize) -> Result<(), Vec<OptionError>> {
     let mut errors = Vec::new();
-    if let Err(error) = address(options) {
-        errors.push(OptionError::value("socket", error.to_string()));
-    }
+    errors.extend(socket::address(options).err());
     if options.text("mode") == "punt-inject" {
         errors
             .push(OptionError::value("mode", "option `mode` is punt-inject, which no peer speaks: use ethernet or ip"));
     }
-    if options.bool("zero-copy") && !is_client(options) {
-        let message =
-            "option `zero-copy` is yes, but only a client owns memory to share: leave it out, or use role=client";
-        errors.push(OptionError::value("zero-copy", message));
-    }
+    errors.extend(socket::check(options, is_client(options)));
     if options.bool("socket-padded") && !options.bool("socket-abstract") {
         errors.push(OptionError::value("socket-padded", "option `socket-padded` goes with `socket-abstract` only"));
     }
@@ -133,6 +146,7 @@ pub(crate) fn configure(name: &str, options: &Options, queues: usize) -> Result<
         segment_max: number("segment-max"),
         line,
         mac: options.mac("mac").unwrap_or_else(random_mac),
+        borrows: options.bool("zero-copy") && !is_client,
         exports: Exports::default(),
     };
     let role = if is_client {
@@ -143,15 +157,18 @@ pub(crate) fn configure(name: &str, options: &Options, queues: usize) -> Result<
             file: FileOptions {
                 owner_uid: options.int("owner-uid").map(|id| id as u32),
                 owner_gid: options.int("owner-gid").map(|id| id as u32),
-                mode: None,
+                mode: socket::mode(options).map_err(|error| error.to_string())?,
+                make_directory: options.bool("mkdir"),
             },
+            inherited: socket::inherited(options)?,
+            allowed_uids: socket::allowed_uids(options).map_err(|error| error.to_string())?,
             ..server(line)
         })
     };
-    let address = address(options).map_err(|error| error.to_string())?;
+    let address = socket::address(options).map_err(|error| error.to_string())?;
     let secret = Secret::new(options.text("secret")).map_err(|error| error.to_string())?;
     let mode = if options.text("mode") == "ip" { Mode::Ip } else { Mode::Ethernet };
-    let timeout = std::time::Duration::from_millis(number("handshake-timeout").into());
+    let timeout = options.int("handshake-timeout").map_or(handshake_timeout(is_client), Duration::from_millis);
     let interface = InterfaceConfig {
         id: number("id"),
         mode,
@@ -190,13 +207,14 @@ pub(crate) fn configure_cndp(name: &str, options: &Options, queues: usize) -> Re
         segment_max: 2048,
         line,
         mac: random_mac(),
+        borrows: false,
         exports: Exports::default(),
     };
     Ok(Configured { interface: interface(name, address, role), settings })
 }
 
-/// Whether packets are to be shared instead of copied.
-pub(crate) fn is_zero_copy(options: &Options) -> bool {
+/// Whether the device's pools are to be shared with the peer.
+pub(crate) fn shares_pools(options: &Options) -> bool {
     options.bool("zero-copy") && is_client(options)
 }
 
@@ -205,6 +223,7 @@ fn is_client(options: &Options) -> bool {
 }
 
 fn interface(name: &str, address: Address, role: Role) -> InterfaceConfig {
+    let handshake_timeout = handshake_timeout(matches!(role, Role::Client(_)));
     InterfaceConfig {
         name: name.to_owned(),
         app_name: concat!("pmd ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -213,8 +232,14 @@ fn interface(name: &str, address: Address, role: Role) -> InterfaceConfig {
         role,
         mode: Mode::Ethernet,
         secret: Secret::NONE,
-        handshake_timeout: InterfaceConfig::HANDSHAKE_TIMEOUT,
+        handshake_timeout,
     }
+}
+
+/// A server drops who does not go on, so that its interface is free again. A client has more patience: DPDK listens before
+/// its port has started, and panics when the client that it then meets has given up.
+fn handshake_timeout(is_client: bool) -> Duration {
+    if is_client { Duration::from_secs(10) } else { InterfaceConfig::HANDSHAKE_TIMEOUT }
 }
 
 fn client(queues: usize, log2_ring_size: u8) -> ClientConfig {
@@ -229,15 +254,8 @@ fn server(line: CacheLine) -> ServerConfig {
         max_memory: ServerConfig::MAX_MEMORY,
         cache_line: line,
         file: FileOptions::default(),
-    }
-}
-
-fn address(options: &Options) -> Result<Address, AddressError> {
-    let socket = options.text("socket");
-    match (options.bool("socket-abstract"), options.bool("socket-padded")) {
-        (false, _) => Address::path(socket),
-        (true, false) => Address::abstract_name(socket),
-        (true, true) => Address::abstract_padded(socket),
+        inherited: None,
+        allowed_uids: None,
     }
 }
 

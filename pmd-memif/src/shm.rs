@@ -23,8 +23,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
+use pmd_core::Mbuf;
+use pmd_core::pool::Lender;
 
 use crate::copy::{self, Kernel};
+use crate::ring::rx_borrow::LendSlots;
 use crate::ring::{BadPlace, COOKIE, Descriptor, Place, RingMemory, RingSize};
 
 /// Offsets in a ring's header that do not depend on the cache line's size.
@@ -65,6 +68,8 @@ pub(crate) enum ShmError {
     Map { index: usize, len: u64, source: std::io::Error },
     #[error("region {index} is declared with {len} bytes, but its file has {file}")]
     Short { index: usize, len: u64, file: u64 },
+    #[error("no memory for the headers of packets that are lent: {0}")]
+    Lender(std::io::Error),
     #[error("ring at offset {offset} of region {region} does not lie inside it, or not at a multiple of 4")]
     RingOutside { region: u16, offset: u32 },
     #[error("wrong cookie {cookie:#x} on the ring at offset {offset} of region {region}, expected {COOKIE:#x}")]
@@ -132,6 +137,8 @@ impl Region {
 pub(crate) struct ShmRing {
     regions: Arc<Regions>,
     header: NonNull<u8>,
+    /// The first descriptor.
+    descriptors: NonNull<u8>,
     line: usize,
     size: RingSize,
     kernel: Kernel,
@@ -160,7 +167,9 @@ impl ShmRing {
         let header = header.ok_or(ShmError::RingOutside { region, offset })?;
         let (regions, kernel) = (Arc::clone(regions), regions.kernel);
         let first = regions.table.first().map_or((header, 0), |region| (region.base, region.len));
-        let ring = Self { regions, header, line: line.bytes(), size, kernel, event, first };
+        // SAFETY: header and descriptors lie in the region, as just checked.
+        let descriptors = unsafe { header.add(2 * line.bytes()) };
+        let ring = Self { regions, header, descriptors, line: line.bytes(), size, kernel, event, first };
         // SAFETY: the first 4 bytes of the ring, as just checked.
         match u32::from_le(unsafe { copy::load(ring.header.as_ptr()) }) {
             COOKIE => Ok(ring),
@@ -201,7 +210,43 @@ impl ShmRing {
     fn descriptor_at(&self, slot: u16) -> *mut u8 {
         let slot = usize::from(self.size.slot(slot));
         // SAFETY: slot < size, so the descriptor lies inside the ring.
-        unsafe { self.header.as_ptr().add(2 * self.line + slot * DESCRIPTOR) }
+        unsafe { self.descriptors.as_ptr().add(slot * DESCRIPTOR) }
+    }
+}
+
+/// Lends the packets of a peer's ring where they lie, and keeps the regions mapped until the last is back.
+#[derive(Debug)]
+pub(crate) struct ShmLender {
+    regions: Arc<Regions>,
+    lender: Lender,
+}
+
+impl ShmLender {
+    /// For a ring of `size` slots.
+    ///
+    /// # Errors
+    /// When there is no memory for the mbufs' headers.
+    pub(crate) fn new(ring: &ShmRing, size: RingSize) -> std::io::Result<Self> {
+        let regions = Arc::clone(&ring.regions);
+        let lender = Lender::new(size.get().into(), Box::new(Arc::clone(&regions)))?;
+        Ok(Self { regions, lender })
+    }
+}
+
+impl LendSlots for ShmLender {
+    #[inline(always)]
+    fn lend(&mut self, slot: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, BadPlace> {
+        let len = descriptor.length as usize;
+        let data = self.regions.address(descriptor.place(), len)?;
+        // SAFETY: the bytes lie in a region, as just checked, and the regions are what the lender keeps. A ring lends a
+        // slot again only when it is back, so no two mbufs come from one slot; a peer that lets two slots overlap, or
+        // writes while we read, spoils bytes of its own packets: the trust that `zero-copy=yes` is documented to give.
+        Ok(unsafe { self.lender.lend(slot.into(), data, len, port) })
+    }
+
+    #[inline(always)]
+    fn is_back(&self, slot: u16) -> bool {
+        self.lender.is_back(slot.into())
     }
 }
 
@@ -300,15 +345,15 @@ impl RingMemory for ShmRing {
         let at = self.descriptor_at(slot);
         // SAFETY: 16 bytes inside the ring. The metadata word, which nobody uses, becomes 0.
         unsafe {
-            copy::store(at, low_word(descriptor).to_le());
-            copy::store(at.add(8), u64::from(descriptor.offset).to_le());
+            copy::store_word(at, low_word(descriptor).to_le());
+            copy::store_word(at.add(8), u64::from(descriptor.offset).to_le());
         }
     }
 
     #[inline(always)]
     fn set_filled(&self, slot: u16, descriptor: Descriptor) {
         // SAFETY: the first 8 bytes of a descriptor, inside the ring.
-        unsafe { copy::store(self.descriptor_at(slot), low_word(descriptor).to_le()) };
+        unsafe { copy::store_word(self.descriptor_at(slot), low_word(descriptor).to_le()) };
     }
 
     fn clear_flags(&self, slot: u16) {

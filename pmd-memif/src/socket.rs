@@ -15,7 +15,7 @@ use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::libc;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, getsockopt, recvmsg, sendmsg,
-    socket, sockopt,
+    socket, socketpair, sockopt,
 };
 use nix::sys::stat::{SFlag, fstat};
 
@@ -71,7 +71,7 @@ impl Connection {
     /// # Errors
     /// Those of connect(2); on a Unix socket they come at once, `EAGAIN` means a full backlog.
     pub(crate) fn connect(address: &Address) -> io::Result<Self> {
-        let fd = new_socket()?;
+        let fd = new_socket(address)?;
         connect(fd.as_raw_fd(), &socket_address(address)?)?;
         Ok(Self(fd))
     }
@@ -143,10 +143,31 @@ impl AsFd for Connection {
     }
 }
 
-/// An unbound socket of the one kind that memif uses.
-pub(crate) fn new_socket() -> io::Result<OwnedFd> {
+/// An unbound socket of the one kind that memif uses, in the network namespace of `address`.
+///
+/// # Errors
+/// Those of socket(2), and when the namespace cannot be entered.
+pub(crate) fn new_socket(address: &Address) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    Ok(socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?)
+    let make = || Ok(socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?);
+    address.netns().map_or_else(make, |netns| netns.make(make))
+}
+
+/// A descriptor of our own for the open file behind a number that we were told. It is sent to ourselves as to a peer: the
+/// kernel looks the number up, so that nobody need vouch for it.
+///
+/// # Errors
+/// `EBADF` when nothing is open there.
+pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let (near, far) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    let rights = [ControlMessage::ScmRights(&[fd])];
+    sendmsg::<UnixAddr>(near.as_raw_fd(), &[IoSlice::new(&[0])], &rights, MsgFlags::MSG_NOSIGNAL, None)?;
+    let received = match Connection(far).receive()? {
+        Received::Datagram(datagram) => datagram.fds.into_iter().next(),
+        Received::Nothing | Received::Eof => None,
+    };
+    received.ok_or_else(|| io::Error::other("no file descriptor is left"))
 }
 
 /// The kernel's form of an address.
@@ -241,7 +262,7 @@ mod tests {
     use super::*;
     use nix::sys::eventfd::{EfdFlags, EventFd};
     use nix::sys::memfd::{MFdFlags, memfd_create};
-    use nix::sys::socket::{setsockopt, socketpair};
+    use nix::sys::socket::setsockopt;
     use nix::unistd::{ftruncate, pipe};
 
     fn pair() -> (Connection, Connection) {

@@ -49,6 +49,11 @@ impl Port {
         packet.expect("tests send data")
     }
 
+    fn assert_whole_after(self, burst: Burst) {
+        drop(burst);
+        self.assert_whole();
+    }
+
     fn assert_whole(self) {
         drop(self.lports);
         assert_eq!(self.pool.available(), self.pool.size());
@@ -109,9 +114,9 @@ fn pair(queues: [u16; 2], server: &[(&str, &str)], client: &[(&str, &str)]) -> (
 #[test]
 fn packets_of_all_sizes_cross_in_both_directions_unchanged() {
     for (rsize, bsize) in [("10", "2048"), ("6", "2048"), ("8", "300"), ("10", "65535"), ("4", "9216")] {
-        for zero_copy in ["no", "yes"] {
-            let options = [("rsize", rsize), ("bsize", bsize), ("zero-copy", zero_copy)];
-            let (mut server, mut client, _dir) = pair([1, 1], &[], &options);
+        for (server_shares, client_shares) in [("no", "no"), ("no", "yes"), ("yes", "no"), ("yes", "yes")] {
+            let options = [("rsize", rsize), ("bsize", bsize), ("zero-copy", client_shares)];
+            let (mut server, mut client, _dir) = pair([1, 1], &[("zero-copy", server_shares)], &options);
             let packets = packets(300, 9216);
             transfer(&mut client, &mut server, 0, &packets);
             transfer(&mut server, &mut client, 0, &packets);
@@ -126,8 +131,9 @@ fn packets_of_all_sizes_cross_in_both_directions_unchanged() {
 
 #[test]
 fn s62_the_smallest_rings_carry_what_fits_them() {
-    for zero_copy in ["no", "yes"] {
-        let (mut server, mut client, _dir) = pair([1, 1], &[], &[("rsize", "1"), ("zero-copy", zero_copy)]);
+    for (server_shares, client_shares) in [("no", "no"), ("no", "yes"), ("yes", "yes")] {
+        let options = [("rsize", "1"), ("zero-copy", client_shares)];
+        let (mut server, mut client, _dir) = pair([1, 1], &[("zero-copy", server_shares)], &options);
         let packets = packets(5000, 4096);
         transfer(&mut client, &mut server, 0, &packets);
         transfer(&mut server, &mut client, 0, &packets);
@@ -161,6 +167,70 @@ fn a_zero_copy_client_sends_packets_of_foreign_pools_as_copies() {
     elsewhere.assert_whole();
     client.assert_whole();
     server.assert_whole();
+}
+
+#[test]
+fn borrowed_packets_may_be_held_dropped_elsewhere_and_outlive_the_link() {
+    let (mut server, mut client, _dir) = pair([1, 1], &[("zero-copy", "yes")], &[("rsize", "4")]);
+    let sent = packets(12, 2000);
+    let mut burst = Burst::new();
+    for data in &sent {
+        burst.push(client.packet(data)).unwrap();
+    }
+    client.lports[0].tx.tx_burst(&mut burst);
+    let (mut got, mut held) = (Burst::with_limit(32), Vec::new());
+    until("all received", || {
+        server.lports[0].rx.rx_burst(&mut got);
+        held.extend(got.drain_front(got.len()));
+        held.len() == sent.len()
+    });
+    assert_eq!(server.pool.in_use(), 4, "half of the ring is lent, the other packets are copies");
+    // The first packet is still held, so the client gets no slot back, however many others are dropped.
+    let first = held.remove(0);
+    std::thread::spawn(move || drop(held)).join().unwrap();
+    server.lports[0].rx.rx_burst(&mut got);
+    burst.clear();
+    for data in packets(16, 60) {
+        burst.push(client.packet(&data)).unwrap();
+    }
+    assert_eq!(client.lports[0].tx.tx_burst(&mut burst), 4);
+    client.assert_whole_after(burst);
+    until("link down", || !server.lports[0].control.link().is_up());
+    server.lports[0].rx.rx_burst(&mut got);
+    assert_eq!(first.data(), sent[0], "its memory is still there");
+    drop(got);
+    server.assert_whole();
+    drop(first);
+}
+
+#[test]
+fn a_borrowing_server_forwards_to_a_third_memif_with_one_copy_and_loses_nothing() {
+    let (mut server, mut client, _dir) = pair([1, 1], &[("zero-copy", "yes")], &[("rsize", "6")]);
+    let (mut far, mut near, _far_dir) = pair([1, 1], &[], &[("rsize", "6")]);
+    let sent = packets(500, 5000);
+    let (mut out, mut between, mut arrived) = (Burst::new(), Burst::with_limit(32), Burst::new());
+    let (mut next, mut received) = (0, 0);
+    until("all arrived", || {
+        while next < sent.len() && out.len() < 32 {
+            out.push(client.packet(&sent[next])).unwrap();
+            next += 1;
+        }
+        client.lports[0].tx.tx_burst(&mut out);
+        server.lports[0].rx.rx_burst(&mut between);
+        near.lports[0].tx.tx_burst(&mut between);
+        far.lports[0].rx.rx_burst(&mut arrived);
+        for mbuf in arrived.iter() {
+            let mut data = vec![0; mbuf.packet_len()];
+            mbuf.copy_to(&mut data);
+            assert_eq!(data, sent[received], "packet {received}");
+            received += 1;
+        }
+        arrived.clear();
+        received == sent.len()
+    });
+    for port in [server, client, far, near] {
+        port.assert_whole();
+    }
 }
 
 #[test]
@@ -235,7 +305,8 @@ fn uneven_queue_counts_lose_no_packet() {
 #[test]
 fn s66_a_link_lost_at_any_moment_returns_every_mbuf_and_comes_back() {
     for zero_copy in ["no", "yes"] {
-        let (mut server, client, dir) = pair([1, 1], &[], &[("zero-copy", zero_copy)]);
+        let both = [("zero-copy", zero_copy)];
+        let (mut server, client, dir) = pair([1, 1], &both, &both);
         let socket = dir.path().join("memif.sock");
         let options = [("socket", socket.to_str().unwrap()), ("socket-abstract", "no"), ("zero-copy", zero_copy)];
         let mut client = Some(client);

@@ -75,7 +75,7 @@ fn forwarding_allocates_nothing() {
         let config = PoolConfig { size: 8192, shareable: zero_copy == "yes", ..PoolConfig::default() };
         let pool = Pool::new(&config).unwrap();
         let socket = socket.to_str().unwrap();
-        let mut lports = [open("server", socket, "no", &pool), open("client", socket, zero_copy, &pool)];
+        let mut lports = [open("server", socket, zero_copy, &pool), open("client", socket, zero_copy, &pool)];
         let deadline = Instant::now() + Duration::from_secs(30);
         while !lports.iter().all(|lport| lport.control.link().is_up()) {
             assert!(Instant::now() < deadline, "the link comes up");

@@ -42,9 +42,9 @@ pub fn build_bench(package: &str, bench: &str) -> Result<PathBuf> {
     let built = cargo.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().context("cannot start cargo")?;
     ensure!(built.status.success(), "cannot build {bench}:\n{}", String::from_utf8_lossy(&built.stderr));
     let messages = String::from_utf8_lossy(&built.stdout);
-    let executables = messages.lines().filter_map(|line| {
+    let mut executables = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         Some(PathBuf::from(message.get("executable")?.as_str()?))
     });
-    executables.last().with_context(|| format!("cargo names no program for {bench}"))
+    executables.next_back().with_context(|| format!("cargo names no program for {bench}"))
 }

@@ -2,7 +2,7 @@
 //!
 //! 1. A [`Case`] is a kind of work and a packet size; every case is measured once a round, first testpmd, then us, so
 //!    that whatever disturbs the machine disturbs both.
-//! 2. [`run_round`] measures one case with both: testpmd through [`measure`](crate::measure), us through `lport bench`.
+//! 2. [`run_round`] measures one case with both: testpmd through [`measure`], us through `lport bench`.
 //! 3. [`Outcome`] holds the rates of a case over all rounds, and gives medians, their ratio and the spread.
 
 use std::process::Command;

@@ -39,6 +39,8 @@ impl Lport {
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(program()?);
         command.args(arguments).current_dir(directory).env_remove("RUST_LOG").env("NO_COLOR", "1");
+        // Telemetry sockets go there, as testpmd's files do.
+        command.env("RUNTIME_DIRECTORY", directory);
         Ok(Self { process: Process::spawn("lport", &mut command)? })
     }
 
@@ -96,6 +98,11 @@ impl Lport {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
         let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().with_context(|| format!("VmHWM:{line}"))?;
         Ok(kibibytes * 1024)
+    }
+
+    /// The kernel's number of it.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Whether it still runs.

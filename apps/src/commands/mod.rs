@@ -7,4 +7,5 @@ pub(crate) mod drivers;
 pub(crate) mod explain;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod show;
 pub(crate) mod topology;

@@ -3,7 +3,8 @@
 //! 1. Signals are caught first, so that an early one still ends the run well.
 //! 2. The file is checked as a whole; its warnings are shown, its errors end the run (3).
 //! 3. The runtime starts; what cannot be opened ends the run (4).
-//! 4. Until a signal, the end of `--duration`, or the last thread's failure: rates every `--stats-period`.
+//! 4. Until a signal, the end of `--duration`, or the last thread's failure: rates every `--stats-period`, and telemetry
+//!    for whoever asks.
 //! 5. The runtime stops, the summary is printed; a thread that failed makes the exit code 5.
 
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use crate::modes::make_task;
 use crate::output::{print, print_json};
 use crate::signals::Signals;
 use crate::summary::{Summary, for_people, rates};
+use crate::telemetry::{Running, serve_during};
 
 /// Longest time until the failure of all threads is noticed.
 const FAILURE_CHECK: Duration = Duration::from_millis(200);
@@ -39,7 +41,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
         Runtime::start(&file.deployment, &registry, settings, |context| make_task(context, &file.forwarding))?;
     tracing::info!("running in mode {}; SIGINT ends it", file.forwarding.mode);
 
-    let watched = watch(&runtime, &signals, args);
+    let watch = || watch(&runtime, &signals, args);
+    let watched = if args.no_telemetry || !file.metrics {
+        watch()
+    } else {
+        serve_during(&args.prefix.file_prefix, &Running::new(&runtime, &file.deployment), watch)
+    };
     let report = runtime.stop();
     watched?;
     if args.json {

@@ -52,6 +52,7 @@ impl Finished {
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lport"));
     command.args(arguments).env("NO_COLOR", "1").env_remove("RUST_LOG");
+    command.env("RUNTIME_DIRECTORY", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

@@ -198,15 +198,15 @@ mod tests {
     use super::*;
     use crate::{Burst, Pool, PoolConfig};
 
-    /// Memory that outlives all tests, and a token that tells when the lender's memory is gone.
-    fn lender(size: usize) -> (Lender, NonNull<u8>, Arc<()>) {
-        let memory = vec![7_u8; 1024].leak();
-        let token = Arc::new(());
-        (Lender::new(size, Box::new(Arc::clone(&token))).unwrap(), NonNull::from(memory).cast(), token)
+    /// A lender that keeps its memory by itself, and a token that tells when that is gone.
+    fn lender(size: usize) -> (Lender, NonNull<u8>, Arc<Vec<u8>>) {
+        let memory = Arc::new(vec![7_u8; 1024]);
+        let data = NonNull::new(memory.as_ptr().cast_mut()).unwrap();
+        (Lender::new(size, Box::new(Arc::clone(&memory))).unwrap(), data, memory)
     }
 
     fn lend(lender: &mut Lender, data: NonNull<u8>, number: usize, len: usize) -> Mbuf {
-        // SAFETY: the tests' memory is large enough, lives for ever, and each number has its own 64 bytes of it.
+        // SAFETY: the lender keeps the memory, each number has its own 64 bytes of it, and the tests only read.
         unsafe { lender.lend(number, data.add(number * 64), len, 3) }
     }
 

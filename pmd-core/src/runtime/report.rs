@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::deployment::LportId;
+use crate::deployment::{LportId, PageSize};
 use crate::lport::Link;
 use crate::stats::LportStats;
 
@@ -64,4 +64,14 @@ pub struct PoolReport {
     pub size: usize,
     /// Mbufs that nobody holds. Equals `size` after a clean stop.
     pub available: usize,
+    /// Those of `available` that lie in threads' caches.
+    pub cached: usize,
+    /// Mbufs a thread's cache keeps at rest.
+    pub cache_size: usize,
+    /// Bytes of data one mbuf holds behind its headroom.
+    pub data_room: usize,
+    /// Bytes of memory that the mbufs' data lies in.
+    pub memory: usize,
+    /// Pages of that memory.
+    pub page: PageSize,
 }

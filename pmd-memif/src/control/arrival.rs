@@ -10,12 +10,12 @@ use super::connection::{Connection, End, Side};
 use super::interface::{Key, Token};
 use super::limiter::Limiter;
 use super::reactor::Reactor;
-use super::{DownReason, InterfaceConfig};
+use super::{DownReason, InterfaceConfig, ServerConfig};
 use crate::address::Address;
 use crate::handshake::Refusal;
 use crate::handshake::client::Client;
 use crate::handshake::server::{Server, hello};
-use crate::listener::{FileOptions, ListenError, Listener};
+use crate::listener::{ListenError, Listener};
 use crate::socket::Connection as Socket;
 
 /// Connections of one listener that have not named an interface yet. One more, and the oldest has to go: a live client
@@ -38,8 +38,11 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    pub(super) fn bind(address: &Address, file: FileOptions) -> Result<Self, ListenError> {
-        let listener = Listener::bind(address, file)?;
+    pub(super) fn open(address: &Address, server: &ServerConfig) -> Result<Self, ListenError> {
+        let listener = match server.inherited {
+            Some(fd) => Listener::inherit(fd, address)?,
+            None => Listener::bind(address, server.file)?,
+        };
         Ok(Self { listener, address: address.clone(), paused_until: None, limiter: Limiter::default() })
     }
 

@@ -4,7 +4,7 @@
 //! the control thread, which serves every memif of the process: a call that blocks delays them all, and one that waits
 //! for the control thread (opens, closes or sets an interface) never returns.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
 use crate::address::Address;
@@ -61,6 +61,10 @@ pub(crate) struct ServerConfig {
     pub(crate) cache_line: CacheLine,
     /// The socket file; the first interface of a socket decides.
     pub(crate) file: FileOptions,
+    /// A listening socket to take over, instead of making one; the first interface of a socket decides.
+    pub(crate) inherited: Option<RawFd>,
+    /// Users that may connect; `None`: all whom the socket lets.
+    pub(crate) allowed_uids: Option<Vec<u32>>,
 }
 
 impl ServerConfig {

@@ -108,6 +108,10 @@ impl Reactor {
         let key = self.meant(connection, id);
         let interface = key.and_then(|key| self.interfaces.0.get_mut(&key));
         let Some(interface) = interface else { return Err(Refusal::UnknownId(id).into()) };
+        let uid = connection.peer.credentials.uid;
+        if !interface.admits(uid) {
+            return Err(Refusal::UserNotAllowed(uid).into());
+        }
         interface.taken_by = Some(token);
         connection.interface = key;
         connection.limit = Some(interface.config.handshake_timeout);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
 use super::limiter::Limiter;
-use super::{DownReason, Endpoint, InterfaceConfig, Link, Role};
+use super::{DownReason, Endpoint, InterfaceConfig, Link, Role, ServerConfig};
 use crate::address::Address;
 use crate::handshake::SealPolicy;
 use crate::handshake::client::Wanted;
@@ -57,6 +57,14 @@ impl Interface {
 
     pub(super) fn is_client(&self) -> bool {
         matches!(self.config.role, Role::Client(_))
+    }
+
+    /// Whether a client of this user may connect.
+    pub(super) fn admits(&self, uid: u32) -> bool {
+        match &self.config.role {
+            Role::Server(ServerConfig { allowed_uids: Some(allowed), .. }) => allowed.contains(&uid),
+            _ => true,
+        }
     }
 
     /// What a client asks its server for; `None` for a server.

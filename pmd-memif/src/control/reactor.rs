@@ -178,7 +178,7 @@ impl Reactor {
         if self.listeners.values().any(|listening| listening.address == config.address) {
             return Ok(());
         }
-        let listening = Listening::bind(&config.address, server.file)?;
+        let listening = Listening::open(&config.address, server)?;
         let token = self.next_token();
         self.watch(&listening.listener, token).map_err(OpenError::Thread)?;
         self.listeners.insert(token, listening);

@@ -45,6 +45,8 @@ pub(crate) enum Refusal {
     SecretMissing,
     #[error("incorrect secret")]
     SecretWrong,
+    #[error("user {0} is not allowed to connect")]
+    UserNotAllowed(u32),
 
     #[error("region {0} came without a file descriptor")]
     RegionWithoutFd(u16),

@@ -27,7 +27,9 @@
 pub(crate) mod exported;
 #[cfg(test)]
 pub(crate) mod fake_memory;
+mod gather;
 pub(crate) mod rx;
+pub(crate) mod rx_borrow;
 pub(crate) mod rx_zero_copy;
 #[cfg(test)]
 mod tests;
@@ -198,24 +200,27 @@ pub(crate) trait RingMemory {
 
 /// The size of a ring and the arithmetic that follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RingSize(u16);
+pub(crate) struct RingSize {
+    /// The size less one: what a free-running index is masked with.
+    mask: u16,
+}
 
 impl RingSize {
     /// A ring of 2^log2 descriptors; `log2` is at most 15 (statement 26).
     pub(crate) fn from_log2(log2: u8) -> Self {
         assert!(log2 <= 15, "the handshake refuses log2 ring sizes above 15");
-        Self(1 << log2)
+        Self { mask: (1 << log2) - 1 }
     }
 
     /// Number of descriptors.
     #[inline(always)]
     pub(crate) fn get(self) -> u16 {
-        self.0
+        self.mask + 1
     }
 
     /// The slot of a free-running index.
     #[inline(always)]
     pub(crate) fn slot(self, index: u16) -> u16 {
-        index & (self.0 - 1)
+        index & self.mask
     }
 }

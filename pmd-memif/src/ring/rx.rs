@@ -13,7 +13,8 @@
 
 use pmd_core::{Burst, Mbuf, Pool};
 
-use super::{BadPlace, Buffers, DESC_NEXT, Descriptor, PACKET_MAX, Place, RING_MASK_INT, RingMemory, RingSize};
+use super::gather::{Refusal, copy_segments};
+use super::{Buffers, DESC_NEXT, Descriptor, RING_MASK_INT, RingMemory, RingSize};
 
 /// What a burst did, for the queue's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,24 +56,6 @@ enum Gathered {
     Dropped(u16),
     /// It stays in the ring: its end is not there yet, or there is no mbuf.
     Waits,
-}
-
-/// Why a packet was not copied.
-#[derive(Clone, Copy)]
-enum Refusal {
-    /// It is broken: drop it and count it here.
-    Broken(fn(&mut RxTally) -> &mut u64),
-    /// The pool is empty.
-    NoMbuf,
-}
-
-impl From<BadPlace> for Refusal {
-    fn from(bad: BadPlace) -> Self {
-        Self::Broken(match bad {
-            BadPlace::Region => |tally| &mut tally.bad_region,
-            BadPlace::Range => |tally| &mut tally.bad_range,
-        })
-    }
 }
 
 impl<M: RingMemory, B: Buffers> RxRing<M, B> {
@@ -150,7 +133,7 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
                     bytes += len as u64;
                     packets += 1;
                 }
-                Err(bad) => count(bad.into(), tally),
+                Err(bad) => Refusal::from(bad).count(tally),
             }
             self.make_ready(slot, descriptor.flags);
             slots += 1;
@@ -166,7 +149,10 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
         let visible = visible - skip;
         let end = (0..visible).find(|i| !self.memory.descriptor(self.size.slot(first.wrapping_add(*i))).has_next());
         let (slots, copied) = match end {
-            Some(last) => (last + 1, self.copy_chain(pool, mbuf, first, last + 1)),
+            Some(last) => {
+                let segments = (0..=last).map(|i| self.snapshot(self.size.slot(first.wrapping_add(i))));
+                (last + 1, copy_segments(&self.memory, pool, mbuf, self.segment_max(), segments))
+            }
             // A chain that fills the ring can never get its end (statement 53).
             None if visible == self.size.get() => (visible, Err(Refusal::Broken(|tally| &mut tally.too_long))),
             None => return Gathered::Waits,
@@ -179,7 +165,7 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
             Err(refusal) => {
                 mbuf.reset();
                 let waits = matches!(refusal, Refusal::NoMbuf);
-                count(refusal, tally);
+                refusal.count(tally);
                 if waits {
                     return Gathered::Waits;
                 }
@@ -190,41 +176,6 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
             self.make_ready(self.size.slot(first.wrapping_add(i)), DESC_NEXT);
         }
         gathered
-    }
-
-    /// Copies the `slots` segments from index `first` into `mbuf`. Each descriptor is read anew, once, and checked; that
-    /// the slot belongs to this packet was settled by the caller, whatever its flags say now.
-    fn copy_chain(&self, pool: &Pool, mbuf: &mut Mbuf, first: u16, slots: u16) -> Result<(), Refusal> {
-        for i in 0..slots {
-            let descriptor = self.snapshot(self.size.slot(first.wrapping_add(i)));
-            let len = descriptor.length as usize;
-            if len == 0 || len > self.segment_max() {
-                return Err(Refusal::Broken(|tally| &mut tally.bad_length));
-            }
-            if mbuf.packet_len() + len > PACKET_MAX {
-                return Err(Refusal::Broken(|tally| &mut tally.too_long));
-            }
-            self.copy_segment(pool, mbuf, descriptor.place(), len)?;
-        }
-        Ok(())
-    }
-
-    /// Appends one segment to the packet in `mbuf`, over as many mbufs as it takes.
-    fn copy_segment(&self, pool: &Pool, mbuf: &mut Mbuf, mut place: Place, mut left: usize) -> Result<(), Refusal> {
-        // Checked whole before it is copied in parts, so that the sums below stay inside the region.
-        self.memory.check(place, left)?;
-        while left > 0 {
-            if mbuf.tailroom() == 0 {
-                let next = pool.alloc().ok_or(Refusal::NoMbuf)?;
-                mbuf.chain(next).map_err(|_| Refusal::NoMbuf)?;
-            }
-            let part = left.min(mbuf.tailroom());
-            let room = mbuf.append(part).ok_or(Refusal::NoMbuf)?;
-            self.memory.read(place, part, room)?;
-            place.offset += part as u32;
-            left -= part;
-        }
-        Ok(())
     }
 
     /// How many filled slots may be taken now: the remembered ones if they satisfy `wanted`, otherwise by a fresh look.
@@ -281,12 +232,5 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
     #[inline(always)]
     fn segment_max(&self) -> usize {
         self.buffers.capacity() as usize
-    }
-}
-
-fn count(refusal: Refusal, tally: &mut RxTally) {
-    match refusal {
-        Refusal::Broken(counter) => *counter(tally) += 1,
-        Refusal::NoMbuf => tally.nombuf += 1,
     }
 }

@@ -30,6 +30,13 @@ pub(crate) struct TxTally {
     pub(crate) overrun: u64,
 }
 
+impl TxTally {
+    /// Packets that were taken and not sent.
+    fn dropped(&self) -> u64 {
+        self.empty + self.too_long + self.nombuf
+    }
+}
+
 /// What the client wrote into a slot it posted makes the link unusable: the slot cannot be skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TxFault {
@@ -104,7 +111,8 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     #[inline]
     pub(crate) fn send(&mut self, burst: &[Mbuf], tally: &mut TxTally) -> Sent {
         let mut free = self.free(burst.len(), tally);
-        let (mut taken, mut slots, mut packets, mut bytes) = (0, 0, 0, 0);
+        let (mut taken, mut slots, mut bytes) = (0, 0, 0);
+        let dropped_before = tally.dropped();
         let mut fault = None;
         for mbuf in burst {
             let len = mbuf.len();
@@ -118,7 +126,6 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
                     }
                     self.describe(slot, Descriptor { length: len as u32, flags: 0, ..buffer });
                     slots += 1;
-                    packets += 1;
                     bytes += len as u64;
                     taken += 1;
                     continue;
@@ -127,7 +134,6 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
             match self.scatter(mbuf, slots, &mut free, tally) {
                 Scattered::Sent(used) => {
                     slots += used;
-                    packets += 1;
                     bytes += mbuf.packet_len() as u64;
                     taken += 1;
                 }
@@ -146,7 +152,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
             self.filled = self.filled.wrapping_add(slots);
             self.publish();
         }
-        tally.packets += packets;
+        tally.packets += taken as u64 - (tally.dropped() - dropped_before);
         tally.bytes += bytes;
         Sent { taken, fault }
     }

@@ -7,6 +7,7 @@ mod client;
 mod hostile;
 mod process;
 mod server;
+mod sockets;
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -172,6 +173,8 @@ fn server_config(address: &Address) -> InterfaceConfig {
         max_memory: ServerConfig::MAX_MEMORY,
         cache_line: CacheLine::B64,
         file: FileOptions::default(),
+        inherited: None,
+        allowed_uids: None,
     };
     config(address, Role::Server(server))
 }

@@ -319,7 +319,7 @@ fn missing_directory_is_an_error_that_names_it() {
     let error = open(server_config(&address), Arc::new(Recorder::default())).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "/nonexistent/memif.sock: its directory does not exist; create it or choose another path"
+        "/nonexistent/memif.sock: its directory does not exist; create it, set `mkdir=yes`, or choose another path"
     );
 }
 

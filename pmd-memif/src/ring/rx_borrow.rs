@@ -1,0 +1,222 @@
+//! The receiving end of a server's ring without copies: packets are lent where the client put them.
+//!
+//! 1. A packet's descriptors are read once, checked, and its bytes lent to the application as mbufs, a segment each.
+//! 2. The application drops them, on any thread and in any order.
+//! 3. At the beginning of each burst the slots whose mbufs are back are released to the client, in the order of the ring:
+//!    a packet that is kept for long holds up those behind it.
+//! 4. When half of the ring is out, further packets are copied, so that an application that queues cannot stop the ring
+//!    before the other half is used up.
+//!
+//! The lender keeps the link's memory until the last mbuf is back, whatever becomes of the link and of this ring. The
+//! lengths and headers are ours; the client can still change the bytes of a packet while it is being read: who chooses
+//! zero-copy trusts the peer that far.
+
+use pmd_core::{Burst, Mbuf, Pool};
+
+use super::gather::{Refusal, copy_segments};
+use super::rx::RxTally;
+use super::{BadPlace, Descriptor, PACKET_MAX, RING_MASK_INT, RingMemory, RingSize};
+
+/// Who lends the packets of a ring.
+pub(crate) trait LendSlots {
+    /// An mbuf of the bytes that a descriptor describes, known by its slot.
+    ///
+    /// # Errors
+    /// When they lie outside the regions.
+    ///
+    /// # Panics
+    /// When the last mbuf of the slot is not back.
+    fn lend(&mut self, slot: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, BadPlace>;
+
+    /// Whether the mbuf of this slot is back, or was never lent.
+    fn is_back(&self, slot: u16) -> bool;
+}
+
+/// The receiving end.
+#[derive(Debug)]
+pub(crate) struct BorrowRxRing<M, L> {
+    memory: M,
+    lender: L,
+    size: RingSize,
+    /// Slots given back to the client, free-running: what `tail` says.
+    released: u16,
+    /// Slots consumed, free-running, private.
+    consumed: u16,
+    /// The client's index as last loaded.
+    filled: u16,
+}
+
+/// A packet and the slots it took.
+enum Taken {
+    Packet(Mbuf, u16),
+    /// Broken and counted.
+    Dropped(u16),
+    /// Its end is not there yet, or there is no mbuf to copy it into.
+    Waits,
+}
+
+impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
+    /// The receiving end of a connected ring, polling.
+    pub(crate) fn new(memory: M, lender: L, size: RingSize) -> Self {
+        memory.set_flags(RING_MASK_INT);
+        memory.set_tail(0);
+        Self { memory, lender, size, released: 0, consumed: 0, filled: 0 }
+    }
+
+    /// The ring's memory.
+    pub(crate) fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Whether the client has filled slots that have not been consumed.
+    pub(crate) fn has_packets(&self) -> bool {
+        self.memory.head() != self.consumed
+    }
+
+    /// Adds received packets to `burst`, up to its limit, and says how many. `pool` is for those that are copied.
+    #[inline]
+    pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
+        self.release();
+        let before = burst.len();
+        let mut left = self.visible(burst.room(), tally);
+        while left > 0 && burst.room() > 0 {
+            let (packet, slots) = match self.take(pool, port, left, tally) {
+                Taken::Packet(packet, slots) => (Some(packet), slots),
+                Taken::Dropped(slots) => (None, slots),
+                Taken::Waits => break,
+            };
+            self.consumed = self.consumed.wrapping_add(slots);
+            left -= slots;
+            if let Some(packet) = packet {
+                tally.bytes += packet.packet_len() as u64;
+                let pushed = burst.push(packet);
+                debug_assert!(pushed.is_ok(), "the burst has room");
+            }
+        }
+        let packets = burst.len() - before;
+        tally.packets += packets as u64;
+        packets
+    }
+
+    /// Gives the slots back whose mbufs are, in order.
+    #[inline]
+    pub(crate) fn release(&mut self) {
+        let before = self.released;
+        while self.released != self.consumed && self.lender.is_back(self.size.slot(self.released)) {
+            self.released = self.released.wrapping_add(1);
+        }
+        if self.released != before {
+            self.memory.set_tail(self.released);
+        }
+    }
+
+    #[inline(always)]
+    fn take(&mut self, pool: &Pool, port: u16, visible: u16, tally: &mut RxTally) -> Taken {
+        let slot = self.size.slot(self.consumed);
+        let descriptor = self.memory.descriptor(slot);
+        let held = self.consumed.wrapping_sub(self.released);
+        if descriptor.flags != 0 || held >= self.size.get() / 2 {
+            return self.take_any(pool, port, visible, tally);
+        }
+        match self.lend(slot, descriptor, port) {
+            Ok(packet) => Taken::Packet(packet, 1),
+            Err(refusal) => {
+                refusal.count(tally);
+                Taken::Dropped(1)
+            }
+        }
+    }
+
+    /// A chain, or a packet that must be copied.
+    #[cold]
+    fn take_any(&mut self, pool: &Pool, port: u16, visible: u16, tally: &mut RxTally) -> Taken {
+        let at = |i| self.size.slot(self.consumed.wrapping_add(i));
+        let end = (0..visible).find(|i| !self.memory.descriptor(at(*i)).has_next());
+        let slots = match end {
+            Some(last) => last + 1,
+            // A chain that fills the ring can never get its end (statement 53).
+            None if visible == self.size.get() => {
+                tally.too_long += 1;
+                return self.dropped(visible);
+            }
+            None => return Taken::Waits,
+        };
+        let held = self.consumed.wrapping_sub(self.released);
+        let packet = if held >= self.size.get() / 2 { self.copy(pool, slots) } else { self.lend_chain(slots, port) };
+        match packet {
+            Ok(mut packet) => {
+                packet.set_port(port);
+                self.clear_flags(slots);
+                Taken::Packet(packet, slots)
+            }
+            Err(refusal) => {
+                refusal.count(tally);
+                if matches!(refusal, Refusal::NoMbuf) { Taken::Waits } else { self.dropped(slots) }
+            }
+        }
+    }
+
+    fn dropped(&self, slots: u16) -> Taken {
+        self.clear_flags(slots);
+        Taken::Dropped(slots)
+    }
+
+    /// What older peers leave behind in a slot must not meet them again (quirk Q2, statement 57).
+    fn clear_flags(&self, slots: u16) {
+        for i in 0..slots {
+            self.memory.clear_flags(self.size.slot(self.consumed.wrapping_add(i)));
+        }
+    }
+
+    fn lend_chain(&mut self, slots: u16, port: u16) -> Result<Mbuf, Refusal> {
+        let mut packet = self.lend_at(0, port)?;
+        for i in 1..slots {
+            let segment = self.lend_at(i, port)?;
+            if packet.packet_len() + segment.len() > PACKET_MAX {
+                return Err(Refusal::Broken(|tally| &mut tally.too_long));
+            }
+            // A ring has fewer slots than a chain may have segments.
+            packet.chain(segment).map_err(|_| Refusal::NoMbuf)?;
+        }
+        Ok(packet)
+    }
+
+    fn lend_at(&mut self, i: u16, port: u16) -> Result<Mbuf, Refusal> {
+        let slot = self.size.slot(self.consumed.wrapping_add(i));
+        self.lend(slot, self.memory.descriptor(slot), port)
+    }
+
+    /// Lends one segment.
+    #[inline(always)]
+    fn lend(&mut self, slot: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, Refusal> {
+        if descriptor.length == 0 || descriptor.length as usize > PACKET_MAX {
+            return Err(Refusal::Broken(|tally| &mut tally.bad_length));
+        }
+        Ok(self.lender.lend(slot, descriptor, port)?)
+    }
+
+    fn copy(&self, pool: &Pool, slots: u16) -> Result<Mbuf, Refusal> {
+        let descriptors = (0..slots).map(|i| self.memory.descriptor(self.size.slot(self.consumed.wrapping_add(i))));
+        let mut packet = pool.alloc().ok_or(Refusal::NoMbuf)?;
+        copy_segments(&self.memory, pool, &mut packet, PACKET_MAX, descriptors)?;
+        Ok(packet)
+    }
+
+    /// How many filled slots may be taken now.
+    #[inline(always)]
+    fn visible(&mut self, wanted: usize, tally: &mut RxTally) -> u16 {
+        let mut visible = self.filled.wrapping_sub(self.consumed);
+        if usize::from(visible) < wanted {
+            self.filled = self.memory.head();
+            visible = self.filled.wrapping_sub(self.consumed);
+        }
+        // The client may fill only what it was given back (statement 47).
+        let possible = self.size.get() - self.consumed.wrapping_sub(self.released);
+        if visible > possible {
+            tally.overrun += 1;
+            visible = possible;
+            self.filled = self.consumed.wrapping_add(visible);
+        }
+        visible
+    }
+}
