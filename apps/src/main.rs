@@ -17,6 +17,7 @@ mod file;
 mod logging;
 mod modes;
 mod output;
+mod reload;
 mod rules;
 mod signals;
 mod summary;
