@@ -153,3 +153,66 @@ fn say(text: &str) -> Result<(), Failure> {
     }
     writeln!(std::io::stderr().lock(), "{}", text.trim_end()).map_err(|_| Failure::ReaderGone)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modes::Traffic;
+
+    /// Null lports of these names, all polled by one thread, in mode `fwd`.
+    fn file(names: &[&str], map: &[(u16, u16)]) -> LportFile {
+        let mut deployment = Deployment::default();
+        let lports: Vec<_> = names.iter().map(|name| deployment.add_lport(name, "net_null", vec![], None)).collect();
+        deployment.add_thread("fwd", &lports[..2]);
+        let port_map = map.iter().map(|(from, to)| (LportId(*from), LportId(*to))).collect();
+        let forwarding = Forwarding { mode: Mode::Forward, port_map, traffic: Traffic::default(), tx_first: 0 };
+        LportFile { deployment, forwarding, metrics: true }
+    }
+
+    fn change(old: &LportFile, new: &LportFile) -> TaskChange {
+        task_change(old, new, &new.deployment.threads[0])
+    }
+
+    fn sends_to(ids: &[u16]) -> TaskChange {
+        TaskChange::Same { sends_to: ids.iter().copied().map(LportId).collect() }
+    }
+
+    #[test]
+    fn a_mapped_thread_sends_where_the_map_says_and_heeds_no_other_entry() {
+        let old = file(&["a", "b", "c"], &[(0, 1), (1, 2)]);
+        assert_eq!(change(&old, &file(&["a", "b", "c", "d"], &[(0, 1), (1, 2), (2, 0)])), sends_to(&[1, 2]));
+        assert_eq!(change(&old, &file(&["a", "b", "c"], &[(0, 1), (1, 0)])), TaskChange::Other);
+        assert_eq!(change(&old, &file(&["a", "b", "c"], &[(0, 1)])), TaskChange::Other);
+    }
+
+    #[test]
+    fn a_thread_that_goes_by_mac_may_send_anywhere_and_heeds_every_lport() {
+        let old = file(&["a", "b", "c"], &[(0, 1)]);
+        assert_eq!(change(&old, &old), sends_to(&[0, 1, 2]));
+        for names in [&["a", "b", "d"][..], &["a", "b", "c", "d"], &["a", "b"]] {
+            assert_eq!(change(&old, &file(names, &[(0, 1)])), TaskChange::Other, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn other_modes_keep_to_their_own_lports_and_heed_their_options() {
+        let with = |mode, size| {
+            let mut file = file(&["a", "b"], &[]);
+            (file.forwarding.mode, file.forwarding.traffic.size) = (mode, size);
+            file
+        };
+        assert_eq!(change(&with(Mode::Loopback, 64), &with(Mode::Loopback, 64)), sends_to(&[]));
+        assert_eq!(change(&with(Mode::Loopback, 64), &with(Mode::Drop, 64)), TaskChange::Other);
+        assert_eq!(change(&with(Mode::TxOnly, 64), &with(Mode::TxOnly, 65)), TaskChange::Other);
+    }
+
+    #[test]
+    fn options_are_compared_by_names() {
+        let old = file(&["a", "b", "c"], &[(0, 2)]);
+        assert_eq!(options_change(&old, &file(&["x", "a", "b", "c"], &[(1, 3)])), None);
+        assert_eq!(options_change(&old, &file(&["c", "b", "a"], &[(0, 2)])).as_deref(), Some("options: changed"));
+        let mut silent = file(&["a", "b", "c"], &[(0, 2)]);
+        silent.metrics = false;
+        assert_eq!(options_change(&old, &silent).as_deref(), Some("options: changed"));
+    }
+}

@@ -185,6 +185,31 @@ impl Runtime {
         self.report(self.started.elapsed())
     }
 
+    /// Every lport, now: what [`Self::snapshot`] says of them.
+    pub fn lports(&self) -> Vec<LportReport> {
+        self.lports.iter().zip(0..).map(|(lport, id)| self.lport_report(lport, LportId(id))).collect()
+    }
+
+    /// Every polling thread, now.
+    pub fn threads(&self) -> Vec<ThreadReport> {
+        self.thread_reports(self.started.elapsed())
+    }
+
+    /// Every pool, now. Counting mbufs holds each pool's common list for a moment: not for every few microseconds.
+    pub fn pools(&self) -> Vec<PoolReport> {
+        let report = |pool: &Pool| PoolReport {
+            name: pool.name().to_owned(),
+            size: pool.size(),
+            available: pool.available(),
+            cached: pool.cached(),
+            cache_size: pool.cache_size(),
+            data_room: pool.data_room(),
+            memory: pool.segment().len(),
+            page: pool.segment().page(),
+        };
+        self.pools.iter().flatten().map(report).collect()
+    }
+
     /// The control handle of `lport`; `None` when there is no such lport, or it could not be opened.
     pub fn control(&self, lport: LportId) -> Option<&dyn LportControl> {
         control(&self.lports, lport)
@@ -211,7 +236,7 @@ impl Runtime {
         self.threads_mut().for_each(Thread::close);
         self.unpolled().clear();
         self.lports.clear();
-        report.pools = self.pool_reports();
+        report.pools = self.pools();
         report
     }
 
@@ -224,9 +249,12 @@ impl Runtime {
     }
 
     fn report(&self, duration: Duration) -> Report {
-        let lports = self.lports.iter().zip(0..).map(|(lport, id)| self.lport_report(lport, LportId(id)));
-        let threads = self.threads.iter().flatten().map(|thread| thread.report(duration));
-        Report { duration, lports: lports.collect(), threads: threads.collect(), pools: self.pool_reports() }
+        let threads = self.thread_reports(duration);
+        Report { duration, lports: self.lports(), threads, pools: self.pools() }
+    }
+
+    fn thread_reports(&self, duration: Duration) -> Vec<ThreadReport> {
+        self.threads.iter().flatten().map(|thread| thread.report(duration)).collect()
     }
 
     fn lport_report(&self, lport: &Opened, id: LportId) -> LportReport {
@@ -240,20 +268,6 @@ impl Runtime {
         stats.oerrors += counts.iter().sum::<u64>();
         stats.xstats.extend(dropped);
         LportReport { id, name: lport.name.clone(), driver: lport.driver.clone(), link, stats }
-    }
-
-    fn pool_reports(&self) -> Vec<PoolReport> {
-        let report = |pool: &Pool| PoolReport {
-            name: pool.name().to_owned(),
-            size: pool.size(),
-            available: pool.available(),
-            cached: pool.cached(),
-            cache_size: pool.cache_size(),
-            data_room: pool.data_room(),
-            memory: pool.segment().len(),
-            page: pool.segment().page(),
-        };
-        self.pools.iter().flatten().map(report).collect()
     }
 }
 

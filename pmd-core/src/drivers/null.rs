@@ -6,15 +6,14 @@
 
 use std::sync::Arc;
 
-use super::Shared;
+use super::{Control, Shared};
 use crate::burst::Burst;
 use crate::deployment::LportId;
 use crate::driver::{DeviceRequest, Driver, OpenError, QueueRequest};
-use crate::lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
+use crate::lport::{Lport, RxQueue, TxQueue};
 use crate::mbuf::Mbuf;
 use crate::options::{OptionKind, OptionSpec, Options};
 use crate::pool::{Pool, PoolConfig};
-use crate::stats::LportStats;
 
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
@@ -70,7 +69,7 @@ fn open_queue(options: &Options, queue: QueueRequest) -> Result<Lport, OpenError
         name: queue.name,
         rx: Box::new(NullRx { shared: Arc::clone(&shared), pool, size, silent, port: queue.lport.0 }),
         tx: Box::new(NullTx { shared: Arc::clone(&shared) }),
-        control: Arc::new(NullControl { shared }),
+        control: Arc::new(Control { shared, driver: "net_null", max_packet: 9216 }),
     })
 }
 
@@ -128,28 +127,6 @@ impl TxQueue for NullTx {
         self.shared.tx.packets.add(n as u64);
         self.shared.tx.bytes.add(bytes as u64);
         n
-    }
-}
-
-struct NullControl {
-    shared: Arc<Shared>,
-}
-
-impl LportControl for NullControl {
-    fn link(&self) -> Link {
-        self.shared.link()
-    }
-
-    fn info(&self) -> LportInfo {
-        LportInfo { driver: "net_null".into(), mac: None, max_packet: 9216, speed_mbps: 10_000 }
-    }
-
-    fn stats(&self) -> LportStats {
-        self.shared.stats()
-    }
-
-    fn set_admin_up(&self, up: bool) {
-        self.shared.set_admin_up(up);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Answers of telemetry as tables. What an answer lacks, as that of another version may, is shown as `-`.
+//! Answers of telemetry as tables. What an answer lacks, as that of another version may, and what is
+//! empty, is shown as `-`: the lcores of a thread that is not pinned.
 
 use serde_json::Value;
 

@@ -35,7 +35,7 @@ fn words() -> impl Iterator<Item = String> {
 
 /// Every CPU that a thread is pinned to. Threads that are not pinned stand in `/lport/threads` only.
 fn lcores(running: &Running<'_>) -> BTreeSet<usize> {
-    running.runtime.snapshot().threads.into_iter().flat_map(|thread| thread.lcores).collect()
+    running.runtime.threads().into_iter().flat_map(|thread| thread.lcores).collect()
 }
 
 fn info(running: &Running<'_>, parameters: Option<&str>) -> Answer {

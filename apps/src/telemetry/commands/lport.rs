@@ -45,7 +45,7 @@ fn info(running: &Running<'_>, name: Option<&str>) -> Answer {
     };
     let lports = running.deployment.lports();
     let configured = lports.into_iter().find(|(_, queue)| queue.name == name);
-    let report = running.runtime.snapshot().lports.into_iter().find(|lport| lport.name == name);
+    let report = running.runtime.lports().into_iter().find(|lport| lport.name == name);
     match (configured, report) {
         (Some((device, queue)), Some(report)) => Answer::Value(lport(running, device, queue, &report)),
         _ => Answer::Error(format!("there is no lport `{name}`: `/lport/list` lists them")),
@@ -83,12 +83,11 @@ fn lport(running: &Running<'_>, device: &DeviceSpec, queue: &QueueSpec, report: 
 }
 
 fn threads(running: &Running<'_>) -> Answer {
-    let report = running.runtime.snapshot();
+    let names: Vec<_> = running.deployment.lports().into_iter().map(|(_, queue)| queue.name.as_str()).collect();
     let lports = |name: &str| {
         let thread = running.deployment.threads.iter().find(|thread| thread.name == name);
         let ids = thread.map_or(&[][..], |thread| &thread.lports);
-        let named = |id: &pmd_core::LportId| report.lports.iter().find(|lport| lport.id == *id);
-        ids.iter().filter_map(named).map(|lport| lport.name.as_str()).collect::<Vec<_>>()
+        ids.iter().filter_map(|id| names.get(usize::from(id.0))).collect::<Vec<_>>()
     };
     let thread = |thread: &ThreadReport| {
         let ThreadReport { name, lcores, polls, busy_percent, sleeps, wakeups, failure } = thread;
@@ -103,7 +102,7 @@ fn threads(running: &Running<'_>) -> Answer {
             "failure": failure,
         })
     };
-    Answer::Value(report.threads.iter().map(thread).collect())
+    Answer::Value(running.runtime.threads().iter().map(thread).collect())
 }
 
 fn pools(running: &Running<'_>) -> Answer {
@@ -121,5 +120,5 @@ fn pools(running: &Running<'_>) -> Answer {
             "page": page.to_string(),
         })
     };
-    Answer::Value(running.runtime.snapshot().pools.iter().map(pool).collect())
+    Answer::Value(running.runtime.pools().iter().map(pool).collect())
 }

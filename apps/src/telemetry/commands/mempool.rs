@@ -20,11 +20,11 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 fn list(running: &Running<'_>) -> Answer {
-    Answer::Value(running.runtime.snapshot().pools.into_iter().map(|pool| pool.name).collect())
+    Answer::Value(running.runtime.pools().into_iter().map(|pool| pool.name).collect())
 }
 
 fn info(running: &Running<'_>, name: Option<&str>) -> Answer {
-    let pools = running.runtime.snapshot().pools;
+    let pools = running.runtime.pools();
     let found = pools.iter().enumerate().find(|(_, pool)| Some(pool.name.as_str()) == name);
     let Some((number, pool)) = found else { return Answer::Null };
     let PoolReport { name, size, available, cached, cache_size, data_room, memory, page } = pool;
