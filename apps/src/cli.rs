@@ -25,7 +25,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Shows it all in ten seconds: two processes joined by memif, one makes packets, the other sends them back
     Demo(DemoArgs),
-    /// Runs the threads of an lport file until SIGINT or SIGTERM
+    /// Runs the threads of an lport file until SIGINT or SIGTERM; SIGHUP reads the file again
     Run(RunArgs),
     /// Finds all problems of lport files
     Check(CheckArgs),

@@ -46,7 +46,7 @@ pub(crate) struct LportFile {
     /// What its threads do.
     pub(crate) forwarding: Forwarding,
     /// Where it was said.
-    places: Places,
+    pub(crate) places: Places,
     /// Whether telemetry is served: unless the file says `no-metrics`.
     pub(crate) metrics: bool,
 }

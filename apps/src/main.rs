@@ -19,6 +19,7 @@ mod logging;
 mod machine;
 mod modes;
 mod output;
+mod reload;
 mod rules;
 mod signals;
 mod summary;

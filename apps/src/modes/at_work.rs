@@ -99,15 +99,7 @@ fn exchange(forwarding: &Forwarding, threads: &[&[u16]], frames: &[Frame], expec
 }
 
 fn forwarding(mode: Mode) -> Forwarding {
-    let (routes, acl) = (Routes::new(&[]), Acl { rules: Vec::new(), otherwise: Action::Deny });
-    Forwarding {
-        mode,
-        port_map: HashMap::new(),
-        routes: Arc::new(routes),
-        acl: Arc::new(acl),
-        traffic: Traffic::default(),
-        tx_first: 0,
-    }
+    Forwarding { mode, ..Forwarding::nothing() }
 }
 
 /// A frame to the lport that `last_octet` names.

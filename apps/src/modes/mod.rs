@@ -119,6 +119,21 @@ pub(crate) struct Forwarding {
     pub(crate) tx_first: u64,
 }
 
+#[cfg(test)]
+impl Forwarding {
+    /// Mode `drop`, and no rules for any other: what tests start from.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            mode: Mode::Drop,
+            port_map: HashMap::new(),
+            routes: Arc::new(Routes::new(&[])),
+            acl: Arc::new(Acl { rules: Vec::new(), otherwise: Action::Deny }),
+            traffic: Traffic::default(),
+            tx_first: 0,
+        }
+    }
+}
+
 /// The task of a thread. What the mode drops by itself is counted in `drops`.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{Control, Shared};
 use crate::burst::Burst;
+use crate::deployment::LportId;
 use crate::driver::{DeviceRequest, Driver, OpenError, QueueRequest};
 use crate::lport::{Lport, RxQueue, TxQueue};
 use crate::mbuf::Mbuf;
@@ -105,6 +106,10 @@ impl RxQueue for NullRx {
         tally.bytes.add((n * self.size) as u64);
         n
     }
+
+    fn renumber(&mut self, lport: LportId) {
+        self.port = lport.0;
+    }
 }
 
 struct NullTx {
@@ -128,7 +133,7 @@ impl TxQueue for NullTx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::{LportId, XdpHints};
+    use crate::deployment::XdpHints;
     use crate::options::RawOption;
 
     fn open(given: &[RawOption], pool: Option<Pool>) -> Result<Lport, OpenError> {
@@ -152,10 +157,13 @@ mod tests {
         let mut burst = Burst::with_limit(32);
         assert_eq!((lport.rx.rx_burst(&mut burst), burst[0].packet_len(), burst[0].port()), (32, 100, 3));
         assert_eq!(lport.tx.tx_burst(&mut burst), 32);
+        lport.rx.renumber(LportId(4));
+        assert_eq!((lport.rx.rx_burst(&mut burst), burst[0].port()), (32, 4));
+        burst.clear();
         lport.control.set_admin_up(false);
         assert_eq!((lport.rx.rx_burst(&mut burst), lport.control.link().is_up()), (0, false));
         let stats = lport.control.stats();
-        assert_eq!((stats.ipackets, stats.ibytes, stats.opackets, stats.obytes), (32, 3200, 32, 3200));
+        assert_eq!((stats.ipackets, stats.ibytes, stats.opackets, stats.obytes), (64, 6400, 32, 3200));
     }
 
     #[test]

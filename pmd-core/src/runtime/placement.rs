@@ -5,7 +5,8 @@ use crate::deployment::{Placement, ThreadSpec};
 use crate::lcore::{allowed_cpus, check_cpus};
 use crate::topology::{Machine, choose_cpus};
 
-/// The CPUs of each thread, in order; none for a thread that goes anywhere.
+/// The CPUs of each thread, in order; none for a thread that goes anywhere. A thread that runs already says where with
+/// [`Placement::Cpus`].
 ///
 /// # Errors
 /// Every thread whose CPUs cannot be had.
