@@ -64,36 +64,38 @@ fn read_rule(options: &mut OptionsReader<'_>, node: &Node) -> Option<AclRule> {
         return None;
     };
     members.iter().for_each(|member| check_key(options, member));
+    // All are read before the first that cannot be is given up on, so that all problems are reported.
     let action = read_action(options, node);
-    let (protocol, protocol_sound) = read_protocol(options, node.get("proto"));
-    let source = node.get("src").map(|value| read_network(options, value));
-    let destination = node.get("dst").map(|value| read_network(options, value));
-    let source_ports = node.get("src-port").map(|value| read_ports(options, value));
-    let destination_ports = node.get("dst-port").map(|value| read_ports(options, value));
-    if let Some(protocol) = protocol.filter(|protocol| !WITH_PORTS.contains(protocol))
-        && let Some(ports) = node.get("src-port").or_else(|| node.get("dst-port"))
-    {
-        let message = format!("the rule is about ports, but protocol {protocol} has none; it would never match");
-        options.report(bad(ports.span, message).help("only tcp, udp and sctp have ports: leave them out"));
-    }
-    // A field that was given and could not be read makes no rule: it would match too much.
+    let protocol = field(node, "proto", |value| read_protocol(options, value));
+    let source = field(node, "src", |value| read_network(options, value));
+    let destination = field(node, "dst", |value| read_network(options, value));
+    let source_ports = field(node, "src-port", |value| read_ports(options, value));
+    let destination_ports = field(node, "dst-port", |value| read_ports(options, value));
     let rule = AclRule {
         action: action?,
-        protocol,
-        source: read_or_absent(source)?,
-        destination: read_or_absent(destination)?,
-        source_ports: read_or_absent(source_ports)?,
-        destination_ports: read_or_absent(destination_ports)?,
+        protocol: protocol.ok()?,
+        source: source.ok()?,
+        destination: destination.ok()?,
+        source_ports: source_ports.ok()?,
+        destination_ports: destination_ports.ok()?,
     };
-    protocol_sound.then_some(rule)
+    check_ports_fit(options, node, &rule);
+    Some(rule)
 }
 
-/// `None` for a value that was given and could not be read.
-fn read_or_absent<T>(given: Option<Option<T>>) -> Option<Option<T>> {
-    match given {
-        Some(None) => None,
-        Some(read) => Some(read),
-        None => Some(None),
+/// A value that was given and could not be read, which has been reported. Taken as not given, it would match too much.
+struct Unreadable;
+
+fn field<T>(rule: &Node, key: &str, read: impl FnOnce(&Node) -> Option<T>) -> Result<Option<T>, Unreadable> {
+    rule.get(key).map(|value| read(value).ok_or(Unreadable)).transpose()
+}
+
+fn check_ports_fit(options: &mut OptionsReader<'_>, node: &Node, rule: &AclRule) {
+    let without_ports = rule.protocol.filter(|protocol| !WITH_PORTS.contains(protocol));
+    let ports = node.get("src-port").or_else(|| node.get("dst-port"));
+    if let (Some(protocol), Some(ports)) = (without_ports, ports) {
+        let message = format!("the rule is about ports, but protocol {protocol} has none; it would never match");
+        options.report(bad(ports.span, message).help("only tcp, udp and sctp have ports: leave them out"));
     }
 }
 
@@ -124,9 +126,7 @@ fn read_action(options: &mut OptionsReader<'_>, rule: &Node) -> Option<Action> {
     action
 }
 
-/// The protocol, if any is given, and whether it could be read.
-fn read_protocol(options: &mut OptionsReader<'_>, value: Option<&Node>) -> (Option<u8>, bool) {
-    let Some(value) = value else { return (None, true) };
+fn read_protocol(options: &mut OptionsReader<'_>, value: &Node) -> Option<u8> {
     let named = |name| PROTOCOLS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
     let protocol = value.as_str().and_then(named).or_else(|| u8::try_from(value.as_int()?).ok());
     if protocol.is_none() {
@@ -134,7 +134,7 @@ fn read_protocol(options: &mut OptionsReader<'_>, value: Option<&Node>) -> (Opti
             format!("`proto` is {}, but takes icmp, tcp, udp, sctp or a number from 0 to 255", value.describe());
         options.report(bad(value.span, message));
     }
-    (protocol, protocol.is_some())
+    protocol
 }
 
 fn read_network(options: &mut OptionsReader<'_>, value: &Node) -> Option<RangeInclusive<u32>> {

@@ -36,40 +36,43 @@ pub(super) fn missing(threads: &[ThreadSpec], places: &Places, machine: &Machine
 
 /// Threads that must share a CPU with another one, or that run on another hyperthread of its core.
 pub(super) fn crowded(threads: &[ThreadSpec], cpus: &[Vec<usize>], places: &Places, machine: &Machine) -> Vec<Problem> {
-    let mut problems = Vec::new();
     let owners = one_cpu_each(cpus);
     let owned: HashMap<usize, usize> = owners.iter().map(|(cpu, thread)| (*thread, *cpu)).collect();
+    let mut problems = Vec::new();
+    // By core: the first thread that has it for itself, and its CPU.
     let mut on_core: HashMap<usize, (usize, usize)> = HashMap::new();
     for (i, thread) in threads.iter().enumerate().filter(|(i, _)| !cpus[*i].is_empty()) {
-        let place = place_of(&thread.name, places);
         let Some(cpu) = owned.get(&i) else {
-            let other = &threads[owners[&cpus[i][0]]];
-            let message = format!("threads `{}` and `{}` poll on CPU {}", other.name, thread.name, cpus[i][0]);
-            let problem = Problem::new(rules::CPU_SHARED, place, message)
-                .label("no CPU is left for this thread")
-                .also(place_of(&other.name, places), "taken by this one")
-                .help("give each polling thread a CPU of its own");
-            problems.push(problem);
+            let cpu = cpus[i][0];
+            problems.push(shared_cpu(&threads[owners[&cpu]], thread, cpu, places));
             continue;
         };
         let Some(core) = only_core(&cpus[i], machine) else { continue };
         match on_core.get(&core) {
             Some((first, sibling)) => {
-                let other = &threads[*first];
-                let message = format!(
-                    "threads `{}` and `{}` poll on CPUs {sibling} and {cpu}, hyperthreads of one core",
-                    other.name, thread.name
-                );
-                let problem = Problem::new(rules::CORE_SHARED, place, message)
-                    .label("half a core")
-                    .also(place_of(&other.name, places), "the other half")
-                    .help("choose a CPU of another core; `lport topology` shows them");
-                problems.push(problem);
+                problems.push(shared_core(&threads[*first], thread, [*sibling, *cpu], places));
             }
             None => drop(on_core.insert(core, (i, *cpu))),
         }
     }
     problems
+}
+
+fn shared_cpu(first: &ThreadSpec, second: &ThreadSpec, cpu: usize, places: &Places) -> Problem {
+    let message = format!("threads `{}` and `{}` poll on CPU {cpu}", first.name, second.name);
+    Problem::new(rules::CPU_SHARED, place_of(&second.name, places), message)
+        .label("no CPU is left for this thread")
+        .also(place_of(&first.name, places), "taken by this one")
+        .help("give each polling thread a CPU of its own")
+}
+
+fn shared_core(first: &ThreadSpec, second: &ThreadSpec, [one, other]: [usize; 2], places: &Places) -> Problem {
+    let names = format!("threads `{}` and `{}`", first.name, second.name);
+    let message = format!("{names} poll on CPUs {one} and {other}, hyperthreads of one core");
+    Problem::new(rules::CORE_SHARED, place_of(&second.name, places), message)
+        .label("half a core")
+        .also(place_of(&first.name, places), "the other half")
+        .help("choose a CPU of another core; `lport topology` shows them")
 }
 
 /// Deals CPUs to as many threads as can each have one of its own: from a CPU to its thread. (A maximum matching, by
