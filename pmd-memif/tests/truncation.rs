@@ -79,15 +79,3 @@ fn s67_truncated_memory_ends_its_own_link_with_that_reason_and_the_next_client_i
         assert_eq!(pool.available(), pool.size());
     }
 }
-
-#[test]
-fn s67_memory_that_can_be_truncated_is_refused_unless_that_is_waived() {
-    let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("memif.sock");
-    let pool = Pool::new(&PoolConfig { name: "p".into(), size: 16, ..PoolConfig::default() }).unwrap();
-    let server = open(&socket, &[], &pool);
-    let mut client = FakeClient::connect(&Address::path(&socket).unwrap()).unwrap().with_memory(unsealed());
-    let refused = client.run(Step::Connected).unwrap_err().to_string();
-    assert!(refused.contains("seal"), "{refused}");
-    assert!(!server.control.link().is_up());
-}
