@@ -66,10 +66,23 @@ impl Lport {
     /// # Errors
     /// When they do not in time; the error shows what was printed.
     pub fn wait_for_counters(&self, name: &str, condition: impl Fn(&LportSummary) -> bool) -> Result<LportSummary> {
-        let waited = wait_until(&format!("counters of {name}"), || {
-            let Some(live) = Live::last(&self.printed())? else { return Ok(None) };
-            Ok(live.lports.into_iter().find(|lport| lport.name == name && condition(lport)))
-        });
+        self.wait_for_live(&format!("counters of {name}"), |live| {
+            live.lports.into_iter().find(|lport| lport.name == name && condition(lport))
+        })
+    }
+
+    /// Waits until `count` over all lports adds up to `total`; as [`Self::wait_for_counters`] otherwise.
+    ///
+    /// # Errors
+    /// When it does not in time; the error shows what was printed.
+    pub fn wait_for_total(&self, count: fn(&LportSummary) -> u64, total: u64) -> Result<()> {
+        self.wait_for_live(&format!("a total of {total}"), |live| {
+            (live.lports.iter().map(count).sum::<u64>() == total).then_some(())
+        })
+    }
+
+    fn wait_for_live<T>(&self, what: &str, find: impl Fn(Live) -> Option<T>) -> Result<T> {
+        let waited = wait_until(what, || Ok(Live::last(&self.printed())?.and_then(&find)));
         self.process.explain(waited)
     }
 

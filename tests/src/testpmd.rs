@@ -19,6 +19,8 @@
 //! - Its memif transmit path miscounts free slots when a chain crosses into the last one, and overruns the ring. Packets
 //!   larger than a buffer are exact only while the ring never fills: send fewer slots than it has
 //!   ([`Testpmd::send_bursts`], or a file that fits into it), or give the client a `bsize` that holds a whole packet.
+//! - As a zero-copy client it counts into the length of a received chain what the segments' mbufs held before: their own
+//!   lengths, and so the bytes in the counters, are right, but who goes by the packet's length loses its end.
 //! - Its memif client connects once, when its port is started, and never again.
 //! - Its memif server listens before its port is started, and panics when a client that came early gives up waiting. Who
 //!   starts one while our client waits for it must be ready to start it again.

@@ -1,5 +1,6 @@
 //! Numbers agree: what testpmd says it sent and received is exactly what our program counts, in both roles, with one
-//! queue and several, small and large rings, small and large packets, path and abstract sockets, with a secret.
+//! queue and several, small and large rings, small and large packets, copied or shared, path and abstract sockets, with
+//! a secret.
 
 use anyhow::Result;
 use lport_tests::memif::{Memif, Role};
@@ -12,11 +13,35 @@ use serde_json::json;
 /// ring of 2^6.
 const SIZES: [(usize, u16); 3] = [(64, 32), (1500, 32), (9000, 8)];
 
+fn copying(ours: Memif) -> Memif {
+    ours
+}
+
+/// Our client shares its pool, our server borrows what it receives.
+fn we_share(ours: Memif) -> Memif {
+    ours.here("zero-copy", "yes")
+}
+
+/// Testpmd's client shares its mbufs, in memory that DPDK cannot seal. It posts buffers only when 32 are missing, so its
+/// rings have to be larger than a burst.
+fn they_share(ours: Memif) -> Memif {
+    ours.there("zero-copy", "yes").here("seals", "warn")
+}
+
+fn both_share(ours: Memif) -> Memif {
+    we_share(they_share(ours))
+}
+
 /// Sends bursts of every size, in turns and so often that the rings go round, to our program, which sends them all back.
-fn everything_comes_back(our_role: Role, queues: u16, log2_ring_size: u32) -> Result<()> {
+fn everything_comes_back(
+    our_role: Role,
+    queues: u16,
+    log2_ring_size: u32,
+    sharing: impl Fn(Memif) -> Memif,
+) -> Result<()> {
     let testbed = Testbed::new()?;
     let socket = if log2_ring_size == 6 { testbed.path_socket("sock") } else { testbed.abstract_socket("sock") };
-    let ours = Memif::new(our_role, &socket).log2_ring_size(log2_ring_size).secret("psst");
+    let ours = sharing(Memif::new(our_role, &socket).log2_ring_size(log2_ring_size).secret("psst"));
     let file = LportFile::new("lb").memif("echo", &ours, queues);
     let peer = testbed.testpmd("peer").forward(Forward::RxOnly).queues(queues);
     let (lport, mut peer) = testbed.run_with_peer(&file, &ours, peer)?;
@@ -46,42 +71,82 @@ fn everything_comes_back(our_role: Role, queues: u16, log2_ring_size: u32) -> Re
 
 #[test]
 fn a_server_returns_everything_on_a_ring_of_64() -> Result<()> {
-    everything_comes_back(Role::Server, 1, 6)
-}
-
-#[test]
-fn a_client_returns_everything_on_a_ring_of_64() -> Result<()> {
-    everything_comes_back(Role::Client, 1, 6)
+    everything_comes_back(Role::Server, 1, 6, copying)
 }
 
 #[test]
 fn a_server_returns_everything_on_a_ring_of_1024() -> Result<()> {
-    everything_comes_back(Role::Server, 1, 10)
-}
-
-#[test]
-fn a_client_returns_everything_on_a_ring_of_1024() -> Result<()> {
-    everything_comes_back(Role::Client, 1, 10)
+    everything_comes_back(Role::Server, 1, 10, copying)
 }
 
 #[test]
 fn a_server_returns_everything_on_four_queues_of_64() -> Result<()> {
-    everything_comes_back(Role::Server, 4, 6)
-}
-
-#[test]
-fn a_client_returns_everything_on_four_queues_of_64() -> Result<()> {
-    everything_comes_back(Role::Client, 4, 6)
+    everything_comes_back(Role::Server, 4, 6, copying)
 }
 
 #[test]
 fn a_server_returns_everything_on_four_queues_of_1024() -> Result<()> {
-    everything_comes_back(Role::Server, 4, 10)
+    everything_comes_back(Role::Server, 4, 10, copying)
+}
+
+#[test]
+fn a_client_returns_everything_on_a_ring_of_64() -> Result<()> {
+    everything_comes_back(Role::Client, 1, 6, copying)
+}
+
+#[test]
+fn a_client_returns_everything_on_a_ring_of_1024() -> Result<()> {
+    everything_comes_back(Role::Client, 1, 10, copying)
+}
+
+#[test]
+fn a_client_returns_everything_on_four_queues_of_64() -> Result<()> {
+    everything_comes_back(Role::Client, 4, 6, copying)
 }
 
 #[test]
 fn a_client_returns_everything_on_four_queues_of_1024() -> Result<()> {
-    everything_comes_back(Role::Client, 4, 10)
+    everything_comes_back(Role::Client, 4, 10, copying)
+}
+
+#[test]
+fn a_borrowing_server_returns_everything_on_a_ring_of_64() -> Result<()> {
+    everything_comes_back(Role::Server, 1, 6, we_share)
+}
+
+#[test]
+fn a_borrowing_server_returns_everything_on_four_queues_of_1024() -> Result<()> {
+    everything_comes_back(Role::Server, 4, 10, we_share)
+}
+
+#[test]
+fn a_sharing_client_returns_everything_on_a_ring_of_64() -> Result<()> {
+    everything_comes_back(Role::Client, 1, 6, we_share)
+}
+
+#[test]
+fn a_sharing_client_returns_everything_on_four_queues_of_1024() -> Result<()> {
+    everything_comes_back(Role::Client, 4, 10, we_share)
+}
+
+#[test]
+fn a_copying_server_of_a_sharing_client_returns_everything_on_a_ring_of_1024() -> Result<()> {
+    everything_comes_back(Role::Server, 1, 10, they_share)
+}
+
+#[test]
+fn a_copying_server_of_a_sharing_client_returns_everything_on_four_queues_of_1024() -> Result<()> {
+    everything_comes_back(Role::Server, 4, 10, they_share)
+}
+
+#[test]
+fn a_borrowing_server_of_a_sharing_client_returns_everything_on_a_ring_of_1024() -> Result<()> {
+    everything_comes_back(Role::Server, 1, 10, both_share)
+}
+
+#[test]
+fn a_borrowing_server_of_a_sharing_client_returns_everything_on_four_queues_of_1024() -> Result<()> {
+    everything_comes_back(Role::Server, 4, 10, both_share)
 }
 
 /// Lets testpmd send as fast as it can for a while, far more than the rings hold, and compares after a quiet stop.

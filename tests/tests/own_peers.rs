@@ -1,8 +1,10 @@
-//! Two `lport` processes joined by memif, in every order of roles and starts.
+//! Two `lport` processes joined by memif, in every order of roles and starts, with rings too small for other peers, and
+//! with different numbers of queues.
 
 use anyhow::Result;
 use lport_tests::memif::{Memif, Role};
 use lport_tests::{Lport, LportFile, Testbed};
+use serde_json::json;
 
 const ENOUGH: u64 = 10_000;
 
@@ -83,5 +85,62 @@ fn a_live_socket_is_not_taken_over() -> Result<()> {
     first.wait_for_counters("generator:0", |port| port.ipackets > ENOUGH)?;
     first.stop()?.summary()?;
     echo.stop()?.summary()?;
+    Ok(())
+}
+
+/// Each queue of the generator sends so many packets that the indices of a ring pass 65535 several times, and every packet
+/// arrives, on whatever queue.
+fn every_packet_arrives(role: Role, queues: [u16; 2], log2_ring_size: u32, word: &str) -> Result<()> {
+    const PER_QUEUE: u64 = 200_000;
+    const SIZE: u64 = 100;
+    let testbed = Testbed::new()?;
+    let generator = Memif::new(role, &testbed.path_socket("sock")).log2_ring_size(log2_ring_size);
+    let generator = generator.with("zero-copy", word);
+    let file = LportFile::new("tx-only").option("tx-size", json!(SIZE)).option("tx-count", json!(PER_QUEUE));
+    let source = testbed.run("source", &file.memif("source", &generator, queues[0]))?;
+    let sink = testbed.run("sink", &LportFile::new("rx-only").memif("sink", &generator.peer(), queues[1]))?;
+
+    for queue in 0..queues[0] {
+        source.wait_for_counters(&format!("source:{queue}"), |port| port.opackets == PER_QUEUE)?;
+    }
+    let sent = PER_QUEUE * u64::from(queues[0]);
+    sink.wait_for_total(|port| port.ipackets, sent)?;
+    let (sink, source) = (sink.stop()?.summary()?, source.stop()?.summary()?);
+    assert_eq!(sink.lports.iter().map(|port| port.ibytes).sum::<u64>(), sent * SIZE);
+    assert!(source.lports.iter().all(|port| port.oerrors == 0), "{:?}", source.lports);
+    Ok(())
+}
+
+#[test]
+fn rings_of_2_to_16_lose_nothing_while_their_indices_wrap() -> Result<()> {
+    for (role, log2_ring_size) in [(Role::Client, 1), (Role::Server, 2), (Role::Client, 3), (Role::Server, 4)] {
+        every_packet_arrives(role, [1, 1], log2_ring_size, "no")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn shared_rings_of_2_to_16_lose_nothing_while_their_indices_wrap() -> Result<()> {
+    for (role, log2_ring_size) in [(Role::Server, 1), (Role::Client, 2), (Role::Server, 3), (Role::Client, 4)] {
+        every_packet_arrives(role, [1, 1], log2_ring_size, "yes")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn uneven_queues_lose_nothing() -> Result<()> {
+    for (role, queues) in
+        [(Role::Client, [1, 4]), (Role::Client, [3, 2]), (Role::Server, [4, 1]), (Role::Server, [2, 3])]
+    {
+        every_packet_arrives(role, queues, 8, "no")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn uneven_shared_queues_lose_nothing() -> Result<()> {
+    for (role, queues) in [(Role::Client, [4, 1]), (Role::Server, [1, 3])] {
+        every_packet_arrives(role, queues, 8, "yes")?;
+    }
     Ok(())
 }
