@@ -43,6 +43,7 @@ mod queue;
 mod ring;
 mod secret;
 mod shm;
+mod sigbus;
 mod socket;
 mod view;
 

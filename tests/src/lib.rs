@@ -12,6 +12,7 @@
 
 pub mod cargo;
 pub mod comparison;
+pub mod flood;
 pub mod lport;
 pub mod lport_file;
 pub mod measure;
@@ -19,6 +20,7 @@ pub mod memif;
 pub mod packets;
 pub mod pcap;
 pub mod process;
+pub mod storm;
 pub mod summary;
 pub mod testbed;
 pub mod testpmd;

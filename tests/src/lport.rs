@@ -121,6 +121,11 @@ impl Lport {
         self.process.signal(signal)
     }
 
+    /// The bare process, for whom signals are enough.
+    pub fn into_process(self) -> Process {
+        self.process
+    }
+
     /// Sends SIGINT and waits for its end.
     ///
     /// # Errors

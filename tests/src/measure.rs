@@ -93,9 +93,7 @@ pub fn one_way(testbed: &Testbed, sender: Role, cpus: [usize; 2], work: Work) ->
 }
 
 fn prepare<'a>(testbed: &'a Testbed, name: &str, cpu: usize, work: Work) -> Builder<'a> {
-    let builder = testbed.testpmd(name).cpu(cpu).burst(work.burst);
-    // DPDK's memif exports whole memory segments, which must be one file each for that.
-    if work.zero_copy { builder.eal_argument("--single-file-segments") } else { builder }
+    testbed.testpmd(name).cpu(cpu).burst(work.burst)
 }
 
 fn with_zero_copy(client: Memif, work: Work) -> Memif {

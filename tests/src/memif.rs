@@ -67,23 +67,33 @@ impl fmt::Display for Socket {
 pub struct Memif {
     role: Role,
     socket: Socket,
-    more: Vec<(&'static str, String)>,
+    shared: Settings,
+    here: Settings,
+    there: Settings,
 }
+
+/// Options as `key` and `value`.
+type Settings = Vec<(&'static str, String)>;
 
 impl Memif {
     /// An end with every default.
     pub fn new(role: Role, socket: &Socket) -> Self {
-        Self { role, socket: socket.clone(), more: Vec::new() }
+        Self { role, socket: socket.clone(), shared: Vec::new(), here: Vec::new(), there: Vec::new() }
     }
 
-    /// The other end: same socket, other role, same further options.
+    /// The other end: same socket, other role, same further options but those of one end only.
     pub fn peer(&self) -> Self {
-        Self { role: self.role.other(), ..self.clone() }
+        Self { role: self.role.other(), here: self.there.clone(), there: self.here.clone(), ..self.clone() }
     }
 
     /// Its role.
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// Where it meets its peer.
+    pub fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// Number of the interface on its socket (`id`).
@@ -106,18 +116,56 @@ impl Memif {
         self.with("secret", secret)
     }
 
-    /// Sets any option; a later value replaces an earlier one.
+    /// Sets any option, of both ends; a later value replaces an earlier one.
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.more.retain(|(known, _)| *known != key);
-        self.more.push((key, value.to_string()));
+        set(&mut self.shared, key, value);
         self
     }
+
+    /// Sets an option of this end only.
+    pub fn here(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        set(&mut self.here, key, value);
+        self
+    }
+
+    /// Sets an option of the other end only.
+    pub fn there(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        set(&mut self.there, key, value);
+        self
+    }
+
+    /// Whether this is a client that shares its own packet memory (`zero-copy=yes`).
+    pub fn is_zero_copy_client(&self) -> bool {
+        let says_so = |settings: &Settings| settings.iter().any(|(key, value)| *key == "zero-copy" && value == "yes");
+        self.role == Role::Client && (says_so(&self.shared) || says_so(&self.here))
+    }
+}
+
+fn set(settings: &mut Settings, key: &'static str, value: impl fmt::Display) {
+    settings.retain(|(known, _)| *known != key);
+    settings.push((key, value.to_string()));
 }
 
 impl fmt::Display for Memif {
     /// `key=value,...`, as DPDK's device arguments and our lport files take it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "role={},{}", self.role, self.socket)?;
-        self.more.iter().try_for_each(|(key, value)| write!(f, ",{key}={value}"))
+        self.shared.iter().chain(&self.here).try_for_each(|(key, value)| write!(f, ",{key}={value}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_end_has_the_shared_options_and_its_own() {
+        let socket = Socket::Abstract("meet".to_owned());
+        let server = Memif::new(Role::Server, &socket).id(7).here("seals", "warn").there("zero-copy", "yes");
+        let common = "socket=meet,socket-abstract=yes,id=7";
+        assert_eq!(server.to_string(), format!("role=server,{common},seals=warn"));
+        assert_eq!(server.peer().to_string(), format!("role=client,{common},zero-copy=yes"));
+        assert_eq!(server.peer().peer(), server);
+        assert!(server.peer().is_zero_copy_client() && !server.is_zero_copy_client());
     }
 }

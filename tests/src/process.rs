@@ -6,6 +6,7 @@
 //!    end of the output.
 //! 3. [`Process::wait_for_exit`] reaps it. Dropping a `Process` kills and reaps it.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -181,6 +182,38 @@ impl Process {
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.child.id())?);
         self.explain(kill(pid, signal).with_context(|| format!("cannot send {signal}")))
+    }
+
+    /// Freezes it (SIGSTOP) and waits until none of its threads runs.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        let tasks = format!("/proc/{}/task", self.child.id());
+        wait_until(&format!("{} to freeze", self.name), || {
+            let mut states = fs::read_dir(&tasks)?.map(|task| fs::read_to_string(task?.path().join("status")));
+            let frozen = states.all(|status| status.is_ok_and(|status| status.contains("State:\tT")));
+            Ok(frozen.then_some(()))
+        })
+    }
+
+    /// Lets it run on after [`Self::freeze`] (SIGCONT).
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    /// Kills it where it stands, frozen or not, and waits until it is gone: its sockets and memory are closed then.
+    ///
+    /// # Errors
+    /// When it does not go.
+    pub fn kill(mut self) -> Result<()> {
+        // It may have crashed a moment ago, which serves as well.
+        let _ = self.signal(Signal::SIGKILL);
+        self.wait_for_exit().map(drop)
     }
 
     /// Whether it still runs.

@@ -30,12 +30,10 @@ pub mod statistics;
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
-use nix::sys::signal::Signal;
 
 pub use arguments::{Builder, Forward};
 pub use statistics::{ForwardStats, PortStats};
@@ -247,36 +245,9 @@ impl Testpmd {
         waited.map_err(|error| error.context(format!("last seen: {last:?}")))
     }
 
-    /// Freezes it (SIGSTOP) and waits until none of its threads runs.
-    ///
-    /// # Errors
-    /// When it is gone.
-    pub fn freeze(&self) -> Result<()> {
-        self.process.signal(Signal::SIGSTOP)?;
-        let tasks = format!("/proc/{}/task", self.process.id());
-        wait_until("testpmd to freeze", || {
-            let mut states = fs::read_dir(&tasks)?.map(|task| fs::read_to_string(task?.path().join("status")));
-            let frozen = states.all(|status| status.is_ok_and(|status| status.contains("State:\tT")));
-            Ok(frozen.then_some(()))
-        })
-    }
-
-    /// Lets it run on after [`Self::freeze`] (SIGCONT).
-    ///
-    /// # Errors
-    /// When it is gone.
-    pub fn thaw(&self) -> Result<()> {
-        self.process.signal(Signal::SIGCONT)
-    }
-
-    /// Kills it where it stands and waits until it is gone: its sockets and memory are closed then.
-    ///
-    /// # Errors
-    /// When it does not go.
-    pub fn kill(mut self) -> Result<()> {
-        // It may have crashed a moment ago, which serves as well.
-        let _ = self.process.signal(Signal::SIGKILL);
-        self.process.wait_for_exit().map(drop)
+    /// The bare process, for whom signals are enough.
+    pub fn into_process(self) -> Process {
+        self.process
     }
 
     /// Whether it still runs: 22.11 as a server may crash when its client is killed.

@@ -66,7 +66,7 @@ fn swap_sends_everything_back_with_a_tag_in_front() -> Result<()> {
     let stats = peer.port_stats(0)?;
     assert_eq!((stats.tx_bytes, stats.rx_bytes), (6400 * 64, 6400 * 68));
     // A server of testpmd crashes when it quits while our client is connected.
-    peer.kill()?;
+    peer.into_process().kill()?;
     check_output(swap, &["6400 packets sent back"]).map(drop)
 }
 

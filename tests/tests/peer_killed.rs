@@ -1,41 +1,19 @@
 //! A peer that is killed or frozen under load costs us its link, nothing else: our program lives, says why the link is
 //! down, takes the peer back, and every mbuf is accounted for.
 
-use std::path::Path;
-use std::{fs, io};
-
 use anyhow::Result;
 use lport_tests::memif::{Memif, Role};
+use lport_tests::process::Process;
 use lport_tests::testpmd::Forward;
-use lport_tests::{Lport, LportFile, Testbed, Testpmd};
+use lport_tests::{Lport, LportFile, Testbed, flood};
 use nix::sys::signal::Signal;
 
 /// Packets each way that count as load.
 const LOAD: u64 = 50_000;
 
 /// A peer that sends as fast as it can to our program, which sends everything back, into a ring that runs over.
-///
-/// A testpmd server does not survive every client that connects while it starts, as ours does; so it is started again.
-fn start_flood(testbed: &Testbed, theirs: &Memif) -> Result<Testpmd> {
-    let attempt = || {
-        if theirs.role() == Role::Server {
-            // Nor does it bind over the socket file that a killed one left behind.
-            remove_if_there(&testbed.path("sock"))?;
-        }
-        let mut peer = testbed.testpmd("peer").forward(Forward::TxOnly).memif(theirs).start()?;
-        peer.wait_for_link(0, true)?;
-        peer.start_forwarding()?;
-        Ok(peer)
-    };
-    let attempts = if theirs.role() == Role::Server { 5 } else { 1 };
-    (1..attempts).find_map(|_| attempt().ok()).map_or_else(attempt, Ok)
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+fn start_flood(testbed: &Testbed, theirs: &Memif) -> Result<Process> {
+    flood::start_testpmd(testbed, theirs, Forward::TxOnly)
 }
 
 fn start_echo(testbed: &Testbed, ours: &Memif) -> Result<Lport> {

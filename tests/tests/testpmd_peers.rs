@@ -51,7 +51,7 @@ fn a_killed_client_takes_the_servers_link_down_and_a_new_one_brings_it_up() -> R
     let mut server = testbed.testpmd("server").forward(Forward::RxOnly).memif(&memif).start()?;
     let client = testbed.testpmd("client").memif(&memif.peer()).start()?;
     server.wait_for_link(0, true)?;
-    client.kill()?;
+    client.into_process().kill()?;
     server.wait_for_link(0, false)?;
     let mut client = testbed.testpmd("client").memif(&memif.peer()).start()?;
     server.wait_for_link(0, true)?;

@@ -497,7 +497,7 @@ fn mischief() -> impl Strategy<Value = Mischief> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 256 }, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { ProptestConfig::default().cases }, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// An honest pair delivers every packet once, in order and unchanged, whatever the sizes and however bursts fall.
     #[test]

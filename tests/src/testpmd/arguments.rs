@@ -18,6 +18,8 @@ pub enum Forward {
     RxOnly,
     /// Only sends, as fast as it can.
     TxOnly,
+    /// Sends as fast as it can, and receives what comes.
+    FlowGen,
     /// Swaps MAC addresses and sends each packet out of the port it came from.
     MacSwap,
 }
@@ -29,6 +31,7 @@ impl Forward {
             Self::Io => "io",
             Self::RxOnly => "rxonly",
             Self::TxOnly => "txonly",
+            Self::FlowGen => "flowgen",
             Self::MacSwap => "macswap",
         }
     }
@@ -46,6 +49,7 @@ pub struct Builder<'a> {
     mbufs: u32,
     burst: u16,
     cpu: Option<usize>,
+    single_file_segments: bool,
     eal_arguments: Vec<String>,
 }
 
@@ -61,12 +65,17 @@ impl<'a> Builder<'a> {
             mbufs: 16384,
             burst: 32,
             cpu: None,
+            single_file_segments: false,
             eal_arguments: Vec::new(),
         }
     }
 
     /// Adds a memif port.
-    pub fn memif(self, memif: &Memif) -> Self {
+    pub fn memif(mut self, memif: &Memif) -> Self {
+        if memif.is_zero_copy_client() {
+            // DPDK's memif exports whole memory segments, which must be one file each for that.
+            self.single_file_segments = true;
+        }
         self.vdev("net_memif", &memif.to_string())
     }
 
@@ -150,6 +159,7 @@ impl<'a> Builder<'a> {
         let mut arguments: Vec<OsString> = vec![lcores.into()];
         arguments.extend(["--no-huge", "--no-pci", "--no-telemetry", "-m", "256"].map(OsString::from));
         arguments.push(format!("--file-prefix={}", self.name).into());
+        arguments.extend(self.single_file_segments.then(|| "--single-file-segments".into()));
         arguments.extend(self.eal_arguments.iter().map(OsString::from));
         arguments.extend(self.vdevs.iter().cloned());
         arguments.extend(["--", "-i", "--nb-cores=1", "--disable-link-check", "--no-flush-rx"].map(OsString::from));
