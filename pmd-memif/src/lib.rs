@@ -28,6 +28,9 @@ mod details;
 mod device;
 mod driver;
 pub mod fake;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod inherited;
 mod layout;
