@@ -8,7 +8,7 @@
 //! 1. [`rage`] starts our program. Packets of the link, borrowed ones too, are thus always in flight in places that the
 //!    link's own thread does not see.
 //! 2. Each round waits for packets from a running peer, starts one where there is none, and then, after a random time,
-//!    one of [`Calamity`] befalls the peer. Killed, the link must be seen to go, and come back with the next peer;
+//!    a calamity befalls the peer. Killed, the link must be seen to go, and come back with the next peer;
 //!    frozen, packets must flow again after the thaw.
 //! 3. After the last round our program is stopped, whatever the peer is just doing: exit code 0, every pool whole.
 //!
