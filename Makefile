@@ -2,14 +2,14 @@
 
 CARGO ?= cargo
 BUILD_PACKAGES := pkg-config libhwloc-dev libudev-dev
-TEST_PACKAGES := $(BUILD_PACKAGES) dpdk dpdk-dev tshark valgrind
+TEST_PACKAGES := $(BUILD_PACKAGES) dpdk dpdk-dev python3-jsonschema tshark valgrind
 
 # How long `make soak` searches: rounds of each kill storm, cases of each property. SEED repeats a storm.
 ROUNDS ?= 100
 PROPTEST_CASES ?= 5000
 SEED ?=
 
-.PHONY: demo test soak bench deps deps-build fmt lint doc miri sanitize ci
+.PHONY: demo test soak bench schema deps deps-build fmt lint doc miri sanitize ci
 
 demo: deps-build
 	$(CARGO) run --release --locked --package lport -- demo
@@ -34,6 +34,11 @@ soak: deps
 bench: deps
 	$(CARGO) build --release --locked --package lport --bin lport
 	$(CARGO) run --release --locked --package lport-tests --bin side-by-side -- $(if $(QUICK),--rounds 3 --milliseconds 1000)
+
+# The schema that editors complete lport files by; a test compares it with what the program prints.
+schema: deps-build
+	$(CARGO) run --locked --package lport -- schema > configs/lport.schema.json.new
+	mv configs/lport.schema.json.new configs/lport.schema.json
 
 deps:
 	.ci/install-packages $(TEST_PACKAGES)

@@ -25,7 +25,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Shows it all in ten seconds: two processes joined by memif, one makes packets, the other sends them back
     Demo(DemoArgs),
-    /// Runs the threads of an lport file until SIGINT or SIGTERM
+    /// Runs the threads of an lport file until SIGINT or SIGTERM; SIGHUP reads the file again
     Run(RunArgs),
     /// Finds all problems of lport files
     Check(CheckArgs),
@@ -124,6 +124,12 @@ pub(crate) struct CheckArgs {
     /// The lport files; `-` reads the standard input
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
+    /// Also check files without errors against this machine: CPUs, memory, devices. Opens nothing
+    #[arg(long)]
+    pub(crate) machine: bool,
+    /// Treat warnings as errors
+    #[arg(long)]
+    pub(crate) deny_warnings: bool,
     #[command(flatten)]
     pub(crate) format: Format,
 }

@@ -26,4 +26,68 @@ impl DriverCheck for Drivers<'_> {
             .and_then(|options| driver.check(&options, device.queues.len()));
         checked.err().unwrap_or_default()
     }
+
+    fn queue_count(&self, device: &DeviceSpec) -> Option<u16> {
+        let driver = self.0.get(&device.driver)?;
+        driver.queue_count(&device.name, &Options::check(driver.options(), &device.options).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lport_config::{Config, Settings};
+    use pmd_core::{DeviceRequest, Driver, Lport, OpenError};
+
+    use super::*;
+
+    /// A driver whose devices called `nicN` have three queues.
+    struct Nic;
+
+    impl Driver for Nic {
+        fn name(&self) -> &str {
+            "net_nic"
+        }
+
+        fn summary(&self) -> &str {
+            "for tests"
+        }
+
+        fn options(&self) -> &[OptionSpec] {
+            &[]
+        }
+
+        fn queue_count(&self, device: &str, _options: &Options) -> Option<u16> {
+            device.starts_with("nic").then_some(3)
+        }
+
+        fn open(&self, _device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
+            Err(OpenError("never opened".into()))
+        }
+    }
+
+    /// The lports that a group of all queues of `netdev` makes, or the codes of what is wrong with it.
+    fn all_queues(driver: &str, netdev: &str) -> Result<Vec<String>, Vec<&'static str>> {
+        let mut registry = Registry::with_reference_drivers();
+        registry.add(Arc::new(Nic));
+        let text = format!(
+            r#"{{ "lport-groups": {{ "g": {{ "netdevs": ["{netdev}"], "queues": "all", "threads": ["fwd"], "pmd": "{driver}" }} }},
+                 "lcore-groups": {{ "default": [] }}, "threads": {{ "fwd": {{}} }} }}"#
+        );
+        let outcome = Config::parse("t", &text, &Settings::default().drivers(&Drivers(&registry)));
+        let codes = outcome.diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
+        let lports = |config: &Config| {
+            config.deployment.lports().iter().map(|(_, queue)| queue.name.clone()).collect::<Vec<_>>()
+        };
+        outcome.config.as_ref().map(lports).ok_or(codes)
+    }
+
+    #[test]
+    fn all_queues_are_as_many_as_the_driver_says() {
+        let three = ["nic0:0", "nic0:1", "nic0:2"].map(str::to_owned);
+        assert_eq!(all_queues("net_nic", "nic0"), Ok(three.to_vec()));
+        assert_eq!(all_queues("net_nic", "absent"), Err(vec!["E0214"]));
+        assert_eq!(all_queues("net_ring", "r"), Err(vec!["E0214"]), "as many as it is told");
+    }
 }

@@ -4,16 +4,27 @@
 //! 2. The section `options` is the forwarder's own: [`Forwarding`] is read from it here.
 //! 3. What either finds comes out as one list of diagnostics, in the order of the text.
 
+mod acl_rules;
+mod addresses;
+mod routes;
+mod schema;
+
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use lport_config::{Config, Diagnostic, OptionsReader, Outcome, Problem, Settings, Source, Span, Spanned, render};
+use lport_config::{
+    Config, Diagnostic, OptionsReader, Outcome, Places, Problem, Rule, Settings, Source, Span, Spanned, render,
+};
 use pmd_core::{BURST_MAX, Deployment, LportId, Registry};
 
 use crate::driver_check::Drivers;
 use crate::failure::Failure;
-use crate::modes::{Forwarding, Mode, ModeError, SIZE_MAX, SIZE_MIN, Traffic};
+use crate::machine::{self, Facts};
+use crate::modes::{Acl, Action, Forwarding, Mode, Routes, SIZE_MAX, SIZE_MIN, Traffic, UnknownMode};
 use crate::rules;
+
+pub(crate) use schema::options_schema;
 
 /// Most packets per second that can be asked for: beyond any machine.
 const RATE_MAX: u64 = 1_000_000_000;
@@ -22,7 +33,7 @@ const RATE_MAX: u64 = 1_000_000_000;
 const TX_FIRST_MAX: u64 = 1 << 15;
 
 /// Keys of CNDP's forwarder without effect here, that nobody misses.
-const WITHOUT_EFFECT: &[&str] = &["pkt_api", "cli", "no-restapi", "l3fwd-fib-rules"];
+const WITHOUT_EFFECT: &[&str] = &["pkt_api", "cli", "no-restapi"];
 
 /// Keys of CNDP's forwarder whose absence is worth a warning.
 const NOT_SUPPORTED: &[&str] = &["hs-patterns", "uds_path"];
@@ -34,6 +45,8 @@ pub(crate) struct LportFile {
     pub(crate) deployment: Deployment,
     /// What its threads do.
     pub(crate) forwarding: Forwarding,
+    /// Where it was said.
+    pub(crate) places: Places,
     /// Whether telemetry is served: unless the file says `no-metrics`.
     pub(crate) metrics: bool,
 }
@@ -57,11 +70,20 @@ impl Checked {
             Config::load(path, &Settings::default().drivers(&drivers));
         let complete = config.is_some();
         let Some(config) = config.or(incomplete) else { return Self { source, diagnostics, file: None } };
-        let (file, more) = read_forwarder(&config, &source, mode);
+        let (file, more) = read_forwarder(&config, &source, mode, complete);
         diagnostics.extend(more);
-        diagnostics.sort_by_key(|diagnostic| (diagnostic.primary.line, diagnostic.primary.column));
+        sort(&mut diagnostics);
         let usable = complete && !diagnostics.iter().any(Diagnostic::is_error);
         Self { source, file: usable.then_some(file), diagnostics }
+    }
+
+    /// Adds what is in the way of the file on this machine, if it has no errors of its own.
+    pub(crate) fn check_machine(&mut self, registry: &Registry, facts: &Facts) {
+        if let Some(LportFile { deployment, places, .. }) = &self.file {
+            let problems = machine::check(deployment, places, registry, facts);
+            self.diagnostics.extend(problems.into_iter().map(|problem| problem.locate(&self.source)));
+            sort(&mut self.diagnostics);
+        }
     }
 
     /// All diagnostics, drawn for people.
@@ -87,11 +109,22 @@ impl Checked {
     }
 }
 
-/// Reads what is the forwarder's own, and says what is wrong with it.
-fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (LportFile, Vec<Diagnostic>) {
+/// Brings diagnostics into the order of the text.
+fn sort(diagnostics: &mut [Diagnostic]) {
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.primary.line, diagnostic.primary.column));
+}
+
+/// Reads what is the forwarder's own, and says what is wrong with it. `complete`: whether the rest of the file has no errors.
+fn read_forwarder(
+    config: &Config,
+    source: &Source,
+    mode: Option<Mode>,
+    complete: bool,
+) -> (LportFile, Vec<Diagnostic>) {
     let mut options = config.options();
     let mode = read_mode(&mut options, mode, &config.deployment);
     let port_map = read_port_map(&mut options, &config.deployment);
+    let (routes, acl) = read_rules(&mut options, mode, &config.deployment);
     let traffic = read_traffic(&mut options);
     let tx_first = options.int("tx-first", 0..=TX_FIRST_MAX).map_or(0, |value| value.value);
     let metrics = !options.bool("no-metrics").is_some_and(|no| no.value);
@@ -107,11 +140,13 @@ fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (Lpor
     let mut deployment = config.deployment.clone();
     // A thread without lports has nothing to poll: it exists in CNDP's files for the sake of its name.
     deployment.threads.retain(|thread| !thread.lports.is_empty());
-    if deployment.threads.is_empty() && !deployment.devices.is_empty() {
+    // In a file with errors the lports of a thread may be missing because of one of them.
+    if complete && deployment.threads.is_empty() && !deployment.devices.is_empty() {
         let problem = Problem::new(rules::NOTHING_POLLED, Span::default(), "no thread polls any lport");
         options.report(problem.help("list the lports in `threads.<name>.lports`"));
     }
-    let file = LportFile { deployment, forwarding: Forwarding { mode, port_map, traffic, tx_first }, metrics };
+    let forwarding = Forwarding { mode, port_map, routes: Arc::new(routes), acl: Arc::new(acl), traffic, tx_first };
+    let file = LportFile { deployment, forwarding, places: config.places.clone(), metrics };
     (file, options.finish(source))
 }
 
@@ -130,22 +165,30 @@ fn read_mode(options: &mut OptionsReader<'_>, given: Option<Mode>, deployment: &
         // Given on the command line, a mode makes the file's of no account.
         Err(_) if given.is_some() => given.unwrap_or(Mode::Drop),
         Err(error) => {
-            options.report(mode_problem(&error, word.span));
+            options.report(mode_problem(&error, &word));
             Mode::Drop
         }
     }
 }
 
-fn mode_problem(error: &ModeError, span: Span) -> Problem {
-    let (rule, near) = match error {
-        ModeError::Unknown { word } => (rules::UNKNOWN_MODE, lport_config::nearest(word, Mode::names())),
-        ModeError::NotYet { .. } => (rules::MODE_NOT_YET, None),
-    };
-    let problem = Problem::new(rule, span, error.to_string());
-    match near {
+fn mode_problem(error: &UnknownMode, word: &Spanned<&str>) -> Problem {
+    let problem = Problem::new(rules::UNKNOWN_MODE, word.span, error.to_string());
+    match lport_config::nearest(word.value, Mode::names()) {
         Some(near) => problem.help(format!("did you mean \"{near}\"?")),
         None => problem,
     }
+}
+
+/// What the modes that look into packets go by. Routes of another mode stay unread: CNDP's files carry them whatever the
+/// mode is.
+fn read_rules(options: &mut OptionsReader<'_>, mode: Mode, deployment: &Deployment) -> (Routes, Acl) {
+    options.node(routes::KEY);
+    let routes = if mode == Mode::L3Forward { routes::read(options, deployment) } else { Routes::new(&[]) };
+    let otherwise = if mode == Mode::AclPermissive { Action::Permit } else { Action::Deny };
+    if matches!(mode, Mode::AclStrict | Mode::AclPermissive) {
+        acl_rules::warn_if_none(options, otherwise);
+    }
+    (routes, Acl { rules: acl_rules::read(options), otherwise })
 }
 
 fn read_port_map(options: &mut OptionsReader<'_>, deployment: &Deployment) -> HashMap<LportId, LportId> {
@@ -163,17 +206,21 @@ fn read_port_map(options: &mut OptionsReader<'_>, deployment: &Deployment) -> Ha
 fn lport_named(options: &mut OptionsReader<'_>, deployment: &Deployment, name: &Spanned<&str>) -> Option<LportId> {
     let found = deployment.lport_named(name.value);
     if found.is_none() {
-        let lports = deployment.lports();
-        let names: Vec<_> = lports.iter().map(|(_, queue)| queue.name.as_str()).collect();
-        let message = format!("`port-map` names lport `{}`, which does not exist", name.value);
-        let problem = Problem::new(rules::UNKNOWN_PORT, name.span, message).label("no such lport");
-        let help = match lport_config::nearest(name.value, names.iter().copied()) {
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("there are: {}", names.join(", ")),
-        };
-        options.report(problem.help(help));
+        options.report(unknown_lport(rules::UNKNOWN_PORT, "port-map", deployment, name));
     }
     found
+}
+
+/// The problem of a key that names an lport which is not there.
+fn unknown_lport(rule: &'static Rule, key: &str, deployment: &Deployment, name: &Spanned<&str>) -> Problem {
+    let lports = deployment.lports();
+    let names: Vec<_> = lports.iter().map(|(_, queue)| queue.name.as_str()).collect();
+    let message = format!("`{key}` names lport `{}`, which does not exist", name.value);
+    let help = match lport_config::nearest(name.value, names.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("there are: {}", names.join(", ")),
+    };
+    Problem::new(rule, name.span, message).label("no such lport").help(help)
 }
 
 fn read_traffic(options: &mut OptionsReader<'_>) -> Traffic {

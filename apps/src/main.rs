@@ -10,13 +10,16 @@
 mod child;
 mod cli;
 mod commands;
+mod description;
 mod driver_check;
 mod drivers;
 mod failure;
 mod file;
 mod logging;
+mod machine;
 mod modes;
 mod output;
+mod reload;
 mod rules;
 mod signals;
 mod summary;

@@ -221,8 +221,11 @@ pub(crate) fn rates(before: &Report, after: &Report) -> String {
     let seconds = after.duration.saturating_sub(before.duration).as_secs_f64().max(1e-9);
     use Align::{Left, Right};
     let mut table = Table::headless(&[Right, Left, Left, Right, Right, Right, Right, Right]);
-    for (old, new) in before.lports.iter().zip(&after.lports) {
-        let rate = |count: fn(&LportStats) -> u64| count(&new.stats).saturating_sub(count(&old.stats)) as f64 / seconds;
+    for new in &after.lports {
+        // A reload may have added it or given it another number; one that was opened anew counts from 0.
+        let old = before.lports.iter().find(|old| old.name == new.name).map(|old| &old.stats);
+        let counted = |count: fn(&LportStats) -> u64| count(&new.stats).saturating_sub(old.map_or(0, count));
+        let rate = |count| counted(count) as f64 / seconds;
         let mpps = |rate: f64| format!("{:.3} Mpps", rate / 1e6);
         let gbits = |rate: f64| format!("{:.2} Gbit/s", rate * 8.0 / 1e9);
         table.row([

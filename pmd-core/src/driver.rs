@@ -41,6 +41,17 @@ pub trait Driver: Send + Sync {
         false
     }
 
+    /// How many queues the device called `device` has on this machine; `None` when it has as many as it is told, or
+    /// cannot be asked.
+    fn queue_count(&self, _device: &str, _options: &Options) -> Option<u16> {
+        None
+    }
+
+    /// What on this machine stands in the way of a device with these options, found without changing anything.
+    fn check_machine(&self, _options: &Options) -> Vec<MachineProblem> {
+        Vec::new()
+    }
+
     /// Opens a device with all its queues.
     ///
     /// # Errors
@@ -88,6 +99,17 @@ impl QueueRequest {
             OpenError(format!("lport `{}` has no `umem`, but its driver needs one for received packets", self.name))
         })
     }
+}
+
+/// What on this machine stands in the way of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineProblem {
+    /// The option it comes from.
+    pub option: &'static str,
+    /// Names the value and the way out.
+    pub message: String,
+    /// Whether the device could not be opened. Otherwise it would open, and its link stay down.
+    pub fatal: bool,
 }
 
 /// Why a device could not be opened: names the value, the limit and the way out.

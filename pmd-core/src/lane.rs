@@ -59,6 +59,11 @@ impl LaneRx {
         n
     }
 
+    /// Whether the sending end is gone and nothing waits: nothing will ever come.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.0.is_abandoned() && self.is_empty()
+    }
+
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -115,5 +120,19 @@ mod tests {
         assert_eq!((tx.send(&mut burst), tx.send(&mut burst), burst.len()), (8, 0, 2));
         drop((rx, tx, burst));
         assert_eq!(pool.available(), 20, "mbufs left in a lane go home");
+    }
+
+    #[test]
+    fn a_lane_is_finished_when_its_sender_has_gone_and_the_last_packet_is_out() {
+        let pool = Pool::new(&PoolConfig { size: 4, data_room: 64, ..PoolConfig::default() }).unwrap();
+        let (mut tx, mut rx) = lane(4);
+        assert!(rx.is_empty() && !rx.is_finished());
+        let mut burst = Burst::new();
+        pool.alloc_bulk(&mut burst, 1);
+        tx.send(&mut burst);
+        drop(tx);
+        assert!(!rx.is_finished());
+        assert_eq!(rx.receive(&mut burst), 1);
+        assert!(rx.is_finished());
     }
 }

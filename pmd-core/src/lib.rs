@@ -17,6 +17,7 @@
 //! | [`details`] | what a driver tells of its device, for people and telemetry |
 //! | [`drivers`] | the two reference drivers, `net_null` and `net_ring` |
 //! | [`deployment`] | what is to be run, as plain data |
+//! | [`runtime`] | a deployment made live, changed while it runs, and stopped |
 //! | [`stats`] | counters with one writer |
 //!
 //! The hot path takes no lock, makes no system call, allocates nothing and uses no atomic read-modify-write: an mbuf comes
@@ -43,11 +44,11 @@ pub mod worker;
 pub use burst::{BURST_MAX, Burst};
 pub use deployment::{Deployment, LportId};
 pub use details::Details;
-pub use driver::{DeviceRequest, Driver, OpenError, QueueRequest, Registry};
+pub use driver::{DeviceRequest, Driver, MachineProblem, OpenError, QueueRequest, Registry};
 pub use lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
 pub use mbuf::Mbuf;
 pub use options::{OptionError, OptionKind, OptionSpec, Options, RawOption, RawValue};
 pub use pool::{Pool, PoolConfig, PoolError};
-pub use runtime::{Report, Runtime, RuntimeError, Settings, TaskContext, TaskError};
+pub use runtime::{Plan, Report, Runtime, RuntimeError, Settings, TaskChange, TaskContext, TaskError};
 pub use stats::{Counter, LportStats};
 pub use worker::{Ports, Task};

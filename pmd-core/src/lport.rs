@@ -50,6 +50,10 @@ pub trait RxQueue: Send {
     /// Appends received packets to `burst`, up to its limit, and says how many. Never blocks.
     fn rx_burst(&mut self, burst: &mut Burst) -> usize;
 
+    /// The lport has another number from now on, which received packets carry ([`crate::Mbuf::port`]). Called between two
+    /// owners; a queue that does not mark packets has nothing to do.
+    fn renumber(&mut self, _lport: LportId) {}
+
     /// Asks the device to make [`Self::wake_fd`] readable when a packet comes.
     ///
     /// Returns `true` when sleeping is safe, `false` when packets may be waiting already (poll again, do not sleep).

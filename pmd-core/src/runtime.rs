@@ -4,7 +4,8 @@
 //!    devices, asks the application for one [`Task`] per thread and starts the threads. Whatever was configured and fails
 //!    is an error; all failures are found, not just the first.
 //! 2. While it runs [`Runtime::snapshot`] tells any thread the state of everything.
-//! 3. [`Runtime::stop`], or dropping it, stops first the threads, then the links, then gives the memory back.
+//! 3. [`Runtime::prepare`] and [`Runtime::apply`] go over to another deployment; what does not change is not disturbed.
+//! 4. [`Runtime::stop`], or dropping it, stops first the threads, then the links, then gives the memory back.
 //!
 //! The runtime owns the pools and the control handles; each worker owns the queues of its lports and returns them when
 //! it stops, so no lport is closed under a burst.
@@ -14,25 +15,30 @@ mod error;
 mod open;
 mod owners;
 mod placement;
+mod plan;
+mod reload;
 mod report;
 mod threads;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use error::{RuntimeError, StartFailure, TaskError};
-use open::{Devices, Opened, make_pools, open_devices};
+use open::Opened;
+pub use placement::cpus_of_threads;
+pub use plan::{Broken, Change, Plan, Renumbered, Step, TaskChange, plan};
+pub use reload::Prepared;
+use reload::sum;
 pub use report::{LportReport, PoolReport, Report, ThreadReport};
-use threads::{Thread, start_threads};
+use threads::Thread;
 
 use crate::burst::BURST_MAX;
 use crate::deployment::{Deployment, LportId, ThreadSpec};
 use crate::driver::Registry;
-use crate::lport::{Link, Lport, LportControl};
+use crate::lport::{Link, LportControl};
 use crate::pool::Pool;
 use crate::stats::LportStats;
-use crate::worker::{Drops, Task};
+use crate::worker::{Drops, OwnLport, Task};
 
 /// How a deployment is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,13 +119,19 @@ fn control(lports: &[Opened], lport: LportId) -> Option<&dyn LportControl> {
 /// ```
 pub struct Runtime {
     started: Instant,
-    stop: Arc<AtomicBool>,
-    threads: Vec<Thread>,
+    settings: Settings,
+    deployment: Deployment,
+    /// How many deployments there have been.
+    generation: u64,
+    /// By position in the deployment; `None` for a thread that could not be started.
+    threads: Vec<Option<Thread>>,
+    /// By id.
     lports: Vec<Opened>,
     /// Lports that no thread polls: open, so that their links come up, and idle. Never locked: a queue belongs to one
     /// thread at a time, and the mutex says so to those that share the runtime.
-    unpolled: Mutex<Vec<Lport>>,
-    pools: Vec<Pool>,
+    unpolled: Mutex<Vec<OwnLport>>,
+    /// By position in the deployment; `None` for a pool that could not be made.
+    pools: Vec<Option<Pool>>,
 }
 
 const _: fn() = || {
@@ -138,25 +150,35 @@ impl Runtime {
         settings: Settings,
         make_task: impl FnMut(&TaskContext<'_>) -> Result<Box<dyn Task>, TaskError>,
     ) -> Result<Self, RuntimeError> {
-        let all = |failures| RuntimeError { failures };
-        check_settings(settings).map_err(|failure| all(vec![failure]))?;
-        let options = check::check(deployment, registry).map_err(all)?;
-        let cpus = placement::place(&deployment.threads).map_err(all)?;
-
-        let (pools, mut failures) = make_pools(deployment, &options, registry, &cpus);
-        let Devices { lports, queues, failures: more } = open_devices(deployment, options, registry, &pools);
-        failures.extend(more);
+        check_settings(settings).map_err(|failure| RuntimeError { failures: vec![failure] })?;
+        let mut runtime = Self::empty(settings);
+        let prepared = runtime.prepare(deployment, registry, |_| TaskChange::Other)?;
+        let (opening, mut failures) = runtime.open(prepared);
         tolerate(&mut failures, settings.allow_partial);
-        if !failures.is_empty() {
-            return Err(all(failures));
-        }
+        none_of(failures)?;
+        let (tasks, failures) = runtime.make_tasks(&opening, make_task);
+        none_of(failures)?;
+        runtime.started = Instant::now();
+        none_of(runtime.launch(opening, tasks))?;
+        Ok(runtime)
+    }
 
-        let tasks = make_tasks(deployment, settings, &lports, make_task).map_err(all)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (threads, unpolled) =
-            start_threads(deployment, settings, &cpus, queues, tasks, &stop).map_err(|failure| all(vec![failure]))?;
-        let pools = pools.into_iter().flatten().collect();
-        Ok(Self { started: Instant::now(), stop, threads, lports, unpolled: Mutex::new(unpolled), pools })
+    fn empty(settings: Settings) -> Self {
+        Self {
+            started: Instant::now(),
+            settings,
+            deployment: Deployment::default(),
+            generation: 0,
+            threads: Vec::new(),
+            lports: Vec::new(),
+            unpolled: Mutex::default(),
+            pools: Vec::new(),
+        }
+    }
+
+    /// What is run: the deployment started with, or the last one applied.
+    pub fn deployment(&self) -> &Deployment {
+        &self.deployment
     }
 
     /// The state of everything, now.
@@ -186,7 +208,7 @@ impl Runtime {
             memory: pool.segment().len(),
             page: pool.segment().page(),
         };
-        self.pools.iter().map(report).collect()
+        self.pools.iter().flatten().map(report).collect()
     }
 
     /// The control handle of `lport`; `None` when there is no such lport, or it could not be opened.
@@ -196,7 +218,7 @@ impl Runtime {
 
     /// Whether at least one thread still polls: not all tasks have panicked.
     pub fn is_polling(&self) -> bool {
-        self.threads.iter().any(|thread| thread.failure().is_none())
+        self.threads.iter().flatten().any(|thread| thread.failure().is_none())
     }
 
     /// Stops the threads, closes the links, and reports. A pool that is not whole then has lost mbufs.
@@ -205,19 +227,26 @@ impl Runtime {
     }
 
     fn halt(&mut self) -> Report {
-        self.stop.store(true, Ordering::Relaxed);
-        self.threads.iter().for_each(Thread::wake);
-        self.threads.iter_mut().for_each(Thread::join);
+        self.threads.iter().flatten().for_each(Thread::ask_to_stop);
+        self.threads_mut().for_each(Thread::join);
         let duration = self.started.elapsed();
         // Packets on their way between threads still leave, so that every one is accounted for.
-        self.threads.iter_mut().for_each(Thread::finish_lanes);
+        self.threads_mut().for_each(Thread::finish_lanes);
         // Links are reported as they were, pools as they are when the links are gone.
         let mut report = self.report(duration);
-        self.threads.iter_mut().for_each(Thread::close);
-        self.unpolled.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        self.threads_mut().for_each(Thread::close);
+        self.unpolled().clear();
         self.lports.clear();
         report.pools = self.pools();
         report
+    }
+
+    fn threads_mut(&mut self) -> impl Iterator<Item = &mut Thread> {
+        self.threads.iter_mut().flatten()
+    }
+
+    fn unpolled(&mut self) -> &mut Vec<OwnLport> {
+        self.unpolled.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn report(&self, duration: Duration) -> Report {
@@ -226,7 +255,7 @@ impl Runtime {
     }
 
     fn thread_reports(&self, duration: Duration) -> Vec<ThreadReport> {
-        self.threads.iter().map(|thread| thread.report(duration)).collect()
+        self.threads.iter().flatten().map(|thread| thread.report(duration)).collect()
     }
 
     fn lport_report(&self, lport: &Opened, id: LportId) -> LportReport {
@@ -234,13 +263,10 @@ impl Runtime {
             Ok(control) => (control.link(), control.stats()),
             Err(why) => (Link::Down(format!("could not be opened: {why}")), LportStats::default()),
         };
-        let sum = |count: fn(&Drops) -> u64| self.threads.iter().map(|thread| count(thread.drops(id))).sum();
-        let dropped: [(&'static str, u64); 3] = [
-            ("tx_full_dropped", sum(|drops| drops.tx_full.get())),
-            ("handover_dropped", sum(|drops| drops.handover.get())),
-            ("unowned_dropped", sum(|drops| drops.unowned.get())),
-        ];
-        stats.oerrors += dropped.iter().map(|(_, n)| n).sum::<u64>();
+        let threads = self.threads.iter().flatten();
+        let counts = threads.fold(lport.dropped_before, |before, thread| sum(before, thread.drops(id)));
+        let dropped = Drops::NAMES.into_iter().zip(counts);
+        stats.oerrors += counts.iter().sum::<u64>();
         stats.xstats.extend(dropped);
         LportReport { id, name: lport.name.clone(), driver: lport.driver.clone(), link, stats }
     }
@@ -283,18 +309,6 @@ fn tolerate(failures: &mut Vec<StartFailure>, allow_partial: bool) {
     }
 }
 
-fn make_tasks(
-    deployment: &Deployment,
-    settings: Settings,
-    lports: &[Opened],
-    mut make_task: impl FnMut(&TaskContext<'_>) -> Result<Box<dyn Task>, TaskError>,
-) -> Result<Vec<Box<dyn Task>>, Vec<StartFailure>> {
-    let (mut tasks, mut failures) = (Vec::new(), Vec::new());
-    for thread in &deployment.threads {
-        match make_task(&TaskContext { thread, deployment, burst: settings.burst, lports }) {
-            Ok(task) => tasks.push(task),
-            Err(source) => failures.push(StartFailure::Task { thread: thread.name.clone(), source }),
-        }
-    }
-    if failures.is_empty() { Ok(tasks) } else { Err(failures) }
+fn none_of(failures: Vec<StartFailure>) -> Result<(), RuntimeError> {
+    if failures.is_empty() { Ok(()) } else { Err(RuntimeError { failures }) }
 }

@@ -3,8 +3,8 @@
 //! 1. The runtime starts one OS thread per [`crate::deployment::ThreadSpec`], pinned before anything else.
 //! 2. A round: send what other threads handed over, then let the task poll.
 //! 3. Every [`HOUSEKEEPING_ROUNDS`] rounds: publish counters, look for new lanes, flush, ask whether to stop or to sleep.
-//! 4. The loop ends when the stop flag is up; the lports go back to the runtime, which closes them when all threads have
-//!    stopped. A task that panics ends its own loop only.
+//! 4. The loop ends when the thread's stop flag is up; the lports go back to the runtime, which closes them, or gives them to
+//!    their next owner when it reloads. A task that panics ends its own loop only.
 //!
 //! The rounds themselves contain no clock, lock, allocation, system call or atomic read-modify-write.
 
@@ -64,8 +64,8 @@ pub(crate) struct Worker {
     activity: Arc<CachePadded<Activity>>,
     meter: Meter,
     idle: IdlePolicy,
-    /// Whether others may need the CPU.
-    yields: bool,
+    /// Whether others may need the CPU. Written by the runtime, when threads come and go.
+    yields: Arc<AtomicBool>,
     empty_rounds: u32,
 }
 
@@ -74,12 +74,14 @@ pub(crate) struct WorkerLinks {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) activity: Arc<CachePadded<Activity>>,
+    /// Whether it lets others run when it has nothing to do.
+    pub(crate) yields: Arc<AtomicBool>,
 }
 
 impl Worker {
-    /// A worker as `spec` says; `yields`: whether it lets others run when it has nothing to do.
-    pub(crate) fn new(spec: &ThreadSpec, ports: Ports, task: Box<dyn Task>, links: WorkerLinks, yields: bool) -> Self {
-        let WorkerLinks { inbox, stop, activity } = links;
+    /// A worker as `spec` says.
+    pub(crate) fn new(spec: &ThreadSpec, ports: Ports, task: Box<dyn Task>, links: WorkerLinks) -> Self {
+        let WorkerLinks { inbox, stop, activity, yields } = links;
         let (meter, idle) = (Meter::new(Instant::now()), IdlePolicy::new(spec));
         Self { ports, task, inbox, stop, activity, meter, idle, yields, empty_rounds: 0 }
     }
@@ -117,7 +119,7 @@ impl Worker {
 
     #[cold]
     fn let_others_run(&mut self) {
-        if self.yields {
+        if self.yields.load(Ordering::Relaxed) {
             self.meter.away(std::thread::yield_now);
         }
     }

@@ -206,6 +206,26 @@ unsafe fn copy_by_words(dst: *mut u8, src: *const u8, len: usize) {
 mod x86 {
     use std::arch::asm;
 
+    /// Assembly over a source, a target, an end and a running offset from 0, that uses ymm0 and ymm1 and ends with
+    /// vzeroupper, which empties the upper halves of all vector registers: so all are listed.
+    macro_rules! avx2 {
+        ($src:expr, $dst:expr, $end:expr, $($line:literal),+ $(,)?) => {
+            asm!(
+                $($line,)+
+                "vzeroupper",
+                src = in(reg) $src,
+                dst = in(reg) $dst,
+                end = in(reg) $end,
+                at = inout(reg) 0_usize => _,
+                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+                out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+                out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+                out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
+                options(nostack),
+            )
+        };
+    }
+
     /// # Safety
     /// As the head of the file says; `len` is at least 16.
     #[inline(always)]
@@ -243,10 +263,12 @@ mod x86 {
             return unsafe { copy_sse2(dst, src, len) };
         }
         // SAFETY: loads and stores stay within `len`: 64-byte steps while more than 64 bytes are left, then the last 64.
-        // vzeroupper empties the upper halves of all vector registers, so all are listed.
         unsafe {
-            asm!(
-                "cmp {at}, {last}",
+            avx2!(
+                src,
+                dst,
+                len - 64,
+                "cmp {at}, {end}",
                 "jae 3f",
                 "2:",
                 "vmovdqu ymm0, [{src} + {at}]",
@@ -254,23 +276,13 @@ mod x86 {
                 "vmovdqu [{dst} + {at}], ymm0",
                 "vmovdqu [{dst} + {at} + 32], ymm1",
                 "add {at}, 64",
-                "cmp {at}, {last}",
+                "cmp {at}, {end}",
                 "jb 2b",
                 "3:",
-                "vmovdqu ymm0, [{src} + {last}]",
-                "vmovdqu ymm1, [{src} + {last} + 32]",
-                "vmovdqu [{dst} + {last}], ymm0",
-                "vmovdqu [{dst} + {last} + 32], ymm1",
-                "vzeroupper",
-                src = in(reg) src,
-                dst = in(reg) dst,
-                last = in(reg) len - 64,
-                at = inout(reg) 0_usize => _,
-                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
-                out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
-                out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
-                out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
-                options(nostack),
+                "vmovdqu ymm0, [{src} + {end}]",
+                "vmovdqu ymm1, [{src} + {end} + 32]",
+                "vmovdqu [{dst} + {end}], ymm0",
+                "vmovdqu [{dst} + {end} + 32], ymm1",
             );
         }
     }
@@ -279,28 +291,20 @@ mod x86 {
     /// As [`super::Kernel::copy_blocks`]. The machine has AVX2.
     #[inline(always)]
     pub(super) unsafe fn blocks_avx2(dst: *mut u8, src: *const u8, len: usize) {
-        // SAFETY: loads and stores stay within `len` rounded up to 64. vzeroupper empties the upper halves of all vector
-        // registers, so all are listed.
+        // SAFETY: loads and stores stay within `len` rounded up to 64.
         unsafe {
-            asm!(
+            avx2!(
+                src,
+                dst,
+                len,
                 "2:",
                 "vmovdqu ymm0, [{src} + {at}]",
                 "vmovdqu ymm1, [{src} + {at} + 32]",
                 "vmovdqu [{dst} + {at}], ymm0",
                 "vmovdqu [{dst} + {at} + 32], ymm1",
                 "add {at}, 64",
-                "cmp {at}, {len}",
+                "cmp {at}, {end}",
                 "jb 2b",
-                "vzeroupper",
-                src = in(reg) src,
-                dst = in(reg) dst,
-                len = in(reg) len,
-                at = inout(reg) 0_usize => _,
-                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
-                out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
-                out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
-                out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
-                options(nostack),
             );
         }
     }

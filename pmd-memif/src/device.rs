@@ -219,6 +219,10 @@ impl Endpoint for Device {
         self.change(&mut state, None);
     }
 
+    fn has_lost_memory(&self) -> bool {
+        self.lock().link.as_ref().is_some_and(|link| link.has_lost_memory())
+    }
+
     fn refused(&self, reason: &DownReason) {
         let mut state = self.lock();
         // Nobody at the other end yet is how every client begins, not a refusal.

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use pmd_core::{
-    Details, DeviceRequest, Driver, Link, Lport, LportControl, LportInfo, LportStats, OpenError, OptionError,
-    OptionSpec, Options, Pool,
+    Details, DeviceRequest, Driver, Link, Lport, LportControl, LportInfo, LportStats, MachineProblem, OpenError,
+    OptionError, OptionSpec, Options, Pool,
 };
 
 use crate::counters;
@@ -42,6 +42,10 @@ impl Driver for MemifDriver {
 
     fn check(&self, options: &Options, queues: usize) -> Result<(), Vec<OptionError>> {
         options::check(options, queues)
+    }
+
+    fn check_machine(&self, options: &Options) -> Vec<MachineProblem> {
+        options::check_machine(options)
     }
 
     fn shares_pools(&self, options: &Options) -> bool {

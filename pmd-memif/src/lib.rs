@@ -28,6 +28,9 @@ mod details;
 mod device;
 mod driver;
 pub mod fake;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod inherited;
 mod layout;
@@ -40,6 +43,7 @@ mod queue;
 mod ring;
 mod secret;
 mod shm;
+mod sigbus;
 mod socket;
 mod view;
 

@@ -95,6 +95,7 @@ pub(crate) struct Link {
     rx: Vec<Mutex<Vec<RxEnd>>>,
     tx: Vec<Mutex<Option<TxOwner>>>,
     view: View,
+    regions: Arc<Regions>,
 }
 
 impl Link {
@@ -131,7 +132,12 @@ impl Link {
             view.rings.push(ring.view(side.buffer_size(usize::from(ring.index) % queues)));
             tx.push(TxEnd::new(side, ring, segment_max));
         }
-        Ok(Self { rx: rx.into_iter().map(Mutex::new).collect(), tx: deal(tx, queues), view })
+        Ok(Self { rx: rx.into_iter().map(Mutex::new).collect(), tx: deal(tx, queues), view, regions })
+    }
+
+    /// Whether the peer has taken memory away under us.
+    pub(crate) fn has_lost_memory(&self) -> bool {
+        self.regions.is_lost()
     }
 
     /// What it consists of.

@@ -1,5 +1,6 @@
 //! Options of `net_memif`: DPDK's names and defaults, and our own; and the one word of CNDP's `net_memif_socket`.
 
+mod machine;
 mod socket;
 
 use std::time::Duration;
@@ -14,6 +15,8 @@ use crate::link::Exports;
 use crate::listener::FileOptions;
 use crate::secret::Secret;
 use crate::shm::CacheLine;
+
+pub(crate) use machine::check_machine;
 
 /// Most queue pairs of a device.
 pub(crate) const QUEUES_MAX: usize = 255;

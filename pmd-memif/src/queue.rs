@@ -9,7 +9,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::EventFd;
-use pmd_core::{Burst, Pool, RxQueue, TxQueue};
+use pmd_core::{Burst, LportId, Pool, RxQueue, TxQueue};
 
 use crate::device::{Device, OpenDevice};
 use crate::link::{RxEnd, TxEnd, TxOwner};
@@ -99,6 +99,10 @@ impl RxQueue for MemifRx {
         };
         self.device().counters[self.queue].rx.add(&tally);
         n
+    }
+
+    fn renumber(&mut self, lport: LportId) {
+        self.port = lport.0;
     }
 
     fn arm(&mut self) -> bool {

@@ -23,12 +23,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use pmd_core::Mbuf;
 use pmd_core::pool::Lender;
 
 use crate::copy::{self, Kernel};
 use crate::ring::rx_borrow::LendSlots;
 use crate::ring::{BadPlace, COOKIE, Descriptor, Place, RingMemory, RingSize};
+use crate::sigbus::Watch;
 
 /// Offsets in a ring's header that do not depend on the cache line's size.
 const FLAGS: usize = 4;
@@ -88,6 +90,8 @@ pub(crate) struct Regions {
 struct Region {
     base: NonNull<u8>,
     len: u64,
+    /// Set for a file that its owner can still truncate. Dropped before the mapping (fields go in this order).
+    watch: Option<Watch>,
     _map: MmapRaw,
 }
 
@@ -104,6 +108,11 @@ impl Regions {
     pub(crate) fn map<'f>(files: impl Iterator<Item = (&'f OwnedFd, u64)>) -> Result<Arc<Self>, ShmError> {
         let table = files.enumerate().map(|(index, (file, len))| Region::map(index, file, len));
         Ok(Arc::new(Self { table: table.collect::<Result<_, _>>()?, kernel: Kernel::detect() }))
+    }
+
+    /// Whether the peer has truncated a file under us: what is mapped there now is private and zero (statement 67).
+    pub(crate) fn is_lost(&self) -> bool {
+        self.table.iter().any(|region| region.watch.as_ref().is_some_and(Watch::is_lost))
     }
 
     /// The address of `len` bytes at `place`.
@@ -128,8 +137,15 @@ impl Region {
         let bytes = usize::try_from(len).map_err(|_| failed(std::io::ErrorKind::OutOfMemory.into()))?;
         let map = MmapOptions::new().len(bytes).map_raw(file).map_err(failed)?;
         let base = NonNull::new(map.as_mut_ptr()).expect("a mapping is never at address 0");
-        Ok(Self { base, len, _map: map })
+        let watch = if is_sealed(file) { None } else { Some(Watch::new(base, bytes).map_err(failed)?) };
+        Ok(Self { base, len, watch, _map: map })
     }
+}
+
+/// Whether a file can no longer shrink.
+fn is_sealed(file: &OwnedFd) -> bool {
+    let seals = fcntl(file, FcntlArg::F_GET_SEALS).unwrap_or(0);
+    SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_SHRINK)
 }
 
 /// One ring in mapped memory, with its eventfd.

@@ -1,73 +1,12 @@
 //! Two memif devices in one process, a server and a client, through the public driver: what every user of the crate
 //! sees, over real sockets and shared memory.
 
-use std::time::{Duration, Instant};
+mod common;
 
-use pmd_core::deployment::XdpHints;
 use pmd_core::details::Value;
-use pmd_core::{
-    Burst, DeviceRequest, Driver, Lport, LportId, Mbuf, OpenError, Options, Pool, PoolConfig, QueueRequest, RawOption,
-};
-use pmd_memif::MemifDriver;
+use pmd_core::{Burst, Lport};
 
-/// One device with its pool.
-struct Port {
-    lports: Vec<Lport>,
-    pool: Pool,
-}
-
-impl Port {
-    fn open(name: &str, queues: u16, options: &[(&str, &str)]) -> Result<Self, OpenError> {
-        let given: Vec<_> = options.iter().map(|(key, value)| RawOption::text(*key, *value)).collect();
-        let options = Options::check(MemifDriver.options(), &given).expect("the test's options are right");
-        let shareable = MemifDriver.shares_pools(&options);
-        let config = PoolConfig { name: name.into(), size: 4096, cache: 64, shareable, ..PoolConfig::default() };
-        let pool = Pool::new(&config).unwrap();
-        let queue = |qid| QueueRequest {
-            lport: LportId(qid),
-            name: format!("{name}:{qid}"),
-            qid,
-            pool: Some(pool.clone()),
-            rx_desc: 0,
-            tx_desc: 0,
-            xdp: XdpHints::default(),
-        };
-        let request = DeviceRequest { name: name.into(), options, queues: (0..queues).map(queue).collect() };
-        Ok(Self { lports: MemifDriver.open(request)?, pool })
-    }
-
-    fn packet(&self, data: &[u8]) -> Mbuf {
-        let mut packet: Option<Mbuf> = None;
-        for part in data.chunks(self.pool.data_room()) {
-            let mut segment = self.pool.alloc().expect("the pool is large enough");
-            segment.append(part.len()).unwrap().copy_from_slice(part);
-            match &mut packet {
-                None => packet = Some(segment),
-                Some(head) => head.chain(segment).unwrap(),
-            }
-        }
-        packet.expect("tests send data")
-    }
-
-    fn assert_whole_after(self, burst: Burst) {
-        drop(burst);
-        self.assert_whole();
-    }
-
-    fn assert_whole(self) {
-        drop(self.lports);
-        assert_eq!(self.pool.available(), self.pool.size());
-    }
-}
-
-/// Waits for a condition; the deadline is for failures only.
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}: not within 30 s");
-        std::thread::yield_now();
-    }
-}
+use common::{Port, until};
 
 fn wait_for_links(ports: [&Port; 2]) {
     until("links up", || ports.iter().all(|port| port.lports[0].control.link().is_up()));
@@ -194,7 +133,8 @@ fn borrowed_packets_may_be_held_dropped_elsewhere_and_outlive_the_link() {
         burst.push(client.packet(&data)).unwrap();
     }
     assert_eq!(client.lports[0].tx.tx_burst(&mut burst), 4);
-    client.assert_whole_after(burst);
+    drop(burst);
+    client.assert_whole();
     until("link down", || !server.lports[0].control.link().is_up());
     server.lports[0].rx.rx_burst(&mut got);
     assert_eq!(first.data(), sent[0], "its memory is still there");

@@ -1,13 +1,16 @@
-//! `lport check FILE...`: all problems of lport files, for people or as JSON.
+//! `lport check FILE...`: all problems of lport files, and what they would run, for people or as JSON.
 
 use lport_config::Diagnostic;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::cli::CheckArgs;
+use crate::description::describe;
 use crate::drivers::registry;
 use crate::failure::Failure;
 use crate::file::Checked;
 use crate::logging::is_coloured;
+use crate::machine::Facts;
 use crate::output::{print, print_json};
 
 /// What is said about one file, with `--json`.
@@ -16,31 +19,53 @@ struct FileReport<'a> {
     file: &'a str,
     errors: usize,
     diagnostics: &'a [Diagnostic],
+    /// What `lport run` would run; nothing for a file that cannot be read as one.
+    deployment: Option<Value>,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// [`Failure::Configuration`] when a file has errors.
+/// [`Failure::Configuration`] when a file has errors, or warnings that are denied.
 pub(crate) fn check(args: &CheckArgs) -> Result<(), Failure> {
     let registry = registry();
-    let checked: Vec<_> = args.files.iter().map(|path| Checked::load(path, &registry, None)).collect();
+    let mut checked: Vec<_> = args.files.iter().map(|path| Checked::load(path, &registry, None)).collect();
+    if args.machine {
+        let facts = Facts::gather();
+        checked.iter_mut().for_each(|file| file.check_machine(&registry, &facts));
+    }
     if args.format.json {
-        let report = |checked: &Checked| {
-            serde_json::json!(FileReport {
-                file: checked.source.name(),
-                errors: checked.errors(),
-                diagnostics: &checked.diagnostics,
-            })
-        };
         print_json(&checked.iter().map(report).collect::<Vec<_>>())?;
     } else {
         for file in &checked {
             print(&for_people(file))?;
         }
     }
-    let wrong: Vec<_> = checked.iter().filter(|file| file.errors() > 0).map(|file| file.source.name()).collect();
-    if wrong.is_empty() { Ok(()) } else { Err(Failure::Configuration(format!("errors in {}", wrong.join(", ")))) }
+    verdict(&checked, args.deny_warnings)
+}
+
+fn report(checked: &Checked) -> FileReport<'_> {
+    FileReport {
+        file: checked.source.name(),
+        errors: checked.errors(),
+        diagnostics: &checked.diagnostics,
+        deployment: checked.file.as_ref().map(describe),
+    }
+}
+
+fn verdict(checked: &[Checked], deny_warnings: bool) -> Result<(), Failure> {
+    let names = |wrong: &dyn Fn(&Checked) -> bool| -> Vec<_> {
+        checked.iter().filter(|file| wrong(file)).map(|file| file.source.name()).collect()
+    };
+    let wrong = names(&|file| file.errors() > 0);
+    if !wrong.is_empty() {
+        return Err(Failure::Configuration(format!("errors in {}", wrong.join(", "))));
+    }
+    let warned = names(&|file| deny_warnings && !file.diagnostics.is_empty());
+    if warned.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Configuration(format!("warnings, which --deny-warnings denies, in {}", warned.join(", "))))
 }
 
 fn for_people(checked: &Checked) -> String {

@@ -5,20 +5,23 @@
 //! 3. The runtime starts; what cannot be opened ends the run (4).
 //! 4. Until a signal, the end of `--duration`, or the last thread's failure: rates every `--stats-period`, and telemetry
 //!    for whoever asks.
-//! 5. The runtime stops, the summary is printed; a thread that failed makes the exit code 5.
+//! 5. SIGHUP reads the file again ([`crate::reload`]); what does not change in it runs on.
+//! 6. The runtime stops, the summary is printed; a thread that failed makes the exit code 5.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pmd_core::runtime::ThreadReport;
-use pmd_core::{Report, Runtime, Settings};
+use pmd_core::{Registry, Report, Runtime, Settings};
 
 use crate::cli::RunArgs;
 use crate::drivers::registry;
 use crate::failure::Failure;
-use crate::file::Checked;
+use crate::file::{Checked, LportFile};
 use crate::logging::is_coloured;
-use crate::modes::make_task;
+use crate::modes::{ModeDrops, make_task};
 use crate::output::{print, print_json};
+use crate::reload::{Reload, read_again};
 use crate::signals::Signals;
 use crate::summary::{Summary, for_people, rates};
 use crate::telemetry::{Running, serve_during};
@@ -31,23 +34,31 @@ const FAILURE_CHECK: Duration = Duration::from_millis(200);
 /// # Errors
 /// Each of the kinds of [`Failure`].
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
-    let signals = Signals::catch()?;
+    let signals = Signals::catch_with_hangup()?;
     let registry = registry();
     let checked = Checked::load(&args.file, &registry, args.mode);
     eprint!("{}", checked.render(is_coloured(&std::io::stderr())));
-    let file = checked.into_file()?;
+    let mut file = checked.into_file()?;
     let settings = Settings { burst: args.burst, allow_partial: args.allow_partial, ..Settings::default() };
-    let runtime =
-        Runtime::start(&file.deployment, &registry, settings, |context| make_task(context, &file.forwarding))?;
-    tracing::info!("running in mode {}; SIGINT ends it", file.forwarding.mode);
+    let mut drops = Arc::new(ModeDrops::new(file.forwarding.mode, file.deployment.lports().len()));
+    let mut runtime =
+        Runtime::start(&file.deployment, &registry, settings, |context| make_task(context, &file.forwarding, &drops))?;
+    tracing::info!("running in mode {}; SIGINT ends it, SIGHUP reads the file again", file.forwarding.mode);
 
-    let watch = || watch(&runtime, &signals, args);
-    let watched = if args.no_telemetry || !file.metrics {
-        watch()
-    } else {
-        serve_during(&args.prefix.file_prefix, &Running::new(&runtime, &file.deployment), watch)
+    let mut watch = Watch::new(args, &signals, &registry, &runtime);
+    let watched = loop {
+        match watch.with_telemetry(&runtime, &file, &drops).transpose() {
+            None => break Ok(()),
+            Some(Ok(reload)) => {
+                if let Err(failure) = reload.apply(&mut runtime, &mut file, &mut drops) {
+                    break Err(failure);
+                }
+            }
+            Some(Err(failure)) => break Err(failure),
+        }
     };
-    let report = runtime.stop();
+    let mut report = runtime.stop();
+    drops.report_in(&mut report.lports);
     watched?;
     if args.json {
         print_json(&Summary::from(&report))?;
@@ -57,34 +68,77 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     failed_threads(&report)
 }
 
-/// Waits for the end, printing rates on the way.
-fn watch(runtime: &Runtime, signals: &Signals, args: &RunArgs) -> Result<(), Failure> {
-    let start = Instant::now();
-    let end = args.duration.map(|duration| start + duration);
-    let mut last = runtime.snapshot();
-    let mut next_print = args.stats_period.map(|period| start + period);
-    while runtime.is_polling() {
-        let now = Instant::now();
-        if end.is_some_and(|end| now >= end) {
-            return Ok(());
-        }
-        if let (Some(due), Some(period)) = (next_print, args.stats_period)
-            && now >= due
-        {
-            last = print_rates(runtime, &last, args.json)?;
-            // Periods that were missed, as by a stopped process, are not made up for.
-            next_print = Some((due + period).max(now));
-        }
-        let until = [end, next_print].into_iter().flatten().map(|moment| moment.saturating_duration_since(now));
-        if signals.wait(until.min().unwrap_or(FAILURE_CHECK).min(FAILURE_CHECK)) {
-            return Ok(());
-        }
-    }
-    Ok(())
+/// Waiting for the end of a run, or for a reload.
+struct Watch<'a> {
+    args: &'a RunArgs,
+    signals: &'a Signals,
+    registry: &'a Registry,
+    end: Option<Instant>,
+    next_print: Option<Instant>,
+    /// What the next rates are the difference to.
+    last: Report,
 }
 
-fn print_rates(runtime: &Runtime, last: &Report, json: bool) -> Result<Report, Failure> {
-    let report = runtime.snapshot();
+impl<'a> Watch<'a> {
+    fn new(args: &'a RunArgs, signals: &'a Signals, registry: &'a Registry, runtime: &Runtime) -> Self {
+        let start = Instant::now();
+        let end = args.duration.map(|duration| start + duration);
+        let next_print = args.stats_period.map(|period| start + period);
+        Self { args, signals, registry, end, next_print, last: runtime.snapshot() }
+    }
+
+    /// As [`Self::watch`], while telemetry is served. It is about one state of the runtime: a reload begins it anew.
+    fn with_telemetry(
+        &mut self,
+        runtime: &Runtime,
+        file: &LportFile,
+        drops: &ModeDrops,
+    ) -> Result<Option<Reload>, Failure> {
+        let args = self.args;
+        if args.no_telemetry || !file.metrics {
+            return self.watch(runtime, file, drops);
+        }
+        let running = Running::new(runtime, &file.deployment, drops);
+        serve_during(&args.prefix.file_prefix, &running, || self.watch(runtime, file, drops))
+    }
+
+    /// Waits for the end (`None`) or a file that is to be applied, printing rates on the way.
+    fn watch(&mut self, runtime: &Runtime, file: &LportFile, drops: &ModeDrops) -> Result<Option<Reload>, Failure> {
+        while runtime.is_polling() {
+            let now = Instant::now();
+            if self.end.is_some_and(|end| now >= end) {
+                return Ok(None);
+            }
+            self.print_if_due(runtime, drops, now)?;
+            let due = [self.end, self.next_print].into_iter().flatten();
+            let until = due.map(|moment| moment.saturating_duration_since(now)).min();
+            if self.signals.wait(until.unwrap_or(FAILURE_CHECK).min(FAILURE_CHECK)) {
+                return Ok(None);
+            }
+            if self.signals.take_hangup()
+                && let Some(reload) = read_again(self.args, file, runtime, self.registry)?
+            {
+                return Ok(Some(reload));
+            }
+        }
+        Ok(None)
+    }
+
+    fn print_if_due(&mut self, runtime: &Runtime, drops: &ModeDrops, now: Instant) -> Result<(), Failure> {
+        if let (Some(due), Some(period)) = (self.next_print, self.args.stats_period)
+            && now >= due
+        {
+            self.last = print_rates(runtime, drops, &self.last, self.args.json)?;
+            // Periods that were missed, as by a stopped process, are not made up for.
+            self.next_print = Some((due + period).max(now));
+        }
+        Ok(())
+    }
+}
+
+fn print_rates(runtime: &Runtime, drops: &ModeDrops, last: &Report, json: bool) -> Result<Report, Failure> {
+    let mut report = runtime.snapshot();
+    drops.report_in(&mut report.lports);
     if json {
         print_json(&Summary::from(&report))?;
     } else {

@@ -1,9 +1,10 @@
-//! `lport schema`: the JSON Schema of lport files, driver options included.
+//! `lport schema`: the JSON Schema of lport files, with the options of our drivers and of our forwarder.
 
 use pmd_core::OptionSpec;
 
 use crate::drivers::registry;
 use crate::failure::Failure;
+use crate::file::options_schema;
 use crate::output::print;
 
 /// Runs the command.
@@ -13,6 +14,7 @@ use crate::output::print;
 pub(crate) fn schema() -> Result<(), Failure> {
     let registry = registry();
     let drivers: Vec<(&str, &[OptionSpec])> = registry.iter().map(|driver| (driver.name(), driver.options())).collect();
-    let schema = lport_config::schema(&drivers);
+    let mut schema = lport_config::schema(&drivers);
+    schema["properties"]["options"]["properties"] = options_schema();
     print(&serde_json::to_string_pretty(&schema).map_err(|error| Failure::Running(error.to_string()))?)
 }

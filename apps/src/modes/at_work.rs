@@ -5,14 +5,18 @@
 //!                 in1 ═══ ring 1 ═══ m1
 //! ```
 
+mod filtering;
+mod routing;
+
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use pmd_core::deployment::PoolSpec;
 use pmd_core::{Burst, Deployment, LportId, Ports, RawOption, Registry, Report, Runtime, Settings, Task};
 
-use super::{Forwarding, Mode, Traffic, make_task};
+use super::{Acl, Action, Forwarding, Mode, ModeDrops, Routes, Traffic, make_task};
 
 /// Much longer than any of this takes.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -72,11 +76,12 @@ fn deployment(threads: &[&[u16]]) -> Deployment {
 /// Runs `forwarding`, sends `frames`, waits for `expected` frames; says what came and how it ended.
 fn exchange(forwarding: &Forwarding, threads: &[&[u16]], frames: &[Frame], expected: usize) -> (Vec<Frame>, Report) {
     let deployment = deployment(threads);
+    let drops = Arc::new(ModeDrops::new(forwarding.mode, deployment.lports().len()));
     let ((give, send), (came, get)) = (channel(), channel());
     let mut ends = Some((send, came));
     let runtime = Runtime::start(&deployment, &Registry::with_reference_drivers(), Settings::default(), |context| {
         if context.thread.kind != "prober" {
-            return make_task(context, forwarding);
+            return make_task(context, forwarding, &drops);
         }
         let (send, came) = ends.take().unwrap();
         let pool = context.pool(LportId(2)).unwrap().clone();
@@ -87,13 +92,14 @@ fn exchange(forwarding: &Forwarding, threads: &[&[u16]], frames: &[Frame], expec
         give.send(frame.clone()).unwrap();
     }
     let frames = (0..expected).map(|_| get.recv_timeout(DEADLINE).expect("a frame")).collect();
-    let report = runtime.stop();
+    let mut report = runtime.stop();
+    drops.report_in(&mut report.lports);
     assert!(report.pools.iter().all(|pool| pool.available == pool.size), "{:?}", report.pools);
     (frames, report)
 }
 
 fn forwarding(mode: Mode) -> Forwarding {
-    Forwarding { mode, port_map: HashMap::new(), traffic: Traffic::default(), tx_first: 0 }
+    Forwarding { mode, ..Forwarding::nothing() }
 }
 
 /// A frame to the lport that `last_octet` names.
@@ -204,9 +210,10 @@ fn a_generator_without_a_pool_is_refused() {
     let lport = deployment.add_lport("out", "net_null", vec![], None);
     deployment.add_thread("tx", &[lport]);
     let forwarding = forwarding(Mode::TxOnly);
+    let drops = Arc::new(ModeDrops::new(forwarding.mode, 1));
     let registry = Registry::with_reference_drivers();
     let started =
-        Runtime::start(&deployment, &registry, Settings::default(), |context| make_task(context, &forwarding));
+        Runtime::start(&deployment, &registry, Settings::default(), |context| make_task(context, &forwarding, &drops));
     let expected = "thread `tx`: lport `out` has no `umem`, but a generator needs one to build packets in";
     assert_eq!(started.unwrap_err().to_string(), expected);
 }

@@ -3,25 +3,39 @@
 //! 1. The file's `options` (or `--mode`) name a [`Mode`]; [`Forwarding`] holds it with all it needs.
 //! 2. [`make_task`] makes one task per thread. Each mode is one file, a loop over bursts, and calls the lports once per
 //!    burst.
-//! 3. What cannot be sent is dropped and counted by [`Ports::transmit`](pmd_core::Ports::transmit).
+//! 3. What cannot be sent is dropped and counted by [`Ports::transmit`](pmd_core::Ports::transmit); what a mode drops by
+//!    itself is counted in [`ModeDrops`].
 
+mod acl;
 #[cfg(test)]
 mod at_work;
+mod checksum;
 mod discard;
+mod drops;
 mod forward;
 mod generate;
+mod ip;
+mod l3fwd;
 mod loopback;
+mod lpm;
 mod macs;
+mod prefix;
+mod sorter;
 mod template;
 mod tx_first;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use pmd_core::{LportId, Task, TaskContext, TaskError};
 
+pub(crate) use acl::{Acl, AclRule, Action, WITH_PORTS};
+pub(crate) use drops::ModeDrops;
 pub(crate) use generate::Traffic;
+pub(crate) use l3fwd::{NextHop, Routes};
+pub(crate) use prefix::Prefix;
 pub(crate) use template::{SIZE_MAX, SIZE_MIN};
 
 /// What is done with packets, by CNDP's names.
@@ -37,61 +51,54 @@ pub(crate) enum Mode {
     TxOnlyRx,
     /// `fwd`: to another lport, by `port-map` or by destination MAC.
     Forward,
+    /// `l3fwd`: by the destination IP address.
+    L3Forward,
+    /// `acl-strict`: what the access list permits, as with `fwd`.
+    AclStrict,
+    /// `acl-permissive`: what the access list does not deny, as with `fwd`.
+    AclPermissive,
 }
 
-/// Every name with its mode; `None` for those of a later version.
-const NAMES: &[(&str, Option<Mode>)] = &[
-    ("drop", Some(Mode::Drop)),
-    ("rx-only", Some(Mode::Drop)),
-    ("lb", Some(Mode::Loopback)),
-    ("loopback", Some(Mode::Loopback)),
-    ("tx-only", Some(Mode::TxOnly)),
-    ("tx-only-rx", Some(Mode::TxOnlyRx)),
-    ("fwd", Some(Mode::Forward)),
-    ("l3fwd", None),
-    ("acl-strict", None),
-    ("acl-permissive", None),
+/// Every name with its mode.
+const NAMES: &[(&str, Mode)] = &[
+    ("drop", Mode::Drop),
+    ("rx-only", Mode::Drop),
+    ("lb", Mode::Loopback),
+    ("loopback", Mode::Loopback),
+    ("tx-only", Mode::TxOnly),
+    ("tx-only-rx", Mode::TxOnlyRx),
+    ("fwd", Mode::Forward),
+    ("l3fwd", Mode::L3Forward),
+    ("acl-strict", Mode::AclStrict),
+    ("acl-permissive", Mode::AclPermissive),
 ];
 
-/// Why a word is no mode that can be run.
+/// A word that is no mode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ModeError {
-    /// There is no such mode.
-    #[error("there is no mode `{word}`; there are: {}", Mode::names().join(", "))]
-    Unknown {
-        /// The word.
-        word: String,
-    },
-    /// CNDP has it, this version does not.
-    #[error("mode `{word}` is not part of this version yet; there are: {}", Mode::names().join(", "))]
-    NotYet {
-        /// The word.
-        word: String,
-    },
+#[error("there is no mode `{word}`; there are: {}", Mode::names().join(", "))]
+pub(crate) struct UnknownMode {
+    word: String,
 }
 
 impl Mode {
-    /// The names of all modes that can be run.
+    /// The names of all modes.
     pub(crate) fn names() -> Vec<&'static str> {
-        NAMES.iter().filter(|(_, mode)| mode.is_some()).map(|(name, _)| *name).collect()
+        NAMES.iter().map(|(name, _)| *name).collect()
     }
 }
 
 impl FromStr for Mode {
-    type Err = ModeError;
+    type Err = UnknownMode;
 
-    fn from_str(word: &str) -> Result<Self, ModeError> {
-        match NAMES.iter().find(|(name, _)| *name == word) {
-            Some((_, Some(mode))) => Ok(*mode),
-            Some((_, None)) => Err(ModeError::NotYet { word: word.to_owned() }),
-            None => Err(ModeError::Unknown { word: word.to_owned() }),
-        }
+    fn from_str(word: &str) -> Result<Self, UnknownMode> {
+        let found = NAMES.iter().find(|(name, _)| *name == word);
+        found.map(|(_, mode)| *mode).ok_or_else(|| UnknownMode { word: word.to_owned() })
     }
 }
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = NAMES.iter().find(|(_, mode)| *mode == Some(*self)).map_or("", |(name, _)| *name);
+        let name = NAMES.iter().find(|(_, mode)| mode == self).map_or("", |(name, _)| *name);
         f.write_str(name)
     }
 }
@@ -102,18 +109,41 @@ pub(crate) struct Forwarding {
     pub(crate) mode: Mode,
     /// `port-map`: from ingress to egress.
     pub(crate) port_map: HashMap<LportId, LportId>,
+    /// `l3fwd-fib-rules`, for the mode that routes.
+    pub(crate) routes: Arc<Routes>,
+    /// `acl-rules`, for the modes that filter.
+    pub(crate) acl: Arc<Acl>,
     /// What the generating modes send.
     pub(crate) traffic: Traffic,
     /// `tx-first`: packets every lport sends before it forwards; 0: none.
     pub(crate) tx_first: u64,
 }
 
-/// The task of a thread.
+#[cfg(test)]
+impl Forwarding {
+    /// Mode `drop`, and no rules for any other: what tests start from.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            mode: Mode::Drop,
+            port_map: HashMap::new(),
+            routes: Arc::new(Routes::new(&[])),
+            acl: Arc::new(Acl { rules: Vec::new(), otherwise: Action::Deny }),
+            traffic: Traffic::default(),
+            tx_first: 0,
+        }
+    }
+}
+
+/// The task of a thread. What the mode drops by itself is counted in `drops`.
 ///
 /// # Errors
 /// When the thread's lports cannot do what the mode needs.
-pub(crate) fn make_task(context: &TaskContext<'_>, forwarding: &Forwarding) -> Result<Box<dyn Task>, TaskError> {
-    let task = mode_task(context, forwarding)?;
+pub(crate) fn make_task(
+    context: &TaskContext<'_>,
+    forwarding: &Forwarding,
+    drops: &Arc<ModeDrops>,
+) -> Result<Box<dyn Task>, TaskError> {
+    let task = mode_task(context, forwarding, drops)?;
     if forwarding.tx_first == 0 {
         return Ok(task);
     }
@@ -121,14 +151,21 @@ pub(crate) fn make_task(context: &TaskContext<'_>, forwarding: &Forwarding) -> R
     Ok(Box::new(tx_first::TxFirst::new(generate::Generate::new(context, &traffic)?, task)))
 }
 
-fn mode_task(context: &TaskContext<'_>, forwarding: &Forwarding) -> Result<Box<dyn Task>, TaskError> {
+fn mode_task(
+    context: &TaskContext<'_>,
+    forwarding: &Forwarding,
+    drops: &Arc<ModeDrops>,
+) -> Result<Box<dyn Task>, TaskError> {
     let burst = context.burst;
-    Ok(match forwarding.mode {
+    let Forwarding { mode, port_map, routes, acl, traffic, .. } = forwarding;
+    Ok(match mode {
         Mode::Drop => Box::new(discard::Discard::new(burst)),
         Mode::Loopback => Box::new(loopback::Loopback::new(burst)),
-        Mode::TxOnly => Box::new(generate::Generate::new(context, &forwarding.traffic)?),
-        Mode::TxOnlyRx => Box::new(generate::GenerateAndReceive::new(context, &forwarding.traffic)?),
-        Mode::Forward => Box::new(forward::Forward::new(context, &forwarding.port_map)),
+        Mode::TxOnly => Box::new(generate::Generate::new(context, traffic)?),
+        Mode::TxOnlyRx => Box::new(generate::GenerateAndReceive::new(context, traffic)?),
+        Mode::Forward => Box::new(forward::Forward::new(context, port_map)),
+        Mode::L3Forward => Box::new(l3fwd::L3Forward::new(context, routes, drops)),
+        Mode::AclStrict | Mode::AclPermissive => Box::new(acl::Filter::new(context, acl, port_map, drops)),
     })
 }
 
@@ -137,14 +174,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_a_mode_or_says_why_not() {
+    fn every_name_is_a_mode_and_an_unknown_one_lists_them() {
         assert_eq!("rx-only".parse(), Ok(Mode::Drop));
-        assert_eq!("tx-only-rx".parse(), Ok(Mode::TxOnlyRx));
-        assert_eq!(Mode::Loopback.to_string().parse(), Ok(Mode::Loopback));
+        for name in Mode::names() {
+            let mode: Mode = name.parse().unwrap();
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+        }
         let unknown = "Fwd".parse::<Mode>().unwrap_err().to_string();
-        assert_eq!(unknown, "there is no mode `Fwd`; there are: drop, rx-only, lb, loopback, tx-only, tx-only-rx, fwd");
-        assert!(
-            "l3fwd".parse::<Mode>().unwrap_err().to_string().starts_with("mode `l3fwd` is not part of this version")
-        );
+        assert!(unknown.starts_with("there is no mode `Fwd`; there are: drop, rx-only, lb, "), "{unknown}");
     }
 }

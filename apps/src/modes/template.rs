@@ -7,6 +7,8 @@
 //!
 //! The addresses are those of RFC 2544's benchmarking network, 198.18.0.1 to 198.18.0.2; the port is discard.
 
+use super::checksum::{fold, sum};
+
 /// Smallest size of a frame: Ethernet's minimum without FCS.
 pub(crate) const SIZE_MIN: usize = 60;
 
@@ -82,21 +84,6 @@ impl Template {
     }
 }
 
-/// The sum of big-endian 16-bit words (RFC 1071), of an even number of bytes.
-#[inline]
-fn sum(bytes: &[u8]) -> u32 {
-    bytes.chunks_exact(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum()
-}
-
-/// Folds the carries of a sum into 16 bits.
-#[inline]
-fn fold(mut sum: u32) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,13 +97,7 @@ mod tests {
     /// What a receiver computes over the pseudo header and everything UDP: all ones when the checksum is right.
     fn udp_verdict(frame: &[u8]) -> u16 {
         let udp = &frame[UDP..];
-        fold(
-            sum(&frame[26..34])
-                + 17
-                + udp.len() as u32
-                + sum(udp)
-                + u32::from(if udp.len() % 2 == 1 { udp[udp.len() - 1] } else { 0 }) * 256,
-        )
+        fold(sum(&frame[26..34]) + 17 + udp.len() as u32 + sum(udp))
     }
 
     #[test]

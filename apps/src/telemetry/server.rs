@@ -147,6 +147,7 @@ mod tests {
 
     use super::super::listener::new_socket;
     use super::*;
+    use crate::modes::{Mode, ModeDrops};
 
     /// Serves an empty deployment while `work` runs with the socket's path.
     fn served(work: impl FnOnce(&Path)) {
@@ -156,7 +157,8 @@ mod tests {
         let (deployment, registry) = (Deployment::default(), Registry::default());
         let never = |_: &pmd_core::TaskContext<'_>| unreachable!("there is no thread");
         let runtime = Runtime::start(&deployment, &registry, Settings::default(), never).unwrap();
-        let running = Running::new(&runtime, &deployment);
+        let drops = ModeDrops::new(Mode::Drop, 0);
+        let running = Running::new(&runtime, &deployment, &drops);
         std::thread::scope(|scope| {
             let server = scope.spawn(|| serve(&listener, &stop, &running));
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(listener.path())));

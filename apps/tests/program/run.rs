@@ -106,7 +106,6 @@ fn wrong_usage_is_exit_code_2() {
     lport(&["run", "x", "--burst", "257"]).assert_refused(2, &["`257` is not a number from 1 to 256"]);
     lport(&["run", "x", "--duration", "-1"]).assert_refused(2, &["`-1` is not a number of seconds"]);
     lport(&["run", "x", "--mode", "Fwd"]).assert_refused(2, &["there is no mode `Fwd`", "tx-only-rx"]);
-    lport(&["run", "x", "--mode", "l3fwd"]).assert_refused(2, &["not part of this version"]);
 }
 
 #[test]
@@ -117,7 +116,6 @@ fn a_wrong_file_is_exit_code_3_and_shown_at_its_place() {
     };
     refused(|file| file["options"]["mode"] = json!("fast"), &["<stdin>:1:", "E0501", "`fast`"]);
     refused(|file| file["options"]["mode"] = json!("fowd"), &["did you mean \"fwd\"?"]);
-    refused(|file| file["options"]["mode"] = json!("acl-strict"), &["E0502", "not part of this version"]);
     refused(|file| file["options"]["mode"] = json!(7), &["E0401"]);
     refused(|file| file["options"]["tx-size"] = json!(59), &["59", "60 to 9216"]);
     refused(|file| file["options"]["tx-rate"] = json!(0), &["1 to 1000000000"]);

@@ -6,11 +6,12 @@ mod ring;
 pub use null::NullDriver;
 pub use ring::RingDriver;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-use crate::lport::Link;
+use crate::lport::{Link, LportControl, LportInfo};
 use crate::stats::{Counter, LportStats};
 
 /// What the two halves and the control handle of a reference lport share.
@@ -35,14 +36,6 @@ impl Shared {
         self.admin_down.load(Ordering::Relaxed)
     }
 
-    fn set_admin_up(&self, up: bool) {
-        self.admin_down.store(!up, Ordering::Relaxed);
-    }
-
-    fn link(&self) -> Link {
-        if self.is_down() { Link::Down("administratively down".into()) } else { Link::Up }
-    }
-
     fn stats(&self) -> LportStats {
         LportStats {
             ipackets: self.rx.packets.get(),
@@ -52,5 +45,30 @@ impl Shared {
             obytes: self.tx.bytes.get(),
             ..LportStats::default()
         }
+    }
+}
+
+/// The control handle of a reference lport.
+struct Control {
+    shared: Arc<Shared>,
+    driver: &'static str,
+    max_packet: u32,
+}
+
+impl LportControl for Control {
+    fn link(&self) -> Link {
+        if self.shared.is_down() { Link::Down("administratively down".into()) } else { Link::Up }
+    }
+
+    fn info(&self) -> LportInfo {
+        LportInfo { driver: self.driver.into(), mac: None, max_packet: self.max_packet, speed_mbps: 10_000 }
+    }
+
+    fn stats(&self) -> LportStats {
+        self.shared.stats()
+    }
+
+    fn set_admin_up(&self, up: bool) {
+        self.shared.admin_down.store(!up, Ordering::Relaxed);
     }
 }

@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 
-use super::Shared;
+use super::{Control, Shared};
 use crate::burst::Burst;
+use crate::deployment::LportId;
 use crate::driver::{DeviceRequest, Driver, OpenError, QueueRequest};
-use crate::lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
+use crate::lport::{Lport, RxQueue, TxQueue};
 use crate::mbuf::Mbuf;
 use crate::options::{OptionKind, OptionSpec, Options};
 use crate::pool::{Pool, PoolConfig};
-use crate::stats::LportStats;
 
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
@@ -69,7 +69,7 @@ fn open_queue(options: &Options, queue: QueueRequest) -> Result<Lport, OpenError
         name: queue.name,
         rx: Box::new(NullRx { shared: Arc::clone(&shared), pool, size, silent, port: queue.lport.0 }),
         tx: Box::new(NullTx { shared: Arc::clone(&shared) }),
-        control: Arc::new(NullControl { shared }),
+        control: Arc::new(Control { shared, driver: "net_null", max_packet: 9216 }),
     })
 }
 
@@ -106,6 +106,10 @@ impl RxQueue for NullRx {
         tally.bytes.add((n * self.size) as u64);
         n
     }
+
+    fn renumber(&mut self, lport: LportId) {
+        self.port = lport.0;
+    }
 }
 
 struct NullTx {
@@ -126,32 +130,10 @@ impl TxQueue for NullTx {
     }
 }
 
-struct NullControl {
-    shared: Arc<Shared>,
-}
-
-impl LportControl for NullControl {
-    fn link(&self) -> Link {
-        self.shared.link()
-    }
-
-    fn info(&self) -> LportInfo {
-        LportInfo { driver: "net_null".into(), mac: None, max_packet: 9216, speed_mbps: 10_000 }
-    }
-
-    fn stats(&self) -> LportStats {
-        self.shared.stats()
-    }
-
-    fn set_admin_up(&self, up: bool) {
-        self.shared.set_admin_up(up);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::{LportId, XdpHints};
+    use crate::deployment::XdpHints;
     use crate::options::RawOption;
 
     fn open(given: &[RawOption], pool: Option<Pool>) -> Result<Lport, OpenError> {
@@ -175,10 +157,13 @@ mod tests {
         let mut burst = Burst::with_limit(32);
         assert_eq!((lport.rx.rx_burst(&mut burst), burst[0].packet_len(), burst[0].port()), (32, 100, 3));
         assert_eq!(lport.tx.tx_burst(&mut burst), 32);
+        lport.rx.renumber(LportId(4));
+        assert_eq!((lport.rx.rx_burst(&mut burst), burst[0].port()), (32, 4));
+        burst.clear();
         lport.control.set_admin_up(false);
         assert_eq!((lport.rx.rx_burst(&mut burst), lport.control.link().is_up()), (0, false));
         let stats = lport.control.stats();
-        assert_eq!((stats.ipackets, stats.ibytes, stats.opackets, stats.obytes), (32, 3200, 32, 3200));
+        assert_eq!((stats.ipackets, stats.ibytes, stats.opackets, stats.obytes), (64, 6400, 32, 3200));
     }
 
     #[test]

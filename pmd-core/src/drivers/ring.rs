@@ -10,14 +10,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::Shared;
+use super::{Control, Shared};
 use crate::burst::Burst;
 use crate::driver::{DeviceRequest, Driver, OpenError};
 use crate::lane::{LaneRx, LaneTx, lane};
-use crate::lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
+use crate::lport::{Lport, RxQueue, TxQueue};
 use crate::mbuf::Mbuf;
 use crate::options::{OptionKind, OptionSpec};
-use crate::stats::LportStats;
 
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
@@ -72,7 +71,7 @@ impl Driver for RingDriver {
                 name: queue.name,
                 rx: Box::new(RingRx { shared: Arc::clone(&shared), ring: Arc::clone(&ring), end, lane: None }),
                 tx: Box::new(RingTx { shared: Arc::clone(&shared), ring, end, lane: None }),
-                control: Arc::new(RingControl { shared }),
+                control: Arc::new(Control { shared, driver: "net_ring", max_packet: u32::MAX }),
             });
         }
         Ok(lports)
@@ -202,28 +201,6 @@ impl TxQueue for RingTx {
         self.shared.tx.packets.add(n as u64);
         self.shared.tx.bytes.add((before - after) as u64);
         n
-    }
-}
-
-struct RingControl {
-    shared: Arc<Shared>,
-}
-
-impl LportControl for RingControl {
-    fn link(&self) -> Link {
-        self.shared.link()
-    }
-
-    fn info(&self) -> LportInfo {
-        LportInfo { driver: "net_ring".into(), mac: None, max_packet: u32::MAX, speed_mbps: 10_000 }
-    }
-
-    fn stats(&self) -> LportStats {
-        self.shared.stats()
-    }
-
-    fn set_admin_up(&self, up: bool) {
-        self.shared.set_admin_up(up);
     }
 }
 

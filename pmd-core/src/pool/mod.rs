@@ -151,11 +151,11 @@ impl Pool {
     /// A number out of range, or no memory.
     pub fn new(config: &PoolConfig) -> Result<Self, PoolError> {
         check(config)?;
-        let stride = buffer_stride(HEADROOM + config.data_room);
+        let stride = buffer_stride(config.data_room);
         let memory = |bytes, source| PoolError::Memory { pool: config.name.clone(), bytes, source };
         let header_bytes = config.size * size_of::<Header>();
         let headers = Segment::private(header_bytes, PageSize::Small).map_err(|error| memory(header_bytes, error))?;
-        let buffer_bytes = config.size * stride;
+        let buffer_bytes = buffer_bytes(config.size, config.data_room);
         let buffers = if config.shareable {
             Segment::shareable(buffer_bytes, config.page)
         } else {
@@ -318,10 +318,16 @@ fn next_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// Bytes of memory behind the buffers of a pool of `size` mbufs of `data_room` bytes, headroom included, before they are
+/// rounded up to pages.
+pub fn buffer_bytes(size: usize, data_room: usize) -> usize {
+    size.saturating_mul(buffer_stride(data_room))
+}
+
 /// Distance between buffers: an odd number of cache lines, so that the first lines of successive packets spread over all
 /// sets of the CPU's caches. With 2048 or 2176 bytes they would share a few.
-fn buffer_stride(room: usize) -> usize {
-    (room.div_ceil(64) | 1) * 64
+fn buffer_stride(data_room: usize) -> usize {
+    ((HEADROOM + data_room).div_ceil(64) | 1) * 64
 }
 
 fn check(config: &PoolConfig) -> Result<(), PoolError> {
@@ -430,6 +436,6 @@ mod tests {
 
     #[test]
     fn buffers_spread_over_the_sets_of_the_cache() {
-        assert_eq!([64, 192, 2048, 2176].map(|room| buffer_stride(room) / 64), [1, 3, 33, 35]);
+        assert_eq!([64, 1920, 2048].map(|room| buffer_stride(room) / 64), [3, 33, 35]);
     }
 }

@@ -9,24 +9,31 @@ use crate::lcore::pin_current;
 use crate::lport::{Lport, LportControl};
 use crate::options::Options;
 use crate::pool::{Pool, PoolConfig, PoolError};
+use crate::worker::OwnLport;
 
-/// The pools that could be made, at their positions, and what failed. `options` are those of the devices.
+/// The pools at their positions, those that could be made beside those that are there already, and what failed. `options`
+/// are those of the devices.
 pub(super) fn make_pools(
     deployment: &Deployment,
     options: &[Options],
     registry: &Registry,
     cpus: &[Vec<usize>],
+    mut pools: Vec<Option<Pool>>,
 ) -> (Vec<Option<Pool>>, Vec<StartFailure>) {
     let shareable = shareable_pools(deployment, options, registry);
     let mut failures = Vec::new();
-    let mut keep = |made: Result<Pool, PoolError>| made.map_err(|error| failures.push(error.into())).ok();
-    let specs = deployment.pools.iter().enumerate();
-    let make = |(i, spec)| keep(make_pool_on(spec, shareable[i], pool_cpus(deployment, cpus, i)));
-    (specs.map(make).collect(), failures)
+    for (i, (pool, spec)) in pools.iter_mut().zip(&deployment.pools).enumerate().filter(|(_, (pool, _))| pool.is_none())
+    {
+        match make_pool_on(spec, shareable[i], pool_cpus(deployment, cpus, i)) {
+            Ok(made) => *pool = Some(made),
+            Err(error) => failures.push(error.into()),
+        }
+    }
+    (pools, failures)
 }
 
 /// For each pool, whether a device of its wants to share it with a peer.
-fn shareable_pools(deployment: &Deployment, options: &[Options], registry: &Registry) -> Vec<bool> {
+pub(super) fn shareable_pools(deployment: &Deployment, options: &[Options], registry: &Registry) -> Vec<bool> {
     let mut shareable = vec![false; deployment.pools.len()];
     for (device, options) in deployment.devices.iter().zip(options) {
         if registry.get(&device.driver).is_some_and(|driver| driver.shares_pools(options)) {
@@ -74,42 +81,58 @@ pub(super) struct Opened {
     pub(super) pool: Option<Pool>,
     /// The control handle, or why the lport is absent.
     pub(super) control: Result<Arc<dyn LportControl>, String>,
+    /// What threads that have ended had dropped on the way to it, in the order of [`crate::worker::Drops::NAMES`].
+    pub(super) dropped_before: [u64; 3],
 }
 
-/// What came of opening all devices, in the order of lport ids.
+/// The devices of a deployment, lport by lport, in the order of lport ids.
 pub(super) struct Devices {
     pub(super) lports: Vec<Opened>,
-    /// The queues; `None` for an absent lport.
-    pub(super) queues: Vec<Option<Lport>>,
+    /// The queues; `None` for an absent lport, and for one whose thread has them.
+    pub(super) queues: Vec<Option<OwnLport>>,
     pub(super) failures: Vec<StartFailure>,
 }
 
-/// Opens all devices whose pools are there.
-pub(super) fn open_devices(
-    deployment: &Deployment,
-    options: Vec<Options>,
-    registry: &Registry,
-    pools: &[Option<Pool>],
-) -> Devices {
-    let lports: Vec<_> = deployment.lports().iter().map(|(device, queue)| absent(device, queue, pools)).collect();
-    let queues = lports.iter().map(|_| None).collect();
-    let mut devices = Devices { lports, queues, failures: Vec::new() };
-    for (device, options) in deployment.devices.iter().zip(options) {
-        if let Some(pool) = missing_pool(deployment, device, pools) {
-            devices.set_absent(device, &format!("its pool `{pool}` could not be made"));
-            continue;
-        }
-        match open_device(device, options, registry, pools) {
-            Ok(opened) => devices.add(opened),
-            Err(source) => devices.fail(device, source),
+impl Devices {
+    /// All lports of `deployment`, none of them open.
+    pub(super) fn closed(deployment: &Deployment, pools: &[Option<Pool>]) -> Self {
+        let lports: Vec<_> = deployment.lports().iter().map(|(device, queue)| absent(device, queue, pools)).collect();
+        let queues = lports.iter().map(|_| None).collect();
+        Self { lports, queues, failures: Vec::new() }
+    }
+
+    /// Opens each device that is not open yet and whose pools are there.
+    pub(super) fn open(
+        &mut self,
+        deployment: &Deployment,
+        options: Vec<Options>,
+        registry: &Registry,
+        pools: &[Option<Pool>],
+    ) {
+        for (device, options) in deployment.devices.iter().zip(options) {
+            if self.is_open(device) {
+                continue;
+            }
+            if let Some(pool) = missing_pool(deployment, device, pools) {
+                self.set_absent(device, &format!("its pool `{pool}` could not be made"));
+                continue;
+            }
+            match open_device(device, options, registry, pools) {
+                Ok(opened) => self.add(opened),
+                Err(source) => self.fail(device, source),
+            }
         }
     }
-    devices
+
+    fn is_open(&self, device: &DeviceSpec) -> bool {
+        device.queues.iter().all(|queue| self.lports[usize::from(queue.lport.0)].control.is_ok())
+    }
 }
 
 fn absent(device: &DeviceSpec, queue: &QueueSpec, pools: &[Option<Pool>]) -> Opened {
     let pool = queue.pool.and_then(|index| pools[index.0].clone());
-    Opened { name: queue.name.clone(), driver: device.driver.clone(), pool, control: Err(String::new()) }
+    let (name, driver) = (queue.name.clone(), device.driver.clone());
+    Opened { name, driver, pool, control: Err(String::new()), dropped_before: [0; 3] }
 }
 
 fn missing_pool<'a>(deployment: &'a Deployment, device: &DeviceSpec, pools: &[Option<Pool>]) -> Option<&'a str> {
@@ -145,10 +168,10 @@ fn open_device(
 
 impl Devices {
     fn add(&mut self, opened: Vec<Lport>) {
-        for lport in opened {
-            let at = usize::from(lport.id.0);
-            self.lports[at].control = Ok(Arc::clone(&lport.control));
-            self.queues[at] = Some(lport);
+        for Lport { id, rx, tx, control, .. } in opened {
+            let at = usize::from(id.0);
+            self.lports[at].control = Ok(control);
+            self.queues[at] = Some(OwnLport { id, rx, tx });
         }
     }
 

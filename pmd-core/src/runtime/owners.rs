@@ -2,43 +2,52 @@
 
 use std::sync::Arc;
 
+use super::open::Opened;
 use crate::deployment::Deployment;
-use crate::lport::Lport;
 use crate::worker::{Inbox, Outlet, Route};
+
+/// The thread that owns an lport.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    /// Its number.
+    thread: usize,
+    /// The lport's position among its lports.
+    position: usize,
+    inbox: &'a Arc<Inbox>,
+}
 
 /// Who owns each lport that is open.
 pub(super) struct OwnerMap<'a> {
-    /// By lport id: the owner's thread number and the lport's position among the owner's.
-    owners: Vec<Option<(usize, usize)>>,
-    inboxes: &'a [Arc<Inbox>],
+    /// By lport id.
+    owners: Vec<Option<Owner<'a>>>,
     lane_capacity: usize,
 }
 
 impl<'a> OwnerMap<'a> {
-    /// The owners of all open `queues`; lanes between threads hold `lane_capacity` packets.
+    /// The owners of all open `lports`, among the threads that run: those with an inbox. Lanes between threads hold
+    /// `lane_capacity` packets.
     pub(super) fn new(
         deployment: &Deployment,
-        queues: &[Option<Lport>],
-        inboxes: &'a [Arc<Inbox>],
+        lports: &[Opened],
+        inboxes: &'a [Option<Arc<Inbox>>],
         lane_capacity: usize,
     ) -> Self {
-        let mut owners = vec![None; queues.len()];
-        for (thread, spec) in deployment.threads.iter().enumerate() {
-            let open = spec.lports.iter().map(|id| usize::from(id.0)).filter(|lport| queues[*lport].is_some());
+        let mut owners = vec![None; lports.len()];
+        for (thread, (spec, inbox)) in deployment.threads.iter().zip(inboxes).enumerate() {
+            let Some(inbox) = inbox else { continue };
+            let open = spec.lports.iter().map(|id| usize::from(id.0)).filter(|lport| lports[*lport].control.is_ok());
             for (position, lport) in open.enumerate() {
-                owners[lport] = Some((thread, position));
+                owners[lport] = Some(Owner { thread, position, inbox });
             }
         }
-        Self { owners, inboxes, lane_capacity }
+        Self { owners, lane_capacity }
     }
 
     /// The routes from `thread` to every lport.
     pub(super) fn routes_from(&self, thread: usize) -> Vec<Route> {
-        let route = |owner: &Option<(usize, usize)>| match *owner {
-            Some((owner, position)) if owner == thread => Route::Own(position),
-            Some((owner, position)) => {
-                Route::Foreign(Outlet::new(Arc::clone(&self.inboxes[owner]), position, self.lane_capacity))
-            }
+        let route = |owner: &Option<Owner<'_>>| match owner {
+            Some(owner) if owner.thread == thread => Route::Own(owner.position),
+            Some(owner) => Route::Foreign(Outlet::new(Arc::clone(owner.inbox), owner.position, self.lane_capacity)),
             None => Route::Nowhere,
         };
         self.owners.iter().map(route).collect()

@@ -5,7 +5,8 @@ use crate::deployment::{Placement, ThreadSpec};
 use crate::lcore::{allowed_cpus, check_cpus};
 use crate::topology::{Machine, choose_cpus};
 
-/// The CPUs of each thread, in order; none for a thread that goes anywhere.
+/// The CPUs of each thread, in order; none for a thread that goes anywhere. A thread that runs already says where with
+/// [`Placement::Cpus`].
 ///
 /// # Errors
 /// Every thread whose CPUs cannot be had.
@@ -19,7 +20,7 @@ pub(super) fn place(threads: &[ThreadSpec]) -> Result<Vec<Vec<usize>>, Vec<Start
             Some(StartFailure::Lcore { thread: thread.name.clone(), source })
         })
         .collect();
-    if failures.is_empty() { Ok(resolve(threads, machine)) } else { Err(failures) }
+    if failures.is_empty() { Ok(cpus_of_threads(threads, machine)) } else { Err(failures) }
 }
 
 /// The machine, or what is known of it when libhwloc fails.
@@ -30,7 +31,9 @@ fn machine() -> Machine {
     })
 }
 
-fn resolve(threads: &[ThreadSpec], machine: impl FnOnce() -> Machine) -> Vec<Vec<usize>> {
+/// The CPUs of each thread on `machine`, in order; none for a thread that goes anywhere. Named CPUs are taken as they are;
+/// for those with [`Placement::Auto`] the machine is asked for, once, and [`choose_cpus`] chooses.
+pub fn cpus_of_threads(threads: &[ThreadSpec], machine: impl FnOnce() -> Machine) -> Vec<Vec<usize>> {
     let named = |thread: &ThreadSpec| match &thread.lcores {
         Placement::Cpus(cpus) => cpus.clone(),
         Placement::Anywhere | Placement::Auto => Vec::new(),
@@ -67,7 +70,7 @@ mod tests {
     #[test]
     fn auto_threads_avoid_the_cpus_that_others_name() {
         let threads = [Placement::Auto, Placement::Cpus(vec![2, 3]), Placement::Anywhere, Placement::Auto];
-        let cpus = resolve(&threads.map(thread), || Machine::flat(&[0, 1, 2, 3]));
+        let cpus = cpus_of_threads(&threads.map(thread), || Machine::flat(&[0, 1, 2, 3]));
         assert_eq!(cpus, [vec![1], vec![2, 3], vec![], vec![0]]);
         assert_eq!((0..4).map(|i| shares_cpu(&cpus, i)).collect::<Vec<_>>(), [false, false, true, false]);
     }

@@ -5,7 +5,8 @@
 //!    queue, another thread's through a lane that the owner drains (`handover`).
 //! 3. [`Ports::transmit`] is the policy: what cannot be sent is dropped in bulk and counted by reason, at the lport it
 //!    was meant for. [`Ports::tx_burst`] leaves it to the caller.
-//! 4. After the threads have stopped the runtime drains the lanes once more, then drops the queues.
+//! 4. After the threads have stopped the runtime drains the lanes once more, then drops the queues, or gives those that
+//!    survive a reload to their next owner.
 
 use std::sync::Arc;
 
@@ -41,6 +42,16 @@ pub(crate) struct Drops {
     pub(crate) handover: Counter,
     /// No thread owns the lport.
     pub(crate) unowned: Counter,
+}
+
+impl Drops {
+    /// The names of the counters, in their order.
+    pub(crate) const NAMES: [&str; 3] = ["tx_full_dropped", "handover_dropped", "unowned_dropped"];
+
+    /// The counters, now.
+    pub(crate) fn counts(&self) -> [u64; 3] {
+        [self.tx_full.get(), self.handover.get(), self.unowned.get()]
+    }
 }
 
 /// The lports of a worker.
@@ -160,9 +171,11 @@ impl Ports {
         moved
     }
 
-    /// Begins to drain the lanes that other threads have made since the last call.
+    /// Begins to drain the lanes that other threads have made since the last call, and forgets those that are drained and
+    /// whose senders have gone.
     pub(crate) fn take_new_lanes(&mut self) {
         self.inbox.take_into(&mut self.inlets);
+        self.inlets.retain(|inlet| !inlet.lane.is_finished());
     }
 
     /// Drains the lanes to their ends, new ones included: when their senders have stopped.
@@ -170,6 +183,11 @@ impl Ports {
         self.take_new_lanes();
         while self.drain_lanes() > 0 {}
         self.flush();
+    }
+
+    /// The lports, when their thread has stopped.
+    pub(crate) fn into_own(self) -> Vec<OwnLport> {
+        self.own
     }
 
     /// Pushes out what the TX queues hold back, if anything was sent since the last time.

@@ -1,5 +1,6 @@
-//! The runtime, seen by an application: starting, threads at work, stopping.
+//! The runtime, seen by an application: starting, threads at work, reloading, stopping.
 
+mod reload;
 mod start_stop;
 mod support;
 mod threads;

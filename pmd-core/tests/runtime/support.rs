@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use pmd_core::{
     Burst, Counter, DeviceRequest, Driver, Link, Lport, LportControl, LportInfo, LportStats, Mbuf, OpenError,
-    OptionKind, OptionSpec, Ports, Report, RxQueue, Task, TxQueue,
+    OptionKind, OptionSpec, Options, Ports, Report, RxQueue, Task, TxQueue,
 };
 
 /// Much longer than anything here takes.
@@ -72,6 +72,8 @@ pub(crate) struct Wire {
     bell: Mutex<Option<Arc<EventFd>>>,
     armed: AtomicBool,
     pub(crate) sent: Counter,
+    /// Whether no device can be opened for the time being.
+    pub(crate) cut: AtomicBool,
 }
 
 impl Wire {
@@ -87,6 +89,7 @@ impl Wire {
 
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec { name: "fail", kind: OptionKind::Bool, default: "no", help: "refuse to open" },
+    OptionSpec { name: "share", kind: OptionKind::Bool, default: "no", help: "want the pool in shareable memory" },
     OptionSpec { name: "forget", kind: OptionKind::Bool, default: "no", help: "open no queue at all" },
 ];
 
@@ -103,7 +106,14 @@ impl Driver for BellDriver {
         OPTIONS
     }
 
+    fn shares_pools(&self, options: &Options) -> bool {
+        options.bool("share")
+    }
+
     fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
+        if self.wire.cut.load(Ordering::Relaxed) {
+            return Err(OpenError("the wire is cut".into()));
+        }
         if device.options.bool("fail") {
             return Err(OpenError("told to fail".into()));
         }

@@ -101,6 +101,11 @@ pub(crate) trait Endpoint: Send + Sync {
     /// The link that [`Self::up`] took into service is gone.
     fn down(&self, reason: &DownReason);
 
+    /// Whether the peer has truncated memory that the link uses.
+    fn has_lost_memory(&self) -> bool {
+        false
+    }
+
     /// An attempt failed before there was a link. A link that another peer has is not touched by it.
     fn refused(&self, reason: &DownReason);
 }

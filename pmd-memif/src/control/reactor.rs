@@ -20,6 +20,7 @@ use super::arrival::Listening;
 use super::connection::{Connection, End};
 use super::interface::{Interface, Interfaces, Key, Token};
 use super::{Command, DownReason, Endpoint, InterfaceConfig, OpenError, Role, ServerConfig};
+use crate::sigbus;
 
 /// The eventfd's number in epoll; interfaces and sockets are numbered from 1.
 const WAKE: Token = Token(0);
@@ -59,6 +60,12 @@ impl Reactor {
 
     /// Runs until [`Command::Stop`].
     pub(super) fn run(mut self) {
+        sigbus::set_alarm(Some(self.wake.as_fd()));
+        self.turn();
+        sigbus::set_alarm(None);
+    }
+
+    fn turn(&mut self) {
         let mut events = [EpollEvent::empty(); 64];
         loop {
             let ready = match self.epoll.wait(&mut events, self.pause()) {
@@ -123,6 +130,7 @@ impl Reactor {
     fn obey(&mut self) -> Flow {
         // Read before the commands, so that one that comes meanwhile wakes us again.
         let _ = self.wake.read();
+        self.end_links_without_memory();
         loop {
             match self.inbox.try_recv() {
                 Ok(Command::Open { config, endpoint, reply }) => {
@@ -138,6 +146,16 @@ impl Reactor {
                 Err(TryRecvError::Empty) => return Flow::Continue,
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return Flow::Stop,
             }
+        }
+    }
+
+    /// SIGBUS rings as well, when a peer has truncated its memory (`crate::sigbus`).
+    fn end_links_without_memory(&mut self) {
+        let lost = |interface: &Interface| interface.taken_by.is_some() && interface.endpoint().has_lost_memory();
+        let keys: Vec<_> =
+            self.interfaces.0.iter().filter(|(_, interface)| lost(interface)).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.disconnect(key, DownReason::Fault("truncated a file that is mapped here".to_owned()));
         }
     }
 

@@ -18,6 +18,8 @@
 //! ```
 
 pub(crate) mod client;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod driven;
 pub(crate) mod placement;
 pub(crate) mod refusal;
 pub(crate) mod server;

@@ -14,6 +14,8 @@ pub(crate) struct FakeRing {
     pub(crate) descriptors: Vec<Cell<Descriptor>>,
     pub(crate) regions: Vec<RefCell<Vec<u8>>>,
     pub(crate) interrupts: Cell<u32>,
+    /// What the other end does to every descriptor right after it was read; nothing, unless a test says so.
+    pub(crate) rewrite: Cell<fn(&mut Descriptor)>,
 }
 
 impl FakeRing {
@@ -29,6 +31,7 @@ impl FakeRing {
             descriptors: vec![Cell::new(Descriptor::default()); size.get().into()],
             regions: vec![RefCell::new(Vec::new()), RefCell::new(vec![0; bytes])],
             interrupts: Cell::new(0),
+            rewrite: Cell::new(|_| ()),
         };
         (Rc::new(ring), size, own)
     }
@@ -60,7 +63,12 @@ impl RingMemory for Rc<FakeRing> {
     }
 
     fn descriptor(&self, slot: u16) -> Descriptor {
-        self.descriptors[usize::from(slot)].get()
+        let cell = &self.descriptors[usize::from(slot)];
+        let seen = cell.get();
+        let mut next = seen;
+        self.rewrite.get()(&mut next);
+        cell.set(next);
+        seen
     }
 
     fn set_descriptor(&self, slot: u16, descriptor: Descriptor) {
@@ -68,12 +76,12 @@ impl RingMemory for Rc<FakeRing> {
     }
 
     fn set_filled(&self, slot: u16, descriptor: Descriptor) {
-        let offset = self.descriptor(slot).offset;
+        let offset = self.descriptors[usize::from(slot)].get().offset;
         self.set_descriptor(slot, Descriptor { offset, ..descriptor });
     }
 
     fn clear_flags(&self, slot: u16) {
-        self.set_descriptor(slot, Descriptor { flags: 0, ..self.descriptor(slot) });
+        self.set_descriptor(slot, Descriptor { flags: 0, ..self.descriptors[usize::from(slot)].get() });
     }
 
     fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {

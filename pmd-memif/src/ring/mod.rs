@@ -34,6 +34,8 @@ pub(crate) mod rx_zero_copy;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_snapshot;
+#[cfg(test)]
 mod tests_zero_copy;
 pub(crate) mod tx;
 pub(crate) mod tx_zero_copy;

@@ -209,6 +209,33 @@ fn s45_s46_indices_wrap_with_the_ring_full_of_packets_in_flight() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "millions of packets")]
+fn s45_every_ring_size_wraps_without_loss_or_duplicate() {
+    for log2 in 1..=14 {
+        for direction in [S2m, M2s] {
+            let mut pair = Pair::new(direction, log2);
+            let (mut sent, mut received) = (0_u32, 0_u32);
+            let arrive = |pair: &mut Pair, received: &mut u32| {
+                for packet in pair.receive_clean() {
+                    assert_eq!(packet, received.to_le_bytes());
+                    *received += 1;
+                }
+            };
+            while received < 66_000 {
+                let packets: Vec<_> = (0..36).map(|i| (sent + i).to_le_bytes()).collect();
+                let packets: Vec<&[u8]> = packets.iter().map(<[u8; 4]>::as_slice).collect();
+                sent += pair.send(&packets).0 as u32;
+                arrive(&mut pair, &mut received);
+            }
+            while received < sent {
+                arrive(&mut pair, &mut received);
+            }
+            assert!(pair.receive_clean().is_empty());
+        }
+    }
+}
+
+#[test]
 fn s47_a_head_too_far_ahead_is_clamped_and_counted() {
     let mut pair = Pair::new(S2m, 2);
     for ahead in [5, 32768, 65535] {

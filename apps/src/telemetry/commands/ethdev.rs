@@ -48,7 +48,7 @@ fn of_port(running: &Running<'_>, port: Option<&str>, of: fn(&Running<'_>, Lport
 }
 
 fn counted(running: &Running<'_>, id: LportId) -> Option<LportStats> {
-    running.runtime.lports().into_iter().find(|lport| lport.id == id).map(|lport| lport.stats)
+    running.lports().into_iter().find(|lport| lport.id == id).map(|lport| lport.stats)
 }
 
 fn stats(running: &Running<'_>, id: LportId) -> Option<Value> {

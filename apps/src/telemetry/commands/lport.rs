@@ -45,7 +45,7 @@ fn info(running: &Running<'_>, name: Option<&str>) -> Answer {
     };
     let lports = running.deployment.lports();
     let configured = lports.into_iter().find(|(_, queue)| queue.name == name);
-    let report = running.runtime.lports().into_iter().find(|lport| lport.name == name);
+    let report = running.lports().into_iter().find(|lport| lport.name == name);
     match (configured, report) {
         (Some((device, queue)), Some(report)) => Answer::Value(lport(running, device, queue, &report)),
         _ => Answer::Error(format!("there is no lport `{name}`: `/lport/list` lists them")),

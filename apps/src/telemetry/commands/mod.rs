@@ -13,25 +13,35 @@ mod tests;
 
 use std::sync::OnceLock;
 
+use pmd_core::runtime::LportReport;
 use pmd_core::topology::Machine;
 use pmd_core::{Deployment, LportId, Runtime};
 use serde_json::{Value, json};
 
 use super::ANSWER_MAX;
 use super::request::{Answer, Request};
+use crate::modes::ModeDrops;
 
 /// What runs, as the commands see it.
 pub(crate) struct Running<'a> {
     runtime: &'a Runtime,
     deployment: &'a Deployment,
+    drops: &'a ModeDrops,
     /// Read when it is asked for first.
     machine: OnceLock<Option<Machine>>,
 }
 
 impl<'a> Running<'a> {
-    /// The runtime, and what it was made from.
-    pub(crate) fn new(runtime: &'a Runtime, deployment: &'a Deployment) -> Self {
-        Self { runtime, deployment, machine: OnceLock::new() }
+    /// The runtime, what it was made from, and what its tasks drop by themselves.
+    pub(crate) fn new(runtime: &'a Runtime, deployment: &'a Deployment, drops: &'a ModeDrops) -> Self {
+        Self { runtime, deployment, drops, machine: OnceLock::new() }
+    }
+
+    /// All lports, with the counters of driver, runtime and mode.
+    fn lports(&self) -> Vec<LportReport> {
+        let mut lports = self.runtime.lports();
+        self.drops.report_in(&mut lports);
+        lports
     }
 
     fn machine(&self) -> Option<&Machine> {

@@ -5,6 +5,7 @@ use pmd_core::deployment::{DeviceSpec, PoolSpec, QueueSpec, XdpHints};
 use pmd_core::{Burst, LportId, Ports, RawOption, Registry, Settings, Task};
 
 use super::*;
+use crate::modes::Mode;
 
 /// Receives and drops.
 struct Drop(Burst);
@@ -52,7 +53,8 @@ fn ask(requests: &[&str]) -> Vec<Value> {
     while !has_begun(runtime.snapshot()) {
         std::thread::yield_now();
     }
-    let running = Running::new(&runtime, &deployment);
+    let drops = ModeDrops::new(Mode::L3Forward, 3);
+    let running = Running::new(&runtime, &deployment, &drops);
     let one = |text: &&str| {
         let request = Request::new(text);
         let reply: Value = serde_json::from_slice(&request.reply(answer(&request, &running))).unwrap();
@@ -100,7 +102,14 @@ fn ethdev_answers_have_dpdks_names() {
     assert!(bytes > 0 && bytes.is_multiple_of(64), "{}", answers[1]);
     let xstats = keys(&answers[2]);
     assert_eq!(xstats[..2], ["rx_good_packets", "tx_good_packets"]);
-    for name in ["rx_mbuf_allocation_errors", "rx_q0_packets", "tx_q0_bytes", "rx_overruns", "tx_full_dropped"] {
+    for name in [
+        "rx_mbuf_allocation_errors",
+        "rx_q0_packets",
+        "tx_q0_bytes",
+        "rx_overruns",
+        "tx_full_dropped",
+        "no_route_dropped",
+    ] {
         assert!(xstats.contains(&name), "no {name} in {xstats:?}");
     }
     assert_eq!(answers[3], json!({ "status": "UP", "speed": 10_000, "duplex": "full-duplex" }));
@@ -138,7 +147,8 @@ fn a_pinned_threads_cpu_is_an_lcore() {
     deployment.threads[0].lcores = pmd_core::deployment::Placement::Cpus(vec![cpu]);
     let task = |_: &pmd_core::TaskContext<'_>| Ok(Box::new(Drop(Burst::with_limit(32))) as Box<dyn Task>);
     let runtime = Runtime::start(&deployment, &crate::drivers::registry(), Settings::default(), task).unwrap();
-    let running = Running::new(&runtime, &deployment);
+    let drops = ModeDrops::new(Mode::L3Forward, 3);
+    let running = Running::new(&runtime, &deployment, &drops);
     let answer = |text: &str| answer(&Request::new(text), &running);
     assert_eq!(answer("/eal/lcore/list"), Answer::Value(json!([cpu])));
     let Answer::Value(info) = answer(&format!("/eal/lcore/info,{cpu}")) else { panic!("no lcore {cpu}") };
