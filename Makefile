@@ -4,7 +4,12 @@ CARGO ?= cargo
 BUILD_PACKAGES := pkg-config libhwloc-dev libudev-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) dpdk dpdk-dev python3-jsonschema tshark valgrind
 
-.PHONY: demo test bench schema deps deps-build fmt lint doc miri ci
+# How long `make soak` searches: rounds of each kill storm, cases of each property. SEED repeats a storm.
+ROUNDS ?= 100
+PROPTEST_CASES ?= 5000
+SEED ?=
+
+.PHONY: demo test soak bench schema deps deps-build fmt lint doc miri sanitize ci
 
 demo: deps-build
 	$(CARGO) run --release --locked --package lport -- demo
@@ -20,6 +25,11 @@ test: deps
 	else \
 		$(CARGO) test --locked --workspace; \
 	fi
+
+soak: deps
+	PROPTEST_CASES=$(PROPTEST_CASES) $(CARGO) test --locked --package lport-config --package pmd-memif
+	ROUNDS=$(ROUNDS) SEED=$(SEED) $(CARGO) test --locked --package lport-tests --test kill_storm -- \
+		--nocapture --test-threads=1
 
 bench: deps
 	$(CARGO) build --release --locked --package lport --bin lport
@@ -47,6 +57,9 @@ doc: deps-build
 
 miri: deps-build
 	.ci/miri
+
+sanitize: deps-build
+	.ci/sanitize
 
 ci:
 	.ci/run
