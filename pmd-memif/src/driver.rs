@@ -122,7 +122,26 @@ fn exports(request: &DeviceRequest) -> Result<Exports, OpenError> {
         }
         exports.of_queue.push(index);
     }
+    warn_of_small_pools(request, &exports);
     Ok(exports)
+}
+
+/// The receive rings of a zero-copy client hold mbufs all the time; a pool that has little more can receive, but nothing that
+/// came can wait anywhere.
+fn warn_of_small_pools(request: &DeviceRequest, exports: &Exports) {
+    let ring = 1_usize << request.options.int("rsize").unwrap_or_default();
+    for (index, ExportedPool { pool, .. }) in exports.pools.iter().enumerate() {
+        let held = ring * exports.of_queue.iter().filter(|of| **of == index).count();
+        if pool.size() < 2 * held {
+            tracing::warn!(
+                "{}: pool `{}` has {} mbufs, and the receive rings of this zero-copy client hold {held} of them; give it twice \
+                 as many (`bufcnt`), or make the rings smaller (`rsize`)",
+                request.name,
+                pool.name(),
+                pool.size(),
+            );
+        }
+    }
 }
 
 fn check_exportable(pool: &Pool) -> Result<(), OpenError> {
