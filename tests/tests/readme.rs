@@ -98,6 +98,9 @@ fn every_lport_file_of_the_repository_is_good() -> Result<()> {
     let testbed = Testbed::new()?;
     for entry in fs::read_dir(root().join("configs")).context("no configs")? {
         let path = entry?.path().canonicalize()?;
+        if path.extension().is_none_or(|extension| extension != "jsonc") {
+            continue;
+        }
         let checked = testbed.lport(&["check", &path.display().to_string()])?.wait()?;
         ensure!(checked.code() == Some(0), "{}:\n{}{}", path.display(), checked.stdout, checked.stderr);
     }
