@@ -20,7 +20,8 @@
 //! | [`runtime`] | a deployment made live, changed while it runs, and stopped |
 //! | [`stats`] | counters with one writer |
 //!
-//! The hot path takes no lock, makes no system call, allocates nothing and uses no atomic read-modify-write: an mbuf comes
+//! The hot path takes no lock, makes no system call, allocates nothing and uses no atomic read-modify-write
+//! (but one per burst where a driver lends memory, see [`pool::Lender`]): an mbuf comes
 //! from a per-thread cache, a burst costs one virtual call, and counters are stored once per burst.
 //!
 //! Driver authors begin with [`Driver`] and read `drivers/null.rs`.
