@@ -60,7 +60,7 @@ pub(crate) fn check(deployment: &Deployment, places: &Places, registry: &Registr
 fn check_device(device: &DeviceSpec, places: &Places, registry: &Registry) -> Vec<Problem> {
     let Some(driver) = registry.get(&device.driver) else { return Vec::new() };
     let Ok(options) = Options::check(driver.options(), &device.options) else { return Vec::new() };
-    let found = driver.check_machine(&options).into_iter().map(|found| {
+    let found = driver.check_machine(device, &options).into_iter().map(|found| {
         let rule = if found.fatal { rules::DEVICE_IMPOSSIBLE } else { rules::DEVICE_INCOMPLETE };
         let place = places.option_value(&device.name, found.option).or_else(|| places.driver(&device.name));
         Problem::new(rule, place.unwrap_or_default(), format!("device `{}`: {}", device.name, found.message))

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::deployment::{LportId, XdpHints};
+use crate::deployment::{DeviceSpec, LportId, XdpHints};
 use crate::lport::Lport;
 use crate::options::{OptionError, OptionSpec, Options};
 use crate::pool::Pool;
@@ -47,8 +47,9 @@ pub trait Driver: Send + Sync {
         None
     }
 
-    /// What on this machine stands in the way of a device with these options, found without changing anything.
-    fn check_machine(&self, _options: &Options) -> Vec<MachineProblem> {
+    /// What on this machine stands in the way of the device, found without changing anything: an interface that is not
+    /// there, a capability that the process lacks ([`crate::privileges::missing`]). `options` are those of `device`, checked.
+    fn check_machine(&self, _device: &DeviceSpec, _options: &Options) -> Vec<MachineProblem> {
         Vec::new()
     }
 
@@ -68,6 +69,25 @@ pub struct DeviceRequest {
     pub options: Options,
     /// Its queues, at least one; the lports come back in this order.
     pub queues: Vec<QueueRequest>,
+}
+
+impl DeviceRequest {
+    /// Makes sure that the queues are numbered from 0 without gaps, as a driver needs it that opens all queues of a device.
+    ///
+    /// # Errors
+    /// Names the number that is missing.
+    pub fn need_all_queues(&self) -> Result<(), OpenError> {
+        let mut numbers: Vec<_> = self.queues.iter().map(|queue| usize::from(queue.qid)).collect();
+        numbers.sort_unstable();
+        match (0..numbers.len()).find(|number| numbers[*number] != *number) {
+            None => Ok(()),
+            Some(missing) => Err(OpenError(format!(
+                "device `{}` has {} queues but none with `qid` {missing}: number them from 0 without gaps",
+                self.name,
+                numbers.len()
+            ))),
+        }
+    }
 }
 
 /// A queue of a device to be opened.
@@ -104,7 +124,7 @@ impl QueueRequest {
 /// What on this machine stands in the way of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineProblem {
-    /// The option it comes from.
+    /// The option it comes from; empty when it comes from none, as with a capability that is missing.
     pub option: &'static str,
     /// Names the value and the way out.
     pub message: String,
