@@ -87,7 +87,7 @@ impl Driver for CndpMemifDriver {
 }
 
 fn open(request: &DeviceRequest, configured: Configured) -> Result<Vec<Lport>, OpenError> {
-    request.need_all_queues()?;
+    request.check_queue_numbers()?;
     let system = |error: &dyn std::fmt::Display| OpenError(format!("memif `{}`: {error}", request.name));
     // Pools first: nothing has been opened when one is missing.
     let pools = request.queues.iter().map(pmd_core::QueueRequest::need_pool).collect::<Result<Vec<_>, _>>()?;
@@ -109,7 +109,7 @@ fn open(request: &DeviceRequest, configured: Configured) -> Result<Vec<Lport>, O
 
 /// The pools of a zero-copy client, each once, in the order of its queues' numbers.
 fn exports(request: &DeviceRequest) -> Result<Exports, OpenError> {
-    request.need_all_queues()?;
+    request.check_queue_numbers()?;
     let mut queues: Vec<_> = request.queues.iter().collect();
     queues.sort_by_key(|queue| queue.qid);
     let mut exports = Exports::default();
