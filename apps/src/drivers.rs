@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pmd_af_packet::AfPacketDriver;
 use pmd_core::Registry;
 use pmd_memif::{CndpMemifDriver, MemifDriver};
 use pmd_tap::TapDriver;
@@ -11,6 +12,7 @@ pub(crate) fn registry() -> Registry {
     let mut registry = Registry::with_reference_drivers();
     registry.add(Arc::new(MemifDriver));
     registry.add(Arc::new(CndpMemifDriver));
+    registry.add(Arc::new(AfPacketDriver));
     registry.add(Arc::new(TapDriver::TAP));
     registry.add(Arc::new(TapDriver::TUN));
     registry

@@ -20,6 +20,7 @@
 //! | [`deployment`] | what is to be run, as plain data |
 //! | [`runtime`] | a deployment made live, changed while it runs, and stopped |
 //! | [`stats`] | counters with one writer |
+//! | [`checksum`] | the Internet checksum |
 //! | [`netdev`], [`netns`], [`privileges`] | the kernel's interfaces, namespaces and capabilities: for drivers of it |
 //!
 //! The hot path takes no lock, makes no system call, allocates nothing and uses no atomic read-modify-write
@@ -29,6 +30,7 @@
 //! Driver authors begin with [`Driver`] and read `drivers/null.rs`.
 
 pub mod burst;
+pub mod checksum;
 pub mod deployment;
 pub mod details;
 pub mod device;

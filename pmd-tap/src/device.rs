@@ -66,7 +66,7 @@ impl OpenDevice {
         });
         device.saw(Some(&state));
         let watched = Arc::clone(&device);
-        let watch = Watch::start(netdev, Some(state), move |state| watched.saw(state))?;
+        let watch = Watch::start(Arc::new(netdev), Some(state), move |state| watched.saw(state))?;
         Ok(Arc::new(Self { device, _watch: watch }))
     }
 }
