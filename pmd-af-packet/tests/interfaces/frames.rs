@@ -1,17 +1,13 @@
 //! Frames through a cable: contents, lengths, tags.
 
 use anyhow::Result;
-use lport_tests::namespace::may_make_namespaces;
 use pmd_core::{Burst, LportId};
 
 use crate::support::{Cable, counter, frame, only, receive, receive_one, send, wait_for};
 
 #[test]
 fn frames_cross_the_cable_both_ways_as_they_are() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = Cable::new()?;
+    let Some(cable) = Cable::new()? else { return Ok(()) };
     let (mut left, mut right) = cable.open_both()?;
     let frames: Vec<_> = (0..300).map(|id| frame(60 + usize::from(id) % 1455, id)).collect();
     send(&mut left, &cable.pool, &frames)?;
@@ -28,10 +24,7 @@ fn frames_cross_the_cable_both_ways_as_they_are() -> Result<()> {
 
 #[test]
 fn a_frame_of_several_mbufs_is_sent_whole_and_one_that_is_longer_than_an_mbuf_comes_in_several() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = Cable::new()?;
+    let Some(cable) = Cable::new()? else { return Ok(()) };
     cable.left.ip("link set left mtu 9000")?;
     cable.right.ip("link set right mtu 9000")?;
     let (mut left, mut right) = cable.open_both()?;
@@ -46,10 +39,7 @@ fn a_frame_of_several_mbufs_is_sent_whole_and_one_that_is_longer_than_an_mbuf_co
 
 #[test]
 fn vlan_tags_stay_where_they_are() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = Cable::new()?;
+    let Some(cable) = Cable::new()? else { return Ok(()) };
     let (mut left, mut right) = cable.open_both()?;
     let tagged = |tags: &[u8], len| {
         let mut tagged = frame(len, 9);
@@ -71,10 +61,7 @@ fn vlan_tags_stay_where_they_are() -> Result<()> {
 
 #[test]
 fn what_cannot_be_sent_is_dropped_and_counted_and_holds_nothing_up() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = Cable::new()?;
+    let Some(cable) = Cable::new()? else { return Ok(()) };
     let (mut left, mut right) = cable.open_both()?;
     assert_eq!(left.control.info().max_packet, 1514);
     let frames = [frame(1515, 1), frame(60, 2), frame(60, 3)[..13].to_vec(), frame(1514, 4), Vec::new(), frame(60, 5)];
@@ -92,10 +79,7 @@ fn what_cannot_be_sent_is_dropped_and_counted_and_holds_nothing_up() -> Result<(
 
 #[test]
 fn outgoing_packets_of_the_own_interface_are_not_received() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = Cable::new()?;
+    let Some(cable) = Cable::new()? else { return Ok(()) };
     cable.left.ip("addr add 192.0.2.1/24 dev left")?;
     cable.left.ip("neigh add 192.0.2.2 lladdr 02:00:00:00:00:02 dev left")?;
     let (mut left, mut right) = cable.open_both()?;
@@ -111,10 +95,7 @@ fn outgoing_packets_of_the_own_interface_are_not_received() -> Result<()> {
 
 #[test]
 fn received_packets_carry_their_lports_number() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = Cable::new()?;
+    let Some(cable) = Cable::new()? else { return Ok(()) };
     let mut left = only(cable.open_left(1, &[])?);
     let mut right = only(cable.open_right(1, &[])?);
     right.rx.renumber(LportId(7));

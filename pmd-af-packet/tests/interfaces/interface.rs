@@ -2,12 +2,9 @@
 
 use anyhow::Result;
 use lport_tests::Namespace;
-use lport_tests::namespace::may_make_namespaces;
 use pmd_core::{Burst, Lport};
 
-use crate::support::{
-    Cable, frame, only, open, receive, send, wait_for, wait_for_link_down, wait_for_link_up,
-};
+use crate::support::{Cable, frame, only, open, receive, send, wait_for, wait_for_link_down, wait_for_link_up};
 
 fn refusal(namespace: &Namespace, iface: &str, cable: &Cable) -> String {
     open(namespace, iface, 1, &[], &cable.pool).expect_err("an error").to_string()
@@ -15,10 +12,7 @@ fn refusal(namespace: &Namespace, iface: &str, cable: &Cable) -> String {
 
 #[test]
 fn an_interface_that_is_missing_is_named_with_those_that_are_there() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = Cable::new()?;
+    let Some(cable) = Cable::new()? else { return Ok(()) };
     let error = refusal(&cable.left, "lft", &cable);
     let place = format!("there is no interface `lft` in network namespace {}; there are: lo, left", cable.left.name());
     assert_eq!(error, place);
@@ -30,10 +24,7 @@ fn an_interface_that_is_missing_is_named_with_those_that_are_there() -> Result<(
 
 #[test]
 fn info_follows_the_interface() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = Cable::new()?;
+    let Some(cable) = Cable::new()? else { return Ok(()) };
     cable.left.ip("link set left address 02:00:00:00:00:42")?;
     let lport = only(cable.open_left(1, &[])?);
     let info = lport.control.info();
@@ -44,10 +35,7 @@ fn info_follows_the_interface() -> Result<()> {
 
 #[test]
 fn a_link_that_goes_down_says_why_and_comes_up_by_itself() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = Cable::new()?;
+    let Some(cable) = Cable::new()? else { return Ok(()) };
     let (mut left, mut right) = cable.open_both()?;
     let mut burst = Burst::with_limit(32);
     for _ in 0..2 {
@@ -80,10 +68,7 @@ fn flows(cable: &Cable, left: &mut Lport, right: &mut Lport) -> Result<()> {
 
 #[test]
 fn an_interface_that_goes_away_and_comes_back_is_taken_again() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = Cable::new()?;
+    let Some(cable) = Cable::new()? else { return Ok(()) };
     let mut left = only(cable.open_left(1, &[])?);
     // With a group of sockets, which cannot be bound to another interface.
     let mut right = cable.open_right(2, &[("fanout_mode", "rollover")])?;
@@ -104,10 +89,7 @@ fn an_interface_that_goes_away_and_comes_back_is_taken_again() -> Result<()> {
 
 #[test]
 fn an_lport_that_is_down_loses_what_comes_and_goes_on_when_it_is_up() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = Cable::new()?;
+    let Some(cable) = Cable::new()? else { return Ok(()) };
     let (mut left, mut right) = cable.open_both()?;
     right.control.set_admin_up(false);
     wait_for_link_down(&right, "administratively down")?;
@@ -123,12 +105,8 @@ fn an_lport_that_is_down_loses_what_comes_and_goes_on_when_it_is_up() -> Result<
 
 #[test]
 fn only_a_promiscuous_interface_gives_packets_for_others() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = Cable::new()?;
-    let is_promiscuous =
-        || Ok::<_, anyhow::Error>(cable.left.ip("-details link show left")?.contains("promiscuity 1"));
+    let Some(cable) = Cable::new()? else { return Ok(()) };
+    let is_promiscuous = || Ok::<_, anyhow::Error>(cable.left.ip("-details link show left")?.contains("promiscuity 1"));
     let lport = cable.open_left(1, &[("promiscuous", "no")])?;
     assert!(!is_promiscuous()?);
     drop(lport);
@@ -141,10 +119,7 @@ fn only_a_promiscuous_interface_gives_packets_for_others() -> Result<()> {
 
 #[test]
 fn sending_past_the_queueing_discipline_is_an_option() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = Cable::new()?;
+    let Some(cable) = Cable::new()? else { return Ok(()) };
     // A discipline that lets next to nothing through.
     cable.left.run("tc qdisc replace dev left root tbf rate 8bit burst 1 latency 1ms")?;
     let (mut left, mut right) =
