@@ -388,7 +388,7 @@ pub(super) fn send(tx: &mut dyn TxQueue, control: &dyn LportControl, burst: &mut
     if dropped == 0 {
         let bytes: usize = offered[..said].iter().map(|(_, len)| len).sum();
         let counted = after.obytes.wrapping_sub(before.obytes);
-        promise::STATS_BYTES
+        promise::STATS_TX_BYTES
             .require(counted == bytes as u64, || format!("{bytes} bytes sent, `obytes` grew by {counted}"));
     }
     Sent { sent: said, dropped: dropped as usize }
@@ -411,7 +411,8 @@ pub(super) fn receive(rx: &mut dyn RxQueue, control: &dyn LportControl, burst: &
     promise::STATS_RX.require(counted == came as u64, || format!("{came} packets came, `ipackets` grew by {counted}"));
     let bytes: usize = burst[held.len()..].iter().map(Mbuf::packet_len).sum();
     let counted = after.ibytes.wrapping_sub(before.ibytes);
-    promise::STATS_BYTES.require(counted == bytes as u64, || format!("{bytes} bytes came, `ibytes` grew by {counted}"));
+    promise::STATS_RX_BYTES
+        .require(counted == bytes as u64, || format!("{bytes} bytes came, `ibytes` grew by {counted}"));
     came
 }
 
@@ -477,9 +478,7 @@ pub(super) fn require_down_with_reason(link: &Link) {
 
 /// The first difference between what was sent and what arrived, for people.
 fn difference(sent: &[Vec<u8>], arrived: &[Vec<u8>]) -> Option<String> {
-    let Some(at) = (0..sent.len().max(arrived.len())).find(|at| sent.get(*at) != arrived.get(*at)) else {
-        return None;
-    };
+    let at = (0..sent.len().max(arrived.len())).find(|at| sent.get(*at) != arrived.get(*at))?;
     let of = sent.len();
     let Some(got) = arrived.get(at) else { return Some(format!("{} of {of} packets arrived", arrived.len())) };
     let Some(wanted) = sent.get(at) else {
