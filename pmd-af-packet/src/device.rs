@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use pmd_core::netdev::{Netdev, NetdevState, Watch};
+use pmd_core::netdev::{LinkLayer, Netdev, NetdevState, Watch};
 use pmd_core::privileges::{self, Capability};
 use pmd_core::{DeviceState, Link};
 
@@ -160,10 +160,9 @@ impl Device {
 
     fn build_on(&self, now: &NetdevState) -> Result<(), String> {
         let name = self.netdev.name();
-        if !now.is_ethernet {
-            return Err(format!(
-                "interface {name} has no Ethernet header before its packets, but net_af_packet needs one"
-            ));
+        if let LinkLayer::Other(kind) = now.link_layer {
+            let what = "but only Ethernet frames and bare IP packets are carried";
+            return Err(format!("the packets of interface {name} begin with a header of kind {kind}, {what}"));
         }
         let build = || build(now.index, self.slots.len(), &self.config);
         let sockets = self.netdev.within(build).map_err(|error| explain(&error, name.as_str(), &self.config))?;

@@ -2,7 +2,7 @@
 
 use lport_tests::namespace::{Namespace, may_make_namespaces};
 use pmd_af_packet::AfPacketDriver;
-use pmd_core::conformance::{Capabilities, Device, Frame, Fixture, Refusal, Rig, Shape};
+use pmd_core::conformance::{Capabilities, Device, Fixture, Frame, Refusal, Rig, Shape};
 use pmd_core::conformance_tests;
 use pmd_tap::TapDriver;
 

@@ -24,7 +24,9 @@ fn an_interface_is_made_as_its_options_say_and_goes_with_its_lports() -> Result<
     ];
     let lport = place.open_one(TapDriver::TAP, "tap0", &given)?;
     let link = place.namespace.ip("-details link show tap0")?;
-    for words in ["UP", "mtu 1400", "02:00:00:00:00:42", "tun type tap pi off vnet_hdr off persist off", "user root group lp"] {
+    for words in
+        ["UP", "mtu 1400", "02:00:00:00:00:42", "tun type tap pi off vnet_hdr off persist off", "user root group lp"]
+    {
         assert!(link.contains(words), "{words}: {link}");
     }
     assert!(place.namespace.ip("addr show tap0")?.contains("inet 192.0.2.1/25 brd"));
