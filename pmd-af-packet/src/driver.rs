@@ -122,6 +122,6 @@ impl LportControl for AfPacketControl {
     }
 
     fn set_admin_up(&self, up: bool) {
-        self.open.device().state.set_admin_up(up);
+        self.open.device().set_admin_up(up);
     }
 }

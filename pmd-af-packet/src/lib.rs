@@ -21,6 +21,8 @@
 //!
 //! The kernel's own stack goes on receiving the same packets; give the interface no addresses if it is not to answer.
 //!
+//! Needs Linux 5.10 or later.
+//!
 //! `unsafe` is in `socket` (options and messages of packet sockets) and `ring` (the mapped ring).
 
 mod counters;

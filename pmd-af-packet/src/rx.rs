@@ -83,7 +83,7 @@ impl PacketRx {
         }
     }
 
-    /// Empties the ring while the lport is down: what comes then is lost, as on any port, and not kept for later.
+    /// Empties the ring of an interface that is down: what is in it is late, and not kept for later.
     #[cold]
     fn discard(&mut self) {
         if let Some(reader) = &mut self.reader {

@@ -1,6 +1,6 @@
 //! The conformance suite for the driver: on both ends of a veth pair, in two network namespaces.
 
-use std::sync::Mutex;
+use std::sync::{Arc, OnceLock};
 
 use lport_tests::namespace::{Namespace, may_make_namespaces};
 use pmd_af_packet::AfPacketDriver;
@@ -8,7 +8,11 @@ use pmd_core::conformance::{Capabilities, Device, Fixture, Refusal, Rig, Shape};
 use pmd_core::conformance_tests;
 
 /// A cable with a device of the driver at either end.
-struct Cable;
+#[derive(Default)]
+struct Cable {
+    /// The namespaces of devices that are refused.
+    kept: OnceLock<(Namespace, Namespace)>,
+}
 
 fn device(namespace: &Namespace, iface: &str, options: &[(&str, &str)]) -> Device {
     let place = [("iface", iface), ("netns", namespace.name())];
@@ -31,11 +35,10 @@ impl Fixture for Cable {
     fn rig(&self, _queues: u16) -> Rig {
         let (left, right) = namespaces();
         let rig = Rig::pair(device(&left, "left", &[]), device(&right, "right", &[]));
-        let ends = std::sync::Arc::new((left, right));
-        let cut_ends = Mutex::new(std::sync::Arc::clone(&ends));
+        let ends = Arc::new((left, right));
+        let to_cut = Arc::clone(&ends);
         let cut = move |cut: bool| {
-            let ends = cut_ends.lock().expect("nobody panics with it");
-            let (left, right) = &**ends;
+            let (left, right) = &*to_cut;
             let state = if cut { "down" } else { "up" };
             right.ip(&format!("link set right {state}")).expect("the link's state can be set");
             if !cut {
@@ -46,15 +49,15 @@ impl Fixture for Cable {
     }
 
     fn refusals(&self) -> Vec<Refusal> {
-        let (left, _) = namespaces();
-        let many = Refusal { queues: 257, ..Refusal::new(device(&left, "left", &[]), &["257", "256"]) };
+        let (left, _) = self.kept.get_or_init(namespaces);
+        let many = Refusal { queues: 257, ..Refusal::new(device(left, "left", &[]), &["257", "256"]) };
         vec![
             many,
-            Refusal::new(device(&left, "absent", &[]), &["absent", "there are: lo"]),
+            Refusal::new(device(left, "absent", &[]), &["absent", "there are: lo"]),
             Refusal::new(Device::new(AfPacketDriver, "a-name-too-long-for-it", &[]), &["22 bytes", "15", "iface"]),
-            Refusal::new(device(&left, "left", &[("blocksz", "5000")]), &["5000", "multiple of the page size"]),
+            Refusal::new(device(left, "left", &[("blocksz", "5000")]), &["5000", "multiple of the page size"]),
         ]
     }
 }
 
-conformance_tests!(Cable);
+conformance_tests!(Cable::default());

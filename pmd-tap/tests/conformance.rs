@@ -1,5 +1,7 @@
 //! The conformance suite for both drivers. The far end is the kernel's side of the interface, seen through a packet socket.
 
+use std::sync::OnceLock;
+
 use lport_tests::namespace::{Namespace, may_make_namespaces};
 use pmd_af_packet::AfPacketDriver;
 use pmd_core::conformance::{Capabilities, Device, Fixture, Frame, Refusal, Rig, Shape};
@@ -7,11 +9,19 @@ use pmd_core::conformance_tests;
 use pmd_tap::TapDriver;
 
 /// An interface of this driver.
-struct Interface(TapDriver);
+struct Interface {
+    driver: TapDriver,
+    /// The namespace of devices that are refused.
+    kept: OnceLock<Namespace>,
+}
 
 impl Interface {
+    fn of(driver: TapDriver) -> Self {
+        Self { driver, kept: OnceLock::new() }
+    }
+
     fn device(&self, namespace: &Namespace, name: &str) -> Device {
-        Device::new(self.0, name, &[("netns", namespace.name())])
+        Device::new(self.driver, name, &[("netns", namespace.name())])
     }
 }
 
@@ -46,19 +56,19 @@ impl Fixture for Interface {
     }
 
     fn refusals(&self) -> Vec<Refusal> {
-        let namespace = namespace();
-        let many = Refusal { queues: 257, ..Refusal::new(self.device(&namespace, "port0"), &["257", "256"]) };
+        let namespace = self.kept.get_or_init(namespace);
+        let many = Refusal { queues: 257, ..Refusal::new(self.device(namespace, "port0"), &["257", "256"]) };
         vec![
             many,
-            Refusal::new(self.device(&namespace, "lo"), &["interface lo exists", "iface"]),
-            Refusal::new(self.device(&namespace, "a-name-too-long-for-it"), &["22 bytes", "15", "iface"]),
+            Refusal::new(self.device(namespace, "lo"), &["interface lo exists", "iface"]),
+            Refusal::new(self.device(namespace, "a-name-too-long-for-it"), &["22 bytes", "15", "iface"]),
         ]
     }
 }
 
 mod tap {
     use super::*;
-    conformance_tests!(Interface(TapDriver::TAP));
+    conformance_tests!(Interface::of(TapDriver::TAP));
 }
 
 /// The same with packets that begin with their IP header.
@@ -80,5 +90,5 @@ impl Fixture for IpInterface {
 
 mod tun {
     use super::*;
-    conformance_tests!(IpInterface(Interface(TapDriver::TUN)));
+    conformance_tests!(IpInterface(Interface::of(TapDriver::TUN)));
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use pmd_core::{Burst, LportId};
 
-use crate::support::{Cable, counter, frame, only, receive, receive_one, send, wait_for};
+use crate::support::{Cable, contents, counter, frame, only, receive, receive_one, send, wait_for};
 
 #[test]
 fn frames_cross_the_cable_both_ways_as_they_are() -> Result<()> {
@@ -79,17 +79,28 @@ fn what_cannot_be_sent_is_dropped_and_counted_and_holds_nothing_up() -> Result<(
 
 #[test]
 fn outgoing_packets_of_the_own_interface_are_not_received() -> Result<()> {
-    let Some(cable) = Cable::new()? else { return Ok(()) };
-    cable.left.ip("addr add 192.0.2.1/24 dev left")?;
-    cable.left.ip("neigh add 192.0.2.2 lladdr 02:00:00:00:00:02 dev left")?;
-    let (mut left, mut right) = cable.open_both()?;
-    // Our own stack sends out of the interface: the other end receives it, we do not.
-    let _ = cable.left.run("ping -c 1 -W 1 192.0.2.2");
-    let echo = receive_one(&mut right)?;
-    assert_eq!(&echo[..6], [2, 0, 0, 0, 0, 2]);
-    send(&mut right, &cable.pool, &[frame(60, 7)])?;
-    assert_eq!(receive(&mut left, 1)?, [frame(60, 7)]);
-    assert_eq!(left.control.stats().ipackets, 1);
+    // One socket has a setting for it, and a group of them another one.
+    for queues in [1, 2] {
+        let Some(cable) = Cable::new()? else { return Ok(()) };
+        cable.left.ip("addr add 192.0.2.1/24 dev left")?;
+        cable.left.ip("neigh add 192.0.2.2 lladdr 02:00:00:00:00:02 dev left")?;
+        let (mut left, mut right) = (cable.open_left(queues, &[])?, only(cable.open_right(1, &[])?));
+        // Our own stack sends out of the interface: the other end receives it, we do not.
+        let _ = cable.left.run("ping -c 1 -W 1 192.0.2.2");
+        let echo = receive_one(&mut right)?;
+        assert_eq!(&echo[..6], [2, 0, 0, 0, 0, 2]);
+        send(&mut left[0], &cable.pool, &[frame(60, 6)])?;
+        send(&mut right, &cable.pool, &[frame(60, 7)])?;
+        let mut burst = Burst::with_limit(8);
+        wait_for("the packet from the other end", || {
+            for queue in &mut left {
+                queue.rx.rx_burst(&mut burst);
+            }
+            (!burst.is_empty()).then_some(())
+        })?;
+        assert_eq!(contents(&burst), [frame(60, 7)]);
+        assert_eq!(left.iter().map(|queue| queue.control.stats().ipackets).sum::<u64>(), 1);
+    }
     Ok(())
 }
 
