@@ -58,7 +58,11 @@ pub(crate) fn check(deployment: &Deployment, places: &Places, registry: &Registr
 
 /// What the driver says about a device, at the option that it is about.
 fn check_device(device: &DeviceSpec, places: &Places, registry: &Registry) -> Vec<Problem> {
-    let Some(driver) = registry.get(&device.driver) else { return Vec::new() };
+    let Some(driver) = registry.get(&device.driver) else {
+        let message = format!("device `{}` cannot be opened: this program has no driver `{}`", device.name, device.driver);
+        let place = places.driver(&device.name).unwrap_or_default();
+        return vec![Problem::new(rules::DEVICE_IMPOSSIBLE, place, message)];
+    };
     let Ok(options) = Options::check(driver.options(), &device.options) else { return Vec::new() };
     let found = driver.check_machine(&options).into_iter().map(|found| {
         let rule = if found.fatal { rules::DEVICE_IMPOSSIBLE } else { rules::DEVICE_INCOMPLETE };

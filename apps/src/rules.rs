@@ -104,15 +104,6 @@ pub(crate) static HOST_BITS: &Rule = &Rule {
 meant.",
 };
 
-/// No thread with lports.
-pub(crate) static NOTHING_POLLED: &Rule = &Rule {
-    code: "E0504",
-    severity: Severity::Error,
-    title: "no thread polls any lport",
-    explanation: "Packets move only on lports that a thread polls: list them in `threads.<name>.lports`. A file all of whose lports are \
-left alone would run and do nothing.",
-};
-
 /// A CPU that cannot be had.
 pub(crate) static CPU_MISSING: &Rule = &Rule {
     code: "E0601",
@@ -188,7 +179,6 @@ allowed CPUs in order.",
 pub(crate) const ALL: &[&Rule] = &[
     UNKNOWN_MODE,
     UNKNOWN_PORT,
-    NOTHING_POLLED,
     BAD_ROUTE,
     ROUTE_TWICE,
     UNKNOWN_EGRESS,

@@ -9,7 +9,7 @@ use super::lport_id;
 use super::pools::Pools;
 use crate::codes;
 use crate::diagnostic::{Problem, Problems};
-use crate::drivers::DriverCheck;
+use crate::drivers::{CNDP, DriverCheck, Owner};
 use crate::nearest::{list, quoted};
 use crate::places::DevicePlace;
 use crate::sections::lports::Lport;
@@ -29,7 +29,8 @@ pub(super) fn build(
     drivers: Option<&dyn DriverCheck>,
     problems: &mut Problems,
 ) -> Devices {
-    let mut check = Check { drivers, known: drivers.map(DriverCheck::driver_names), reported: HashSet::new() };
+    let known = drivers.map(DriverCheck::driver_names);
+    let mut check = Check { drivers, known, reported: HashSet::new(), absent: Vec::new() };
     let mut devices = Devices::default();
     let mut position: HashMap<&str, usize> = HashMap::new();
     // The lport whose driver and options the device has, by position of the device.
@@ -58,6 +59,7 @@ pub(super) fn build(
     for (device, (_, pmd)) in devices.specs.iter().zip(&leaders) {
         check.options(device, pmd, problems);
     }
+    check.report_absent(problems);
     devices
 }
 
@@ -91,27 +93,48 @@ fn queue_spec(index: usize, lport: &Lport, needed: bool, pools: &mut Pools, prob
 }
 
 /// The program's word on drivers.
-struct Check<'d> {
-    drivers: Option<&'d dyn DriverCheck>,
+struct Check<'f> {
+    drivers: Option<&'f dyn DriverCheck>,
     known: Option<Vec<String>>,
     /// Unknown drivers that are reported already: a group's lports all have theirs from one place.
     reported: HashSet<Span>,
+    /// CNDP's drivers that the program lacks: the first lport of each, and how many there are.
+    absent: Vec<(&'f Pmd, &'f Lport, usize)>,
 }
 
-impl Check<'_> {
-    /// Whether the driver exists; reports one that does not.
-    fn driver(&mut self, lport: &Lport, pmd: &Pmd, problems: &mut Problems) -> bool {
+impl<'f> Check<'f> {
+    /// Whether the program has the driver; otherwise it is reported, now or by [`Self::report_absent`].
+    fn driver(&mut self, lport: &'f Lport, pmd: &'f Pmd, problems: &mut Problems) -> bool {
         let Some(known) = &self.known else { return true };
-        let exists = known.contains(&pmd.driver.value);
-        if !exists && self.reported.insert(pmd.driver.span) {
-            problems.push(unknown_driver(lport, pmd, known, problems));
+        match Owner::of(&pmd.driver.value, known) {
+            Owner::Program => return true,
+            Owner::Cndp => self.add_absent(lport, pmd),
+            Owner::Nobody if self.reported.insert(pmd.driver.span) => {
+                problems.push(unknown_driver(lport, pmd, known, problems));
+            }
+            Owner::Nobody => {}
         }
-        exists
+        false
     }
 
-    /// Has the program check the options of a device.
+    fn add_absent(&mut self, lport: &'f Lport, pmd: &'f Pmd) {
+        match self.absent.iter_mut().find(|(first, ..)| first.driver.value == pmd.driver.value) {
+            Some((.., lports)) => *lports += 1,
+            None => self.absent.push((pmd, lport, 1)),
+        }
+    }
+
+    /// Warns once of each of CNDP's drivers that the program lacks, however many lports name it.
+    fn report_absent(&self, problems: &mut Problems) {
+        for (pmd, first, lports) in &self.absent {
+            problems.push(absent_driver(pmd, first, *lports, self.known.as_deref().unwrap_or_default()));
+        }
+    }
+
+    /// Has the program check the options of a device, if it has the driver.
     fn options(&self, device: &DeviceSpec, pmd: &Pmd, problems: &mut Problems) {
-        let Some(drivers) = self.drivers.filter(|_| !self.reported.contains(&pmd.driver.span)) else { return };
+        let has = |known: &[String]| known.contains(&pmd.driver.value);
+        let Some(drivers) = self.drivers.filter(|_| self.known.as_deref().is_some_and(has)) else { return };
         let errors = drivers.check(device);
         if errors.is_empty() {
             return;
@@ -123,16 +146,28 @@ impl Check<'_> {
     }
 }
 
+fn absent_driver(pmd: &Pmd, first: &Lport, lports: usize, known: &[String]) -> Problem {
+    let driver = quoted(&pmd.driver.value);
+    let users = match lports {
+        1 => format!("lport {}", quoted(&first.name.value)),
+        _ => format!("lport {} and {} more", quoted(&first.name.value), lports - 1),
+    };
+    let means = if pmd.implied { " (an lport-group without `pmd` means that one)" } else { "" };
+    let message = format!("this program has no driver {driver}, so it cannot run {users}{means}");
+    Problem::new(codes::ABSENT_DRIVER, pmd.driver.span, message)
+        .label("not in this program")
+        .help(format!("it has {}", list(known.iter().map(String::as_str))))
+}
+
 fn unknown_driver(lport: &Lport, pmd: &Pmd, known: &[String], problems: &Problems) -> Problem {
     let driver = quoted(&pmd.driver.value);
-    let message = if pmd.implied {
-        format!("this lport-group has no `pmd`, which means {driver}, a driver this program does not have")
-    } else if lport.of_group {
+    let message = if lport.of_group {
         format!("the lport-group names the driver {driver}, which this program does not have")
     } else {
         format!("lport {} names the driver {driver}, which this program does not have", quoted(&lport.name.value))
     };
-    let help = match problems.nearest(&pmd.driver.value, known.iter().map(String::as_str)) {
+    let meant = known.iter().map(String::as_str).chain(CNDP.iter().copied());
+    let help = match problems.nearest(&pmd.driver.value, meant) {
         Some(near) => format!("did you mean {}?", quoted(near)),
         None => format!("it has {}", list(known.iter().map(String::as_str))),
     };
