@@ -59,7 +59,8 @@ pub(crate) fn check(deployment: &Deployment, places: &Places, registry: &Registr
 /// What the driver says about a device, at the option that it is about.
 fn check_device(device: &DeviceSpec, places: &Places, registry: &Registry) -> Vec<Problem> {
     let Some(driver) = registry.get(&device.driver) else {
-        let message = format!("device `{}` cannot be opened: this program has no driver `{}`", device.name, device.driver);
+        let message =
+            format!("device `{}` cannot be opened: this program has no driver `{}`", device.name, device.driver);
         let place = places.driver(&device.name).unwrap_or_default();
         return vec![Problem::new(rules::DEVICE_IMPOSSIBLE, place, message)];
     };

@@ -54,7 +54,7 @@ pub(crate) fn read_again(
     let file = match checked.into_runnable() {
         Ok(file) => file,
         Err(why) => {
-            say(&format!("error: {why}; it is not reloaded, everything runs on as before"))?;
+            say(&format!("error: {why}; not reloaded, running on as before"))?;
             return Ok(None);
         }
     };

@@ -103,7 +103,9 @@ fn groups_beside_lports_with_neither_driver_nor_umem() {
 #[test]
 fn lports_for_an_application_that_polls_by_itself() {
     let lport = |name: &str, qid: u8| {
-        format!(r#""{name}": {{ "pmd": "net_af_xdp", "qid": {qid}, "umem": "umem0", "region": {qid}, "inhibit_prog_load": false }}"#)
+        format!(
+            r#""{name}": {{ "pmd": "net_af_xdp", "qid": {qid}, "umem": "umem0", "region": {qid}, "inhibit_prog_load": false }}"#
+        )
     };
     let lports = [lport("access:0", 0), lport("core:0", 1), lport("core:1", 2)].join(",");
     let outcome = read(&format!(
@@ -140,7 +142,8 @@ fn options_of_applications_that_this_crate_does_not_know() {
 
 /// What is found in a file of two lports whose sections `lcore-groups` and `threads`, and what follows, are these.
 fn faults(rest: &str) -> Vec<(&'static str, String)> {
-    let text = format!(r#"{{ "lports": {{ "ens0": {{ "pmd": "net_ring" }}, "ens1": {{ "pmd": "net_ring" }} }}, {rest}"#);
+    let text =
+        format!(r#"{{ "lports": {{ "ens0": {{ "pmd": "net_ring" }}, "ens1": {{ "pmd": "net_ring" }} }}, {rest}"#);
     let outcome = read(&text);
     assert!(outcome.has_errors());
     found(&outcome).into_iter().map(|(code, caret)| (code, caret.to_owned())).collect()
@@ -156,7 +159,8 @@ fn what_is_broken_in_them_is_shown_at_its_place() {
     let renamed = r#""lcore-groups": { "default": [0] }, "threads": { "a": { "lports": ["eth7:0"] }, "b": { "lports": ["ens0", "ens1"] } } }"#;
     assert_eq!(faults(renamed), fault("E0204", r#""eth7:0""#));
     // A script has run out of CPUs.
-    let no_cpu = r#""lcore-groups": { "initial": [""], "default": [0] }, "threads": { "a": { "lports": ["ens0", "ens1"] } } }"#;
+    let no_cpu =
+        r#""lcore-groups": { "initial": [""], "default": [0] }, "threads": { "a": { "lports": ["ens0", "ens1"] } } }"#;
     assert_eq!(faults(no_cpu), fault("E0212", r#""""#));
     // A script has pasted a key without quotes.
     assert_eq!(faults(r#""options": { uds_path : /run/afxdp.sock } }"#), fault("E0009", "uds_path"));

@@ -106,6 +106,13 @@ fn pools_take_huge_pages_in_turn_and_the_one_that_finds_none_is_shown() {
 }
 
 #[test]
+fn a_device_whose_driver_the_program_lacks_cannot_be_opened() {
+    let text = file(["[0]", "[1]"], OWN, "4KB").replacen("net_null", "net_nowhere", 1);
+    let words = "device `x` cannot be opened: this program has no driver `net_nowhere`";
+    assert_one(&text, &machine(1, 2, 1), "E0602", "net_nowhere", words);
+}
+
+#[test]
 fn a_machine_that_cannot_be_read_is_said() {
     let facts = Facts { topology_error: Some("no hwloc".into()), ..machine(1, 2, 1) };
     assert_one(&file(["[0]", "[1]"], OWN, "4KB"), &facts, "W0606", "", "no hwloc");

@@ -68,6 +68,15 @@ fn what_follows_from_an_error_is_not_reported_too() {
 }
 
 #[test]
+fn lports_for_other_programs_are_good_and_said() {
+    let text = file("net_null", &json!([])).replace("[\"m:0\"]", "[]");
+    let report = &lport_with_input(&["check", "--json", "-"], &text).json()[0];
+    let codes: Vec<_> = report["diagnostics"].as_array().unwrap().iter().map(|found| &found["code"]).collect();
+    assert_eq!(codes, ["W0201"]);
+    assert_eq!(report["deployment"]["threads"], json!([]));
+}
+
+#[test]
 fn warnings_are_errors_when_they_are_denied() {
     let text = file("net_null", &json!([])).replace("\"drop\"", "\"drop\",\"colour\":1");
     assert_eq!(lport_with_input(&["check", "-"], &text).code, Some(0));

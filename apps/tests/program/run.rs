@@ -122,7 +122,7 @@ fn a_wrong_file_is_exit_code_3_and_shown_at_its_place() {
     refused(|file| file["options"]["port-map"] = json!({ "null:0": "null:1" }), &["E0503", "`null:1`", "null:0"]);
     refused(|file| file["lports"]["null:0"]["pmd"] = json!("net_nul"), &["net_nul", "net_null"]);
     refused(|file| file["lports"]["null:0"]["pmd"] = json!("net_null:size=9"), &["size", "14 to 9216"]);
-    refused(|file| file["threads"] = json!({}), &["E0504", "no thread polls any lport"]);
+    refused(|file| file["threads"] = json!({}), &["W0201", "no thread of <stdin> polls an lport"]);
     refused(|file| file["lcore-groups"]["default"] = json!([1023]), &["thread `fwd:0`", "CPU 1023 does not exist"]);
 }
 

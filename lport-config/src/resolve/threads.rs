@@ -112,7 +112,8 @@ impl<'f> Owners<'f> {
             && self.by_position.iter().all(Option::is_none)
         {
             let message = format!("no thread polls any of the {} lports", unpolled.len());
-            let problem = Problem::new(codes::NOT_POLLED, first.span, message).label("never polled, nor are the others");
+            let problem =
+                Problem::new(codes::NOT_POLLED, first.span, message).label("never polled, nor are the others");
             problems.push(problem.help("list them in `lports` of threads"));
             return;
         }
