@@ -133,7 +133,8 @@ fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (Lpor
         options.node(key);
         if let Some(place) = config.places.options_key(key) {
             let message = format!("option `{key}` is not supported and has no effect");
-            options.report(Problem::new(rules::NOT_SUPPORTED, place, message).label("has no effect"));
+            let problem = Problem::new(rules::NOT_SUPPORTED, place, message).label("has no effect");
+            options.report(problem.help("remove it, unless CNDP's forwarder reads the file, too"));
         }
     }
     let mut deployment = config.deployment.clone();
@@ -166,10 +167,10 @@ fn read_mode(options: &mut OptionsReader<'_>, given: Option<Mode>, deployment: &
 }
 
 fn mode_problem(error: &UnknownMode, word: &Spanned<&str>) -> Problem {
-    let problem = Problem::new(rules::UNKNOWN_MODE, word.span, error.to_string());
+    let problem = Problem::new(rules::UNKNOWN_MODE, word.span, error.to_string()).label("unknown mode");
     match lport_config::nearest(word.value, Mode::names()) {
         Some(near) => problem.help(format!("did you mean \"{near}\"?")),
-        None => problem,
+        None => problem.help("`lport explain E0501` says what each mode does"),
     }
 }
 

@@ -45,7 +45,8 @@ pub(crate) fn check(deployment: &Deployment, places: &Places, registry: &Registr
     let mut problems = Vec::new();
     if let Some(error) = &facts.topology_error {
         let message = format!("cores and NUMA nodes are not known: {error}");
-        problems.push(Problem::new(rules::TOPOLOGY_UNKNOWN, Span::default(), message));
+        let problem = Problem::new(rules::TOPOLOGY_UNKNOWN, Span::default(), message);
+        problems.push(problem.help("`lport topology` shows what is known"));
     }
     let cpus = cpus_of_threads(&deployment.threads, || facts.topology.clone());
     problems.extend(cpus::missing(&deployment.threads, places, &facts.topology));
@@ -62,13 +63,20 @@ fn check_device(device: &DeviceSpec, places: &Places, registry: &Registry) -> Ve
         let message =
             format!("device `{}` cannot be opened: this program has no driver `{}`", device.name, device.driver);
         let place = places.driver(&device.name).unwrap_or_default();
-        return vec![Problem::new(rules::DEVICE_IMPOSSIBLE, place, message)];
+        let problem = Problem::new(rules::DEVICE_IMPOSSIBLE, place, message).label("not in this program");
+        return vec![problem.help("`lport drivers` lists those there are")];
     };
     let Ok(options) = Options::check(driver.options(), &device.options) else { return Vec::new() };
     let found = driver.check_machine(&options).into_iter().map(|found| {
         let rule = if found.fatal { rules::DEVICE_IMPOSSIBLE } else { rules::DEVICE_INCOMPLETE };
         let place = places.option_value(&device.name, found.option).or_else(|| places.driver(&device.name));
+        let help = match found.fatal {
+            true => "`lport run` needs it; with --allow-partial it runs without the device",
+            false => "the link comes up by itself as soon as that is there",
+        };
         Problem::new(rule, place.unwrap_or_default(), format!("device `{}`: {}", device.name, found.message))
+            .label("not to be had")
+            .help(help)
     });
     found.collect()
 }

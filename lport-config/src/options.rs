@@ -9,6 +9,7 @@ use crate::codes;
 use crate::diagnostic::{Diagnostic, Problem, Problems};
 use crate::nearest::quoted;
 use crate::node::{Member, Node, Value};
+use crate::sections::fields::instead;
 use crate::source::{Source, Spanned};
 
 /// A reader of the section `options`, and a collector of what is wrong in it.
@@ -46,7 +47,8 @@ impl<'c> OptionsReader<'c> {
             return Some(value);
         }
         let message = format!("option {} is {}, but takes {limits}", quoted(key), value.value);
-        self.problems.push(Problem::new(codes::OPTIONS_RANGE, node.span, message).label("out of range"));
+        let help = format!("write {limits}");
+        self.problems.push(Problem::new(codes::OPTIONS_RANGE, node.span, message).label("out of range").help(help));
         None
     }
 
@@ -91,7 +93,7 @@ impl<'c> OptionsReader<'c> {
             let near = self.problems.nearest(key.value, self.asked.iter().map(String::as_str));
             let problem = Problem::new(codes::NOT_ASKED, key.span, format!("unknown option {}", quoted(key.value)))
                 .label("has no effect")
-                .maybe_help(near.map(|near| format!("did you mean \"{near}\"?")));
+                .help(near.map_or("remove it".to_owned(), |near| format!("did you mean \"{near}\"?")));
             self.problems.push(problem);
         }
         self.problems.locate(source)
@@ -101,7 +103,8 @@ impl<'c> OptionsReader<'c> {
         let value = node.as_str().map(|value| Spanned::new(value, node.span));
         if value.is_none() {
             let message = format!("option {} takes strings, but one of them is {}", quoted(key), node.describe());
-            self.problems.push(Problem::new(codes::OPTIONS_TYPE, node.span, message).label("not a string"));
+            let problem = Problem::new(codes::OPTIONS_TYPE, node.span, message).label("not a string");
+            self.problems.push(problem.help("write a string in quotes"));
         }
         value
     }
@@ -111,7 +114,7 @@ impl<'c> OptionsReader<'c> {
             let large = matches!(&node.value, Value::Number(digits) if digits.bytes().all(|c| c.is_ascii_digit()));
             let rule = if large && wanted.contains("number") { codes::OPTIONS_RANGE } else { codes::OPTIONS_TYPE };
             let message = format!("option {} is {}, but takes {wanted}", quoted(key), node.describe());
-            self.problems.push(Problem::new(rule, node.span, message).label("wrong type"));
+            self.problems.push(Problem::new(rule, node.span, message).label("wrong type").help(instead(node, wanted)));
         }
         value.map(|value| Spanned::new(value, node.span))
     }

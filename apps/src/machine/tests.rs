@@ -38,7 +38,8 @@ fn found(text: &str, facts: &Facts) -> Vec<(&'static str, String, String)> {
     let problems = check(&config.deployment, &config.places, &Registry::with_reference_drivers(), facts);
     let located = problems.into_iter().map(|problem| problem.locate(&source));
     located
-        .map(|Diagnostic { code, primary, message, .. }| {
+        .map(|Diagnostic { code, primary, message, help, .. }| {
+            assert!(help.is_some(), "what to do about it? {message}");
             (code, text[primary.span.start..primary.span.end].to_owned(), message)
         })
         .collect()

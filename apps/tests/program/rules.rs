@@ -78,6 +78,7 @@ fn problems(options: &Value) -> Vec<(String, String, String)> {
     let finished = lport_with_input(&["check", "--json", "-"], &text);
     let report: Value = serde_json::from_str(&finished.stdout).unwrap();
     let found = report[0]["diagnostics"].as_array().unwrap().iter().map(|problem| {
+        assert!(problem["help"].is_string(), "what to do about it? {problem}");
         let at = |key: &str| problem["primary"][key].as_u64().unwrap() as usize;
         let words = format!("{} / {}", problem["message"].as_str().unwrap(), problem["help"].as_str().unwrap_or(""));
         (problem["code"].as_str().unwrap().to_owned(), text[at("start")..at("end")].to_owned(), words)

@@ -35,6 +35,8 @@ pub(super) fn build(
     let mut position: HashMap<&str, usize> = HashMap::new();
     // The lport whose driver and options the device has, by position of the device.
     let mut leaders: Vec<(&Lport, &Pmd)> = Vec::new();
+    // What the program is to check: the options of each device, and those of lports that differ.
+    let mut to_check: Vec<(usize, &Pmd)> = Vec::new();
 
     for (index, lport) in lports.iter().enumerate() {
         let Some(pmd) = &lport.pmd else {
@@ -46,18 +48,24 @@ pub(super) fn build(
         let queue = queue_spec(index, lport, needed, pools, problems);
         match position.get(lport.netdev.value.as_str()) {
             Some(device) => {
-                agree(leaders[*device], (lport, pmd), problems);
+                let leader = leaders[*device];
+                // That a misspelt driver is another one goes without saying.
+                let misspelt = check.is_misspelt(leader.1) || check.is_misspelt(pmd);
+                if misspelt || !agree(leader, (lport, pmd), problems) {
+                    to_check.push((*device, pmd));
+                }
                 devices.specs[*device].queues.push(queue);
             }
             None => {
                 position.insert(&lport.netdev.value, devices.specs.len());
+                to_check.push((devices.specs.len(), pmd));
                 leaders.push((lport, pmd));
                 devices.add(lport, pmd, queue);
             }
         }
     }
-    for (device, (_, pmd)) in devices.specs.iter().zip(&leaders) {
-        check.options(device, pmd, problems);
+    for (device, pmd) in to_check {
+        check.options(&devices.specs[device], pmd, problems);
     }
     check.report_absent(problems);
     devices
@@ -117,6 +125,10 @@ impl<'f> Check<'f> {
         false
     }
 
+    fn is_misspelt(&self, pmd: &Pmd) -> bool {
+        self.known.as_ref().is_some_and(|known| Owner::of(&pmd.driver.value, known) == Owner::Nobody)
+    }
+
     fn add_absent(&mut self, lport: &'f Lport, pmd: &'f Pmd) {
         match self.absent.iter_mut().find(|(first, ..)| first.driver.value == pmd.driver.value) {
             Some((.., lports)) => *lports += 1,
@@ -131,15 +143,16 @@ impl<'f> Check<'f> {
         }
     }
 
-    /// Has the program check the options of a device, if it has the driver.
+    /// Has the program check options of a device, if it has their driver.
     fn options(&self, device: &DeviceSpec, pmd: &Pmd, problems: &mut Problems) {
         let has = |known: &[String]| known.contains(&pmd.driver.value);
         let Some(drivers) = self.drivers.filter(|_| self.known.as_deref().is_some_and(has)) else { return };
-        let errors = drivers.check(device);
+        let (driver, options) = (pmd.driver.value.clone(), pmd.raw());
+        let errors = drivers.check(&DeviceSpec { driver, options, ..device.clone() });
         if errors.is_empty() {
             return;
         }
-        let table = drivers.options(&device.driver);
+        let table = drivers.options(&pmd.driver.value);
         for error in errors {
             problems.push(bad_option(&error, pmd, &table, problems));
         }
@@ -179,14 +192,16 @@ fn bad_option(error: &OptionError, pmd: &Pmd, table: &[OptionSpec], problems: &P
     let near = |help: &str| format!("did you mean {}?", quoted(help));
     match pmd.option(&error.key) {
         None => Problem::new(codes::OPTION_MISSING, pmd.driver.span, &error.message)
-            .label(format!("{} is not given", quoted(&error.key))),
+            .label(format!("{} is not given", quoted(&error.key)))
+            .help(format!("add it: {}", described(&error.key, table))),
         Some(given) if error.key_at_fault => {
             let names = table.iter().map(|spec| spec.name);
             let unknown = names.clone().all(|name| name != error.key);
             let help = problems.nearest(&error.key, names).filter(|_| unknown).map(near);
+            let help = help.unwrap_or_else(|| "remove it".to_owned());
             Problem::new(codes::BAD_OPTION_KEY, given.key.span, &error.message)
                 .label(if unknown { "unknown option" } else { "this option" })
-                .maybe_help(help)
+                .help(help)
         }
         Some(given) => {
             let words = table.iter().find(|spec| spec.name == error.key).map(|spec| spec.kind);
@@ -196,13 +211,23 @@ fn bad_option(error: &OptionError, pmd: &Pmd, table: &[OptionSpec], problems: &P
                 }
                 _ => None,
             };
-            Problem::new(codes::BAD_OPTION_VALUE, given.value.span, &error.message).label("this value").maybe_help(help)
+            let help = help.unwrap_or_else(|| described(&error.key, table));
+            Problem::new(codes::BAD_OPTION_VALUE, given.value.span, &error.message).label("this value").help(help)
         }
     }
 }
 
-/// Reports in what a further lport of a device differs from the first.
-fn agree((first, first_pmd): (&Lport, &Pmd), (other, pmd): (&Lport, &Pmd), problems: &mut Problems) {
+/// An option in the words of its driver.
+fn described(key: &str, table: &[OptionSpec]) -> String {
+    match table.iter().find(|spec| spec.name == key) {
+        Some(OptionSpec { help, default: "", .. }) => format!("{} is: {help}", quoted(key)),
+        Some(OptionSpec { help, default, .. }) => format!("{} is: {help}; by default {default}", quoted(key)),
+        None => quoted(key),
+    }
+}
+
+/// Whether a further lport of a device says the same as the first; reports in what it differs.
+fn agree((first, first_pmd): (&Lport, &Pmd), (other, pmd): (&Lport, &Pmd), problems: &mut Problems) -> bool {
     let device = quoted(&other.netdev.value);
     if pmd.driver.value != first_pmd.driver.value {
         let message = format!(
@@ -215,12 +240,14 @@ fn agree((first, first_pmd): (&Lport, &Pmd), (other, pmd): (&Lport, &Pmd), probl
         let problem = Problem::new(codes::DIFFERENT_DRIVERS, pmd.driver.span, message).label("another driver");
         let problem = problem.also(first_pmd.driver.span, format!("the driver of {device}"));
         problems.push(problem.help("lports of one netdev are queues of one device: use one driver, or another netdev"));
-        return;
+        return false;
     }
-    for difference in differences(first_pmd, pmd) {
+    let differences = differences(first_pmd, pmd);
+    for difference in &differences {
         let names = (quoted(&other.name.value), quoted(&first.name.value));
         problems.push(difference.problem(&device, &names));
     }
+    differences.is_empty()
 }
 
 /// An option in which two lports of one device differ.

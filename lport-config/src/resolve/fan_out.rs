@@ -157,7 +157,8 @@ fn make(group: &LportGroup, netdev: &Spanned<String>, queue: u16) -> Lport {
 
 fn too_many(span: Span, count: usize) -> Problem {
     let message = format!("the file has {count} lports or more, but at most {MAX_LPORTS} are possible");
-    Problem::new(codes::TOO_MANY_LPORTS, span, message).label("too many")
+    let help = "split the file over several processes, or list fewer queues";
+    Problem::new(codes::TOO_MANY_LPORTS, span, message).label("too many").help(help)
 }
 
 fn shared_queue(lport: &Lport, qid: &Spanned<u16>, first: &Holder) -> Problem {

@@ -126,10 +126,10 @@ fn named<T>(
         if entry.key.value.is_empty() {
             let problem =
                 Problem::new(codes::BAD_NAME, entry.key.span, format!("the name of {} {noun} is empty", article(noun)));
-            problems.push(problem.label("empty"));
+            problems.push(problem.label("empty").help("write a name in the quotes"));
         }
         let Some(members) = entry.node.as_object() else {
-            problems.push(not_a(entry, "an object"));
+            problems.push(not_a(entry, OBJECT));
             entries.push(read(&Entry { name: &entry.key, owner, fields: Fields::damaged() }, problems));
             continue;
         };
@@ -147,14 +147,21 @@ fn article(noun: &str) -> &'static str {
 pub(crate) fn object<'n>(member: &'n Member, problems: &mut Problems) -> Option<&'n [Member]> {
     let members = member.node.as_object();
     if members.is_none() {
-        problems.push(not_a(member, "an object"));
+        problems.push(not_a(member, OBJECT));
     }
     members
 }
 
+/// What most values are.
+const OBJECT: &str = "an object";
+
 fn not_a(member: &Member, wanted: &str) -> Problem {
     let message = format!("{} is {}, but must be {wanted}", quoted(&member.key.value), member.node.describe());
-    Problem::new(codes::WRONG_TYPE, member.node.span, message).label(format!("not {wanted}"))
+    let help = match wanted {
+        OBJECT => "write { \"key\": value, ... }".to_owned(),
+        _ => format!("write {wanted}"),
+    };
+    Problem::new(codes::WRONG_TYPE, member.node.span, message).label(format!("not {wanted}")).help(help)
 }
 
 fn section_twice(member: &Member, first: Span) -> Problem {
