@@ -72,6 +72,7 @@ fn a_machine_that_has_everything_has_no_problems() {
 fn a_cpu_that_is_not_there_or_not_allowed_is_shown_in_its_group() {
     let mut facts = machine(1, 4, 1);
     assert_one(&file(["[0]", "[1, 4]"], OWN, "4KB"), &facts, "E0601", "4", "CPU 4 does not exist");
+    assert_one(&file(["[0]", "\"2-6\""], OWN, "4KB"), &facts, "E0601", "2-6", "CPUs 4-6 do not exist");
     facts.topology.cpus[2].allowed = false;
     assert_one(&file(["[0]", "\"1-2\""], OWN, "4KB"), &facts, "E0601", "1-2", "CPU 2 may not be used");
 }
