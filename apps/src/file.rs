@@ -150,7 +150,8 @@ fn read_mode(options: &mut OptionsReader<'_>, given: Option<Mode>, deployment: &
         let said = options.node("mode").is_some() || given.is_some();
         if !said && !deployment.devices.is_empty() {
             let problem =
-                Problem::new(rules::NO_MODE, Span::default(), "the file names no mode; packets will be dropped");
+                Problem::new(rules::NO_MODE, Span::default(), "the file names no mode; packets will be dropped")
+                    .label("no mode");
             options.report(problem.help("write `\"options\": { \"mode\": \"fwd\" }`, or run with `--mode`"));
         }
         return given.unwrap_or(Mode::Drop);

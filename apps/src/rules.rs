@@ -1,5 +1,5 @@
 //! The program's own rules for lport files, numbered on behind those of the format: 05xx are about the forwarder's
-//! `options`, 06xx about this machine.
+//! `options`, 06xx about this machine. A number that is missing was a rule that is gone; it is never given again.
 
 use lport_config::{Rule, Severity};
 

@@ -103,6 +103,9 @@ fn a_reader_that_goes_away_is_no_failure() {
 fn wrong_usage_is_exit_code_2() {
     lport(&[]).assert_refused(2, &["Usage"]);
     lport(&["run"]).assert_refused(2, &["FILE"]);
+    for help in [lport(&["--help"]), lport(&["run", "--help"])] {
+        assert!(help.code == Some(0) && help.stdout.contains("\n  4  a configured lport could not"), "{}", help.stdout);
+    }
     lport(&["run", "x", "--burst", "257"]).assert_refused(2, &["`257` is not a number from 1 to 256"]);
     lport(&["run", "x", "--duration", "-1"]).assert_refused(2, &["`-1` is not a number of seconds"]);
     lport(&["run", "x", "--mode", "Fwd"]).assert_refused(2, &["there is no mode `Fwd`", "tx-only-rx"]);
