@@ -27,6 +27,8 @@ pub(crate) struct Facts {
     /// Why the topology is not known beyond the CPUs that are allowed.
     pub(crate) topology_error: Option<String>,
     pub(crate) huge_pages: HugePages,
+    /// Bytes of memory that can be had; `None` if that is not known.
+    pub(crate) memory: Option<usize>,
 }
 
 impl Facts {
@@ -36,7 +38,7 @@ impl Facts {
             Ok(topology) => (topology, None),
             Err(error) => (Machine::flat(&allowed_cpus()), Some(error.to_string())),
         };
-        Self { topology, topology_error, huge_pages: HugePages::read() }
+        Self { topology, topology_error, huge_pages: HugePages::read(), memory: memory::available() }
     }
 }
 
@@ -53,6 +55,7 @@ pub(crate) fn check(deployment: &Deployment, places: &Places, registry: &Registr
     problems.extend(cpus::crowded(&deployment.threads, &cpus, places, &facts.topology));
     problems.extend(memory::remote(deployment, &cpus, places, &facts.topology));
     problems.extend(memory::huge_pages(&deployment.pools, places, &facts.huge_pages));
+    problems.extend(facts.memory.and_then(|available| memory::exhausted(&deployment.pools, places, available)));
     problems.extend(deployment.devices.iter().flat_map(|device| check_device(device, places, registry)));
     problems
 }

@@ -158,6 +158,15 @@ pub(crate) static HUGE_PAGES: &Rule = &Rule {
 /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`. Where there are too few, the next smaller size is taken.",
 };
 
+/// Not enough memory.
+pub(crate) static MEMORY: &Rule = &Rule {
+    code: "W0607",
+    severity: Severity::Warning,
+    title: "there is not enough memory",
+    explanation: "The pools together are larger than what the kernel says is available without swapping. Either they cannot be made, or \
+the kernel ends a process as soon as they fill up.",
+};
+
 /// A device that will open and not work.
 pub(crate) static DEVICE_INCOMPLETE: &Rule = &Rule {
     code: "W0605",
@@ -196,6 +205,7 @@ pub(crate) const ALL: &[&Rule] = &[
     HUGE_PAGES,
     DEVICE_INCOMPLETE,
     TOPOLOGY_UNKNOWN,
+    MEMORY,
 ];
 
 #[cfg(test)]

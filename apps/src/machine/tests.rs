@@ -14,7 +14,7 @@ fn machine(nodes: usize, cores: usize, threads: usize) -> Facts {
         Cpu { id, core, package: node, node, allowed: true }
     };
     let topology = Machine { cpus: (0..all * threads).map(cpu).collect(), ..Machine::default() };
-    Facts { topology, topology_error: None, huge_pages: HugePages::default() }
+    Facts { topology, topology_error: None, huge_pages: HugePages::default(), memory: None }
 }
 
 /// A file of two threads, each with one lport; `groups` are the lcore-groups `a` and `b`, `umems` those of the lports.
@@ -112,6 +112,18 @@ fn a_device_whose_driver_the_program_lacks_cannot_be_opened() {
     let text = file(["[0]", "[1]"], OWN, "4KB").replacen("net_null", "net_nowhere", 1);
     let words = "device `x` cannot be opened: this program has no driver `net_nowhere`";
     assert_one(&text, &machine(1, 2, 1), "E0602", "net_nowhere", words);
+}
+
+#[test]
+fn the_pool_that_finds_no_memory_left_is_shown() {
+    // 1024 buffers of 2048 bytes and headroom are 2.1 MiB.
+    let facts = |mib: usize| Facts { memory: Some(mib << 20), ..machine(1, 2, 1) };
+    let text = file(["[0]", "[1]"], OWN, "4KB");
+    assert_eq!(found(&text, &facts(5)), []);
+    let both = "pool `v` and those in front of it need 4 MiB, but 3 MiB are available";
+    assert_one(&text, &facts(3), "W0607", "\"v\"", both);
+    assert_one(&text, &facts(1), "W0607", "\"u\"", "pool `u` needs 2 MiB, but 1 MiB are available");
+    assert!(Facts::gather().memory.is_some_and(|memory| memory > 1 << 20), "this machine has some");
 }
 
 #[test]
