@@ -223,6 +223,10 @@ OPTION_TYPE: Error "E0307" "a driver option is of a JSON type that no option tak
 OPTION_MISSING: Error "E0308" "an option is missing"
 "The driver needs an option that is not given, at least together with the others that are."
 
+SAME_CLAIM: Error "E0309" "two devices want what only one can have"
+"By their options both devices would be the same thing, such as one interface id on one socket, and the second could not be \
+opened. Give one of them other options."
+
 OPTIONS_TYPE: Error "E0401" "a key of `options` is of the wrong type"
 "The application reads this key and needs a value of another JSON type."
 

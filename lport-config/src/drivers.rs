@@ -46,6 +46,11 @@ pub trait DriverCheck {
     /// Everything that is wrong with the options and queues of a device, whose driver exists. Option keys are unique.
     fn check(&self, device: &DeviceSpec) -> Vec<OptionError>;
 
+    /// What the device takes for itself alone, in a few words; its options and queues are right.
+    fn claim(&self, _device: &DeviceSpec) -> Option<String> {
+        None
+    }
+
     /// How many queues the device has, for `"queues": "all"` of an lport-group; `None` if that cannot be told. `device`
     /// has no queues yet.
     fn queue_count(&self, _device: &DeviceSpec) -> Option<u16> {

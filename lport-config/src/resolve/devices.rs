@@ -64,9 +64,12 @@ pub(super) fn build(
             }
         }
     }
+    let mut sound = vec![true; devices.specs.len()];
     for (device, pmd) in to_check {
-        check.options(&devices.specs[device], pmd, problems);
+        sound[device] &= check.options(&devices.specs[device], pmd, problems);
     }
+    let sound = devices.specs.iter().zip(&leaders).zip(sound).filter(|(_, sound)| *sound).map(|(device, _)| device);
+    check.claims(sound, problems);
     check.report_absent(problems);
     devices
 }
@@ -143,20 +146,45 @@ impl<'f> Check<'f> {
         }
     }
 
-    /// Has the program check options of a device, if it has their driver.
-    fn options(&self, device: &DeviceSpec, pmd: &Pmd, problems: &mut Problems) {
+    /// Has the program check options of a device; whether they are right, and it has their driver.
+    fn options(&self, device: &DeviceSpec, pmd: &Pmd, problems: &mut Problems) -> bool {
         let has = |known: &[String]| known.contains(&pmd.driver.value);
-        let Some(drivers) = self.drivers.filter(|_| self.known.as_deref().is_some_and(has)) else { return };
+        let Some(drivers) = self.drivers.filter(|_| self.known.as_deref().is_some_and(has)) else { return false };
         let (driver, options) = (pmd.driver.value.clone(), pmd.raw());
         let errors = drivers.check(&DeviceSpec { driver, options, ..device.clone() });
         if errors.is_empty() {
-            return;
+            return true;
         }
         let table = drivers.options(&pmd.driver.value);
         for error in errors {
             problems.push(bad_option(&error, pmd, &table, problems));
         }
+        false
     }
+
+    /// Reports devices that want what an earlier one has for itself alone.
+    fn claims<'d>(
+        &self,
+        devices: impl Iterator<Item = (&'d DeviceSpec, &'d (&'d Lport, &'d Pmd))>,
+        problems: &mut Problems,
+    ) {
+        let mut owners: HashMap<String, (&str, Span)> = HashMap::new();
+        for (device, (_, pmd)) in devices {
+            let Some(claim) = self.drivers.and_then(|drivers| drivers.claim(device)) else { continue };
+            match owners.get(&claim) {
+                Some(owner) => problems.push(same_claim(&claim, device, pmd, *owner)),
+                None => drop(owners.insert(claim, (&device.name, pmd.driver.span))),
+            }
+        }
+    }
+}
+
+fn same_claim(claim: &str, device: &DeviceSpec, pmd: &Pmd, (owner, first): (&str, Span)) -> Problem {
+    let message = format!("devices {} and {} are both {claim}", quoted(owner), quoted(&device.name));
+    Problem::new(codes::SAME_CLAIM, pmd.driver.span, message)
+        .label("the same again")
+        .also(first, format!("{} first here", quoted(owner)))
+        .help("give one of them other options; queues of one device are lports with one netdev")
 }
 
 fn absent_driver(pmd: &Pmd, first: &Lport, lports: usize, known: &[String]) -> Problem {
