@@ -44,6 +44,10 @@ impl Driver for MemifDriver {
         options::check(options, queues)
     }
 
+    fn claim(&self, options: &Options) -> Option<String> {
+        options::claim(options)
+    }
+
     fn check_machine(&self, options: &Options) -> Vec<MachineProblem> {
         options::check_machine(options)
     }
@@ -77,6 +81,10 @@ impl Driver for CndpMemifDriver {
 
     fn check(&self, options: &Options, _queues: usize) -> Result<(), Vec<OptionError>> {
         options::check_cndp(options)
+    }
+
+    fn claim(&self, options: &Options) -> Option<String> {
+        options::claim_cndp(options)
     }
 
     fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {

@@ -220,6 +220,22 @@ pub(crate) fn configure_cndp(name: &str, options: &Options, queues: usize) -> Re
     Ok(Configured { interface: interface(name, address, role), settings })
 }
 
+/// A server has its id on its socket for itself; clients may be several.
+pub(crate) fn claim(options: &Options) -> Option<String> {
+    let id = options.int("id").filter(|_| !is_client(options))?;
+    Some(claimed(id, &socket::address(options).ok()?))
+}
+
+/// The same for CNDP's form.
+pub(crate) fn claim_cndp(options: &Options) -> Option<String> {
+    let address = Address::abstract_padded(CNDP_SOCKET).ok().filter(|_| !options.is_given("client"))?;
+    Some(claimed(0, &address))
+}
+
+fn claimed(id: u64, address: &Address) -> String {
+    format!("memif id {id} on {address}")
+}
+
 /// Whether the device's pools are to be shared with the peer.
 pub(crate) fn shares_pools(options: &Options) -> bool {
     options.bool("zero-copy") && is_client(options)
