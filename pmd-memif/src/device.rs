@@ -17,7 +17,7 @@ use pmd_core::deployment::PageSize;
 use pmd_core::lport;
 use pmd_core::pool::sealed_memfd;
 
-use crate::control::{self, DownReason, EndedBy, Endpoint, InterfaceConfig, Memory, Peer, Region, Ring};
+use crate::control::{self, DownReason, EndedBy, Endpoint, InterfaceConfig, LinkId, Memory, Peer, Region, Ring};
 use crate::counters::{LinkCounters, QueueCounters};
 use crate::handshake::{Agreed, Placement};
 use crate::layout::Layout;
@@ -203,7 +203,8 @@ impl Endpoint for Device {
         let Settings { queues, segment_max, line, borrows, ref exports, .. } = self.settings;
         let server = Side::Server { borrows };
         let side = state.prepared.take().map_or(server, |layout| Side::Client(layout, exports));
-        let live = Link::new(link.memory, side, line, queues, segment_max).map_err(|error| error.to_string())?;
+        let live =
+            Link::new(link.id, link.memory, side, line, queues, segment_max).map_err(|error| error.to_string())?;
         state.peer = Some(link.peer);
         self.link_counters.connects.fetch_add(1, Ordering::Relaxed);
         self.change(&mut state, Some(Arc::new(live)));
@@ -298,9 +299,9 @@ impl OpenDevice {
         &self.config
     }
 
-    /// Ends the link for a fault of the peer.
-    pub(crate) fn condemn(&self, reason: &str) {
-        self.interface.disconnect(reason);
+    /// Ends a link for a fault of its peer; a later one goes on.
+    pub(crate) fn condemn(&self, link: LinkId, reason: &str) {
+        self.interface.disconnect(link, reason);
     }
 
     /// Sets the interface administratively up or down.

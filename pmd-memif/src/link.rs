@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pmd_core::{Burst, Pool};
 
-use crate::control::{Memory, Ring};
+use crate::control::{LinkId, Memory, Ring};
 use crate::layout::Layout;
 use crate::message::Direction;
 use crate::ring::exported::ExportedPool;
@@ -92,6 +92,7 @@ impl Side<'_> {
 /// The rings of a connection that its queues have not taken yet.
 #[derive(Debug)]
 pub(crate) struct Link {
+    id: LinkId,
     rx: Vec<Mutex<Vec<RxEnd>>>,
     tx: Vec<Mutex<Option<TxOwner>>>,
     view: View,
@@ -106,6 +107,7 @@ impl Link {
     /// # Errors
     /// Memory that is not what the peer said it was.
     pub(crate) fn new(
+        id: LinkId,
         memory: Memory,
         side: Side<'_>,
         line: CacheLine,
@@ -132,7 +134,12 @@ impl Link {
             view.rings.push(ring.view(side.buffer_size(usize::from(ring.index) % queues)));
             tx.push(TxEnd::new(side, ring, segment_max));
         }
-        Ok(Self { rx: rx.into_iter().map(Mutex::new).collect(), tx: deal(tx, queues), view, regions })
+        Ok(Self { id, rx: rx.into_iter().map(Mutex::new).collect(), tx: deal(tx, queues), view, regions })
+    }
+
+    /// Its name.
+    pub(crate) fn id(&self) -> LinkId {
+        self.id
     }
 
     /// Whether the peer has taken memory away under us.

@@ -11,6 +11,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::EventFd;
 use pmd_core::{Burst, LportId, Pool, RxQueue, TxQueue};
 
+use crate::control::LinkId;
 use crate::device::{Device, OpenDevice};
 use crate::link::{RxEnd, TxEnd, TxOwner};
 use crate::ring::tx::{self, Sent, TxTally};
@@ -136,13 +137,15 @@ pub(crate) struct MemifTx {
     open: Arc<OpenDevice>,
     queue: usize,
     epoch: u32,
+    /// The link that `end` belongs to.
+    link: Option<LinkId>,
     end: Option<TxOwner>,
 }
 
 impl MemifTx {
     /// The sending half of queue `queue`.
     pub(crate) fn new(open: Arc<OpenDevice>, queue: usize) -> Self {
-        Self { open, queue, epoch: 0, end: None }
+        Self { open, queue, epoch: 0, link: None, end: None }
     }
 
     #[cold]
@@ -150,6 +153,7 @@ impl MemifTx {
         self.end = None;
         let (epoch, link) = self.open.device().current();
         self.epoch = epoch;
+        self.link = link.as_ref().map(|link| link.id());
         self.end = link.and_then(|link| link.take_tx(self.queue));
     }
 
@@ -157,7 +161,9 @@ impl MemifTx {
     #[cold]
     fn condemn(&mut self, reason: &str) {
         self.end = None;
-        self.open.condemn(reason);
+        if let Some(link) = self.link {
+            self.open.condemn(link, reason);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use pmd_core::{Burst, Mbuf, Pool, PoolConfig};
 
 use super::Input;
-use crate::control::{Memory, Region, Ring};
+use crate::control::{LinkId, Memory, Region, Ring};
 use crate::fake::{FakeMemory, FakeRegion, FakeRing, RingPlan};
 use crate::handshake::Placement;
 use crate::layout::Layout;
@@ -72,7 +72,7 @@ impl Rig {
         let [s2m, m2s] = [0, 1].map(|_| vec![ring_of(memory.rings.remove(0))]);
         let regions = memory.regions.into_iter().map(|FakeRegion { file, size }| Region { fd: file.into(), size });
         let memory = Memory { regions: regions.collect(), s2m, m2s };
-        let link = Link::new(memory, side, line, 1, 2048).expect("the memory is correct at first");
+        let link = Link::new(LinkId(1), memory, side, line, 1, 2048).expect("the memory is correct at first");
         let Some(TxOwner::Own(tx)) = link.take_tx(0) else { unreachable!("one queue owns the one ring") };
         let rx = link.take_rx(0);
         Self { memory: file, bytes, rings, size, rx, tx, pool, received: VecDeque::new(), counts: (0, 0) }
