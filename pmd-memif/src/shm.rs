@@ -28,6 +28,7 @@ use pmd_core::Mbuf;
 use pmd_core::pool::Lender;
 
 use crate::copy::{self, Kernel};
+use crate::doorbell;
 use crate::ring::rx_borrow::LendSlots;
 use crate::ring::{BadPlace, COOKIE, Descriptor, Place, RingMemory, RingSize};
 use crate::sigbus::Watch;
@@ -407,7 +408,7 @@ impl RingMemory for ShmRing {
     }
 
     fn interrupt(&self) -> bool {
-        nix::unistd::write(&self.event, &1_u64.to_ne_bytes()).is_ok()
+        doorbell::ring(self.event.as_fd())
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) mod exported;
 #[cfg(test)]
 pub(crate) mod fake_memory;
 mod gather;
+pub(crate) mod interrupt;
 pub(crate) mod rx;
 pub(crate) mod rx_borrow;
 pub(crate) mod rx_zero_copy;

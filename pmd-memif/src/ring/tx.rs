@@ -11,7 +11,7 @@
 
 use pmd_core::Mbuf;
 
-use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, RING_MASK_INT, RingMemory, RingSize};
+use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, RingMemory, RingSize};
 
 /// What a burst did, for the queue's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -82,15 +82,6 @@ enum Scattered {
     Full,
     /// The client's slots are unusable.
     Fault(TxFault),
-}
-
-/// After a burst that sent packets: interrupts the peer if it wants that (statement 63). `Some(false)` when it failed.
-#[inline]
-pub(crate) fn interrupt(memory: &impl RingMemory) -> Option<bool> {
-    // The index store must be visible before the flags are looked at, or a receiver that unmasks at this moment and then
-    // looks for packets could miss both.
-    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-    (memory.flags() & RING_MASK_INT == 0).then(|| memory.interrupt())
 }
 
 impl<M: RingMemory, B: Buffers> TxRing<M, B> {
