@@ -107,31 +107,6 @@ impl MemifRx {
         (0..count).map(|i| self.rings[(self.turn + i) % count].receive(&self.pool, self.port, burst, tally)).sum()
     }
 
-    #[inline(always)]
-    fn receive(&mut self, burst: &mut Burst) -> usize {
-        let mut tally = RxTally::default();
-        let n = match self.rings.as_mut_slice() {
-            [] => return 0,
-            [ring] => ring.receive(&self.pool, self.port, burst, &mut tally),
-            _ => self.receive_in_turn(burst, &mut tally),
-        };
-        self.device().counters[self.queue].rx.add(&tally);
-        n
-    }
-
-    /// In mode `interrupt`, when a burst has found nothing: the descriptor is not readable from here on, but for what comes
-    /// after this look.
-    #[cold]
-    fn receive_last(&mut self, burst: &mut Burst) -> usize {
-        self.take_edges();
-        let n = self.receive(burst);
-        if n == 0 && self.has_packets() {
-            // They wait for mbufs, or for the end of a chain: nobody will interrupt us for those again.
-            let _ = self.own.write(1);
-        }
-        n
-    }
-
     fn has_packets(&self) -> bool {
         self.rings.iter().any(RxEnd::has_packets)
     }
@@ -163,10 +138,13 @@ impl RxQueue for MemifRx {
         if self.link_has_changed() {
             self.adopt();
         }
-        let n = self.receive(burst);
-        if n == 0 && self.mode == RxMode::Interrupt {
-            return self.receive_last(burst);
-        }
+        let mut tally = RxTally::default();
+        let n = match self.rings.as_mut_slice() {
+            [] => return 0,
+            [ring] => ring.receive(&self.pool, self.port, burst, &mut tally),
+            _ => self.receive_in_turn(burst, &mut tally),
+        };
+        self.device().counters[self.queue].rx.add(&tally);
         n
     }
 
@@ -195,6 +173,45 @@ impl RxQueue for MemifRx {
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         (self.mode != RxMode::Polling).then(|| self.epoll.0.as_fd())
+    }
+}
+
+/// The receiving half of an lport in mode `interrupt`: whoever sleeps on its descriptor needs nothing but bursts.
+pub(crate) struct InterruptRx(pub(crate) MemifRx);
+
+impl RxQueue for InterruptRx {
+    fn rx_burst(&mut self, burst: &mut Burst) -> usize {
+        let n = self.0.rx_burst(burst);
+        if n > 0 { n } else { self.receive_last(burst) }
+    }
+
+    fn renumber(&mut self, lport: LportId) {
+        self.0.renumber(lport);
+    }
+
+    fn arm(&mut self) -> bool {
+        self.0.arm()
+    }
+
+    fn disarm(&mut self) {
+        self.0.disarm();
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.wake_fd()
+    }
+}
+
+impl InterruptRx {
+    /// A burst has found nothing: from here on the descriptor is not readable, but for what comes after this look.
+    fn receive_last(&mut self, burst: &mut Burst) -> usize {
+        self.0.take_edges();
+        let n = self.0.rx_burst(burst);
+        if n == 0 && self.0.has_packets() {
+            // They wait for mbufs, or for the end of a chain: nobody will interrupt us for those again.
+            let _ = self.0.own.write(1);
+        }
+        n
     }
 }
 

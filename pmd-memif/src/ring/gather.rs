@@ -29,30 +29,17 @@ impl Chain {
     /// One of no ring, in the place of one that is in use.
     pub(super) const EMPTY: Self = Self(Vec::new());
 
-    /// Reads the packet that begins with `first`, of up to `visible` slots, at least one; `read` is asked for each further
-    /// slot once, by its distance.
-    pub(super) fn read(
-        &mut self,
-        size: RingSize,
-        visible: u16,
-        first: Descriptor,
-        read: impl Fn(u16) -> Descriptor,
-    ) -> Found {
+    /// Reads the next packet, of up to `visible` slots; `read` is asked for each of them once, by its distance.
+    pub(super) fn read(&mut self, size: RingSize, visible: u16, read: impl Fn(u16) -> Descriptor) -> Found {
         self.0.clear();
-        self.0.push(first);
-        let mut last = first;
-        for i in 1..visible {
-            if !last.has_next() {
-                return Found::Packet(i);
+        for i in 0..visible {
+            let descriptor = read(i);
+            self.0.push(descriptor);
+            if !descriptor.has_next() {
+                return Found::Packet(i + 1);
             }
-            last = read(i);
-            self.0.push(last);
         }
-        match last.has_next() {
-            false => Found::Packet(visible),
-            true if visible == size.get() => Found::Endless(visible),
-            true => Found::Unfinished,
-        }
+        if visible == size.get() { Found::Endless(visible) } else { Found::Unfinished }
     }
 
     /// What [`Self::read`] read.

@@ -11,6 +11,8 @@
 //! A slot "made ready": a client posts its buffer anew, descriptor written in full, so that whatever the server left there
 //! is healed (statement 57); a server clears a stale NEXT flag (quirk Q2).
 
+use std::cell::RefCell;
+
 use pmd_core::{Burst, Mbuf, Pool};
 
 use super::gather::{Chain, Found, Refusal, copy_segments};
@@ -46,8 +48,8 @@ pub(crate) struct RxRing<M, B> {
     consumed: u16,
     /// The peer's index as last loaded.
     filled: u16,
-    /// The packet that `gather` works on.
-    chain: Chain,
+    /// The packet that `gather` works on. Behind a pointer, so that all else is seen not to change while packets are copied.
+    chain: Box<RefCell<Chain>>,
 }
 
 /// What became of a packet that the straight path could not take.
@@ -63,7 +65,8 @@ enum Gathered {
 impl<M: RingMemory, B: Buffers> RxRing<M, B> {
     /// The receiving end of a connected ring, polling. A client posts all its buffers.
     pub(crate) fn new(memory: M, size: RingSize, buffers: B) -> Self {
-        let ring = Self { memory, size, buffers, consumed: 0, filled: 0, chain: Chain::new(size) };
+        let chain = Box::new(RefCell::new(Chain::new(size)));
+        let ring = Self { memory, size, buffers, consumed: 0, filled: 0, chain };
         ring.memory.set_flags(RING_MASK_INT);
         for slot in 0..size.get() {
             ring.make_ready(slot, 0);
@@ -108,18 +111,18 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
 
     /// Fills `mbufs` from the `visible` slots; says how many mbufs it filled and how many slots it used.
     #[inline(always)]
-    fn fill(&mut self, pool: &Pool, port: u16, mbufs: &mut [Mbuf], visible: u16, tally: &mut RxTally) -> (usize, u16) {
+    fn fill(&self, pool: &Pool, port: u16, mbufs: &mut [Mbuf], visible: u16, tally: &mut RxTally) -> (usize, u16) {
         let (mut packets, mut slots, mut bytes) = (0, 0, 0);
         let segment_max = self.segment_max();
         while slots < visible
             && let Some(mbuf) = mbufs.get_mut(packets)
         {
             let slot = self.size.slot(self.consumed.wrapping_add(slots));
-            let descriptor = snapshot(&self.memory, &self.buffers, slot);
+            let descriptor = self.snapshot(slot);
             let len = descriptor.length as usize;
             let room = mbuf.room_mut();
             if descriptor.has_next() || len == 0 || len > room.len().min(segment_max) {
-                match self.gather(pool, mbuf, descriptor, slots, visible, tally) {
+                match self.gather(pool, mbuf, slots, visible, tally) {
                     Gathered::Delivered(used) => {
                         mbuf.set_port(port);
                         (packets, slots) = (packets + 1, slots + used);
@@ -144,24 +147,15 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
         (packets, slots)
     }
 
-    /// Takes a packet of several segments, one larger than an mbuf, or a broken one, whose first slot has been read: into
-    /// `mbuf`, chaining more to it.
+    /// Takes a packet of several segments, one larger than an mbuf, or a broken one: into `mbuf`, chaining more to it. The
+    /// look at its first descriptor that led here is forgotten: this one counts.
     #[cold]
-    fn gather(
-        &mut self,
-        pool: &Pool,
-        mbuf: &mut Mbuf,
-        first: Descriptor,
-        skip: u16,
-        visible: u16,
-        tally: &mut RxTally,
-    ) -> Gathered {
-        let begin = self.consumed.wrapping_add(skip);
-        let Self { memory, size, buffers, chain, .. } = self;
-        let found =
-            chain.read(*size, visible - skip, first, |i| snapshot(memory, buffers, size.slot(begin.wrapping_add(i))));
+    fn gather(&self, pool: &Pool, mbuf: &mut Mbuf, skip: u16, visible: u16, tally: &mut RxTally) -> Gathered {
+        let first = self.consumed.wrapping_add(skip);
+        let mut chain = self.chain.borrow_mut();
+        let found = chain.read(self.size, visible - skip, |i| self.snapshot(self.size.slot(first.wrapping_add(i))));
         let (slots, copied) = match found {
-            Found::Packet(slots) => (slots, copy_segments(memory, pool, mbuf, buffers.capacity() as usize, chain)),
+            Found::Packet(slots) => (slots, copy_segments(&self.memory, pool, mbuf, self.segment_max(), &chain)),
             Found::Endless(slots) => (slots, Err(Refusal::Broken(|tally| &mut tally.too_long))),
             Found::Unfinished => return Gathered::Waits,
         };
@@ -181,7 +175,7 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
             }
         };
         for i in 0..slots {
-            self.make_ready(self.size.slot(begin.wrapping_add(i)), DESC_NEXT);
+            self.make_ready(self.size.slot(first.wrapping_add(i)), DESC_NEXT);
         }
         gathered
     }
@@ -201,6 +195,14 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
             self.filled = self.consumed.wrapping_add(visible);
         }
         visible
+    }
+
+    /// One snapshot of a descriptor; a client knows the place better than the descriptor does.
+    #[inline(always)]
+    fn snapshot(&self, slot: u16) -> Descriptor {
+        let seen = self.memory.descriptor(slot);
+        let Descriptor { region, offset, .. } = self.buffers.empty(slot, || seen);
+        Descriptor { region, offset, ..seen }
     }
 
     /// Hands a slot back to the peer, for the next [`Self::publish`]. `flags` is what the peer left in it.
@@ -233,12 +235,4 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
     fn segment_max(&self) -> usize {
         self.buffers.capacity() as usize
     }
-}
-
-/// One snapshot of a descriptor; a client knows the place better than the descriptor does.
-#[inline(always)]
-fn snapshot(memory: &impl RingMemory, buffers: &impl Buffers, slot: u16) -> Descriptor {
-    let seen = memory.descriptor(slot);
-    let Descriptor { region, offset, .. } = buffers.empty(slot, || seen);
-    Descriptor { region, offset, ..seen }
 }

@@ -118,7 +118,7 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         let descriptor = self.memory.descriptor(slot);
         let held = self.consumed.wrapping_sub(self.released);
         if descriptor.flags != 0 || held >= self.size.get() / 2 {
-            return self.take_any(pool, port, descriptor, visible, tally);
+            return self.take_any(pool, port, visible, tally);
         }
         match lend(&mut self.lender, slot, descriptor, port) {
             Ok(packet) => Taken::Packet(packet, 1),
@@ -129,12 +129,11 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         }
     }
 
-    /// A chain, or a packet that must be copied.
+    /// A chain, or a packet that must be copied. The look at its first descriptor that led here is forgotten: this one counts.
     #[cold]
-    fn take_any(&mut self, pool: &Pool, port: u16, first: Descriptor, visible: u16, tally: &mut RxTally) -> Taken {
+    fn take_any(&mut self, pool: &Pool, port: u16, visible: u16, tally: &mut RxTally) -> Taken {
         let Self { memory, size, consumed, chain, .. } = self;
-        let slots = match chain.read(*size, visible, first, |i| memory.descriptor(size.slot(consumed.wrapping_add(i))))
-        {
+        let slots = match chain.read(*size, visible, |i| memory.descriptor(size.slot(consumed.wrapping_add(i)))) {
             Found::Packet(slots) => slots,
             Found::Endless(slots) => {
                 tally.too_long += 1;

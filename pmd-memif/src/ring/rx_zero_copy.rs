@@ -89,7 +89,7 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
     fn take_packet(&mut self, visible: u16, tally: &mut RxTally) -> Option<(Option<Mbuf>, u16)> {
         let descriptor = self.memory.descriptor(self.size.slot(self.consumed));
         if descriptor.has_next() {
-            return self.take_chain(descriptor, visible, tally);
+            return self.take_chain(visible, tally);
         }
         Some((self.take_segment(self.consumed, descriptor, tally), 1))
     }
@@ -108,10 +108,10 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
     }
 
     #[cold]
-    fn take_chain(&mut self, first: Descriptor, visible: u16, tally: &mut RxTally) -> Option<(Option<Mbuf>, u16)> {
+    fn take_chain(&mut self, visible: u16, tally: &mut RxTally) -> Option<(Option<Mbuf>, u16)> {
         let Self { memory, size, consumed, .. } = self;
         let mut chain = std::mem::replace(&mut self.chain, Chain::EMPTY);
-        let found = chain.read(*size, visible, first, |i| memory.descriptor(size.slot(consumed.wrapping_add(i))));
+        let found = chain.read(*size, visible, |i| memory.descriptor(size.slot(consumed.wrapping_add(i))));
         let taken = match found {
             Found::Packet(slots) => Some((self.join(&chain, false, tally), slots)),
             Found::Endless(slots) => Some((self.join(&chain, true, tally), slots)),

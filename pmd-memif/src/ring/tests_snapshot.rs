@@ -10,7 +10,7 @@ use super::tx::{TxRing, TxTally};
 use super::{DESC_NEXT, Descriptor, PeersSlots, Place, RingMemory, RingSize};
 
 /// What a peer may rewrite a good descriptor to.
-const REWRITES: [fn(&mut Descriptor); 5] =
+pub(super) const REWRITES: [fn(&mut Descriptor); 5] =
     [|d| d.offset = u32::MAX, |d| d.region = 9, |d| d.length = 0, |d| d.length = u32::MAX, |d| d.flags ^= DESC_NEXT];
 
 /// A ring full of packets of 100 bytes, each filled with its slot's number, whose other end rewrites what was read.
@@ -72,6 +72,8 @@ fn s50_a_chain_is_what_its_one_snapshot_said() {
         }
         let mut rx = RxRing::new(Rc::clone(&ring), size, PeersSlots);
         ring.head.set(8);
+        // The look that finds a chain.
+        ring.let_pass.set(1);
         let (mut burst, mut tally) = (Burst::new(), RxTally::default());
         rx.receive(&pool, 0, &mut burst, &mut tally);
         let mut received = [0; 800];
