@@ -94,6 +94,7 @@ fn open(request: &DeviceRequest, configured: Configured) -> Result<Vec<Lport>, O
     let open = OpenDevice::open(device, configured.interface).map_err(|error| system(&error))?;
     let lports = request.queues.iter().zip(pools).map(|(queue, pool)| {
         let number = usize::from(queue.qid);
+        let tx = Box::new(MemifTx::new(Arc::clone(&open), number, pool.clone()));
         let rx = MemifRx::new(Arc::clone(&open), number, queue.lport.0, pool).map_err(|error| system(&error))?;
         let rx: Box<dyn RxQueue> = match open.device().settings.rx_mode {
             RxMode::Interrupt => Box::new(InterruptRx(rx)),
@@ -103,7 +104,7 @@ fn open(request: &DeviceRequest, configured: Configured) -> Result<Vec<Lport>, O
             id: queue.lport,
             name: queue.name.clone(),
             rx,
-            tx: Box::new(MemifTx::new(Arc::clone(&open), number)),
+            tx,
             control: Arc::new(MemifControl { open: Arc::clone(&open), queue: number }),
         })
     });

@@ -219,6 +219,8 @@ impl InterruptRx {
 pub(crate) struct MemifTx {
     open: Arc<OpenDevice>,
     queue: usize,
+    /// For packets that cannot be sent from where they lie.
+    pool: Pool,
     seen: Seen,
     /// The link that `end` belongs to.
     link: Option<LinkId>,
@@ -227,8 +229,8 @@ pub(crate) struct MemifTx {
 
 impl MemifTx {
     /// The sending half of queue `queue`.
-    pub(crate) fn new(open: Arc<OpenDevice>, queue: usize) -> Self {
-        Self { open, queue, seen: Seen::default(), link: None, end: None }
+    pub(crate) fn new(open: Arc<OpenDevice>, queue: usize, pool: Pool) -> Self {
+        Self { open, queue, pool, seen: Seen::default(), link: None, end: None }
     }
 
     #[cold]
@@ -259,10 +261,10 @@ impl TxQueue for MemifTx {
         let mut tally = TxTally::default();
         let mut interrupted = None;
         let sent = match &mut self.end {
-            Some(TxOwner::Own(ring)) => send(ring, burst, &mut tally, &mut interrupted),
+            Some(TxOwner::Own(ring)) => send(ring, &self.pool, burst, &mut tally, &mut interrupted),
             // Whoever else sends on the ring just now: these packets wait.
             Some(TxOwner::Shared(ring)) => match ring.try_lock() {
-                Ok(mut ring) => send(&mut ring, burst, &mut tally, &mut interrupted),
+                Ok(mut ring) => send(&mut ring, &self.pool, burst, &mut tally, &mut interrupted),
                 Err(_) => {
                     counters.busy.add(1);
                     return 0;
@@ -286,6 +288,18 @@ impl TxQueue for MemifTx {
         tally.packets as usize
     }
 
+    fn alloc_burst(&mut self, burst: &mut Burst, n: usize) -> Option<usize> {
+        if self.open.device().has_changed(self.seen) {
+            self.adopt();
+        }
+        // Queues that share a ring would wait for each other's mbufs.
+        let Some(TxOwner::Own(ring)) = &mut self.end else { return None };
+        let mut tally = TxTally::default();
+        let allocated = ring.alloc(burst, n, &mut tally);
+        self.open.device().counters[self.queue].tx.add(&tally);
+        allocated
+    }
+
     fn flush(&mut self) {
         let mut tally = TxTally::default();
         match &mut self.end {
@@ -303,8 +317,8 @@ impl TxQueue for MemifTx {
 }
 
 #[inline(always)]
-fn send(ring: &mut TxEnd, burst: &mut Burst, tally: &mut TxTally, interrupted: &mut Option<bool>) -> Sent {
-    let sent = ring.send(burst, tally);
+fn send(ring: &mut TxEnd, pool: &Pool, burst: &mut Burst, tally: &mut TxTally, interrupted: &mut Option<bool>) -> Sent {
+    let sent = ring.send(pool, burst, tally);
     if tally.packets > 0 {
         *interrupted = interrupt::send(ring.memory());
     }

@@ -39,6 +39,7 @@ mod tests_snapshot;
 #[cfg(test)]
 mod tests_zero_copy;
 pub(crate) mod tx;
+pub(crate) mod tx_lend;
 pub(crate) mod tx_zero_copy;
 
 /// First word of every ring.
