@@ -46,8 +46,8 @@ pub(crate) enum Command {
     },
     /// Prints the JSON Schema of lport files, for editors
     Schema,
-    /// Lists the drivers with all their options
-    Drivers(Format),
+    /// Lists the drivers with all their options, ranges and defaults
+    Drivers(DriversArgs),
     /// Shows the machine: CPUs, cores, NUMA nodes, caches
     Topology(Format),
     /// Shows what a running `lport run` does, from another terminal (exit code 5 when none runs)
@@ -62,6 +62,15 @@ pub(crate) struct Format {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DriversArgs {
+    /// Only these drivers
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]
