@@ -35,6 +35,11 @@ impl FakeRing {
         };
         (Rc::new(ring), size, own)
     }
+
+    /// The descriptor at a free-running index.
+    fn at(&self, index: u16) -> &Cell<Descriptor> {
+        &self.descriptors[usize::from(index) & (self.descriptors.len() - 1)]
+    }
 }
 
 impl RingMemory for Rc<FakeRing> {
@@ -63,7 +68,7 @@ impl RingMemory for Rc<FakeRing> {
     }
 
     fn descriptor(&self, slot: u16) -> Descriptor {
-        let cell = &self.descriptors[usize::from(slot)];
+        let cell = self.at(slot);
         let seen = cell.get();
         let mut next = seen;
         self.rewrite.get()(&mut next);
@@ -72,16 +77,16 @@ impl RingMemory for Rc<FakeRing> {
     }
 
     fn set_descriptor(&self, slot: u16, descriptor: Descriptor) {
-        self.descriptors[usize::from(slot)].set(descriptor);
+        self.at(slot).set(descriptor);
     }
 
     fn set_filled(&self, slot: u16, descriptor: Descriptor) {
-        let offset = self.descriptors[usize::from(slot)].get().offset;
+        let offset = self.at(slot).get().offset;
         self.set_descriptor(slot, Descriptor { offset, ..descriptor });
     }
 
     fn clear_flags(&self, slot: u16) {
-        self.set_descriptor(slot, Descriptor { flags: 0, ..self.descriptors[usize::from(slot)].get() });
+        self.set_descriptor(slot, Descriptor { flags: 0, ..self.at(slot).get() });
     }
 
     fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {

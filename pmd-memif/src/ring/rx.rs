@@ -107,39 +107,48 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
     /// Fills `mbufs` from the `visible` slots; says how many mbufs it filled and how many slots it used.
     #[inline(always)]
     fn fill(&self, pool: &Pool, port: u16, mbufs: &mut [Mbuf], visible: u16, tally: &mut RxTally) -> (usize, u16) {
-        let (mut packets, mut slots, mut bytes) = (0, 0, 0);
+        let (mut packets, mut slots) = (0, 0);
+        loop {
+            let run = self.straight(port, &mut mbufs[packets..], slots, visible, tally);
+            (packets, slots) = (packets + usize::from(run), slots + run);
+            let Some(mbuf) = mbufs.get_mut(packets).filter(|_| slots < visible) else { break };
+            match self.gather(pool, mbuf, slots, visible, tally) {
+                Gathered::Delivered(used) => {
+                    mbuf.set_port(port);
+                    (packets, slots) = (packets + 1, slots + used);
+                }
+                Gathered::Dropped(used) => slots += used,
+                Gathered::Waits => break,
+            }
+        }
+        (packets, slots)
+    }
+
+    /// Fills `mbufs` from the slots behind the `skip` ones, as long as packets are one descriptor, sound, and fit one mbuf;
+    /// says how many those were. A loop of its own, with as little as possible to keep in registers.
+    #[inline(always)]
+    fn straight(&self, port: u16, mbufs: &mut [Mbuf], skip: u16, visible: u16, tally: &mut RxTally) -> u16 {
+        let first = self.consumed.wrapping_add(skip);
         let segment_max = self.segment_max();
-        while slots < visible
-            && let Some(mbuf) = mbufs.get_mut(packets)
-        {
-            let slot = self.size.slot(self.consumed.wrapping_add(slots));
+        let (mut run, mut bytes) = (0, 0);
+        for (mbuf, i) in mbufs.iter_mut().zip(0..visible - skip) {
+            let slot = first.wrapping_add(i);
             let descriptor = self.snapshot(slot);
             let len = descriptor.length as usize;
-            let room = mbuf.room_mut();
-            if descriptor.has_next() || len == 0 || len > room.len().min(segment_max) {
-                match self.gather(pool, mbuf, slots, visible, tally) {
-                    Gathered::Delivered(used) => {
-                        mbuf.set_port(port);
-                        (packets, slots) = (packets + 1, slots + used);
-                    }
-                    Gathered::Dropped(used) => slots += used,
-                    Gathered::Waits => break,
-                }
-                continue;
+            if descriptor.has_next() || len == 0 || len > segment_max {
+                break;
             }
-            match self.memory.read(descriptor.place(), len, room) {
-                Ok(()) => {
-                    mbuf.set_received(len, port);
-                    bytes += len as u64;
-                    packets += 1;
-                }
-                Err(bad) => Refusal::from(bad).count(tally),
+            let Some(room) = mbuf.receive(len, port) else { break };
+            if self.memory.read(descriptor.place(), len, room).is_err() {
+                mbuf.reset();
+                break;
             }
             self.make_ready(slot, descriptor.flags);
-            slots += 1;
+            bytes += len as u64;
+            run += 1;
         }
         tally.bytes += bytes;
-        (packets, slots)
+        run
     }
 
     /// Takes a packet of several segments, one larger than an mbuf, or a broken one: into `mbuf`, chaining more to it.
@@ -147,10 +156,10 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
     fn gather(&self, pool: &Pool, mbuf: &mut Mbuf, skip: u16, visible: u16, tally: &mut RxTally) -> Gathered {
         let first = self.consumed.wrapping_add(skip);
         let visible = visible - skip;
-        let end = (0..visible).find(|i| !self.memory.descriptor(self.size.slot(first.wrapping_add(*i))).has_next());
+        let end = (0..visible).find(|i| !self.memory.descriptor(first.wrapping_add(*i)).has_next());
         let (slots, copied) = match end {
             Some(last) => {
-                let segments = (0..=last).map(|i| self.snapshot(self.size.slot(first.wrapping_add(i))));
+                let segments = (0..=last).map(|i| self.snapshot(first.wrapping_add(i)));
                 (last + 1, copy_segments(&self.memory, pool, mbuf, self.segment_max(), segments))
             }
             // A chain that fills the ring can never get its end (statement 53).
@@ -173,7 +182,7 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
             }
         };
         for i in 0..slots {
-            self.make_ready(self.size.slot(first.wrapping_add(i)), DESC_NEXT);
+            self.make_ready(first.wrapping_add(i), DESC_NEXT);
         }
         gathered
     }
@@ -199,7 +208,7 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
     #[inline(always)]
     fn snapshot(&self, slot: u16) -> Descriptor {
         let seen = self.memory.descriptor(slot);
-        let Descriptor { region, offset, .. } = self.buffers.empty(slot, || seen);
+        let Descriptor { region, offset, .. } = self.buffers.empty(self.size.slot(slot), || seen);
         Descriptor { region, offset, ..seen }
     }
 
@@ -207,7 +216,7 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
     #[inline(always)]
     fn make_ready(&self, slot: u16, flags: u16) {
         if B::CLIENT {
-            self.memory.set_descriptor(slot, self.buffers.empty(slot, Descriptor::default));
+            self.memory.set_descriptor(slot, self.buffers.empty(self.size.slot(slot), Descriptor::default));
         } else if flags != 0 {
             self.memory.clear_flags(slot);
         }
