@@ -15,32 +15,34 @@ fn main() {
     let pools = [pool("s", false), pool("c", czc == "yes")];
     let server = open("server", &[("role", "server"), ("socket", &name), ("zero-copy", szc)], &pools[0]);
     let client = open("client", &[("socket", &name), ("zero-copy", czc)], &pools[1]);
-    let (mut tx, txp, mut rx) = if dir == "s2c" { (server, pools[0].clone(), client) } else { (client, pools[1].clone(), server) };
+    let (tx, txp, mut rx) = if dir == "s2c" { (server, pools[0].clone(), client) } else { (client, pools[1].clone(), server) };
+    let txc = tx.control.clone();
     while !tx.control.link().is_up() || !rx.control.link().is_up() { std::thread::yield_now(); }
+    let txl = tx.tx;
     let stop = AtomicBool::new(false);
     std::thread::scope(|s| {
-        s.spawn(|| {
-            pin(0);
+        s.spawn({ let stop = &stop; move || {
+            pin(0); let mut tx = txl;
             let mut burst = Burst::with_limit(BURST);
             while !stop.load(Ordering::Relaxed) {
                 if burst.len() < BURST { let n = BURST - burst.len(); let f = burst.len();
                 txp.alloc_bulk(&mut burst, n);
                 for m in &mut burst[f..] { m.room_mut(); m.set_received(size, 0); } }
-                tx.tx.tx_burst(&mut burst);
+                tx.tx_burst(&mut burst);
             }
-        });
+        } });
         pin(1);
         let mut burst = Burst::with_limit(BURST);
-        let mut n = 0u64; let mut polls = 0u64; let mut start = Instant::now(); let mut warm = false; let mut s0 = 0;
+        let mut n = 0u64; let mut polls = 0u64; let mut empty = 0u64; let mut start = Instant::now(); let mut warm = false; let mut s0 = 0;
         loop {
-            for _ in 0..1000 { let k = rx.rx.rx_burst(&mut burst); n += k as u64; polls += u64::from(k > 0); burst.clear(); }
+            for _ in 0..1000 { let k = rx.rx.rx_burst(&mut burst); n += k as u64; polls += u64::from(k > 0); empty += u64::from(k == 0); burst.clear(); }
             let e = start.elapsed().as_millis() as u64;
-            if !warm && e > 100 { warm = true; n = 0; polls = 0; start = Instant::now(); s0 = full(&rx); continue; }
+            if !warm && e > 100 { warm = true; n = 0; polls = 0; empty = 0; start = Instant::now(); s0 = full(&rx); continue; }
             if e >= ms { break; }
         }
         let t = start.elapsed().as_secs_f64();
         let _ = s0;
-        println!("{dir} {size} zc={zc}: {:.1} Mpps  {:.1} pkts/poll", n as f64 / t / 1e6, n as f64 / polls as f64);
+        println!("{dir} {size} zc={zc}: {:.1} Mpps  {:.1} pkts/poll, {:.2} empty polls per full one, {:?}", n as f64 / t / 1e6, n as f64 / polls as f64, empty as f64 / polls as f64, txc.stats().xstats.iter().filter(|(_, n)| *n > 0).collect::<Vec<_>>());
         stop.store(true, Ordering::Relaxed);
     });
 }

@@ -384,17 +384,21 @@ impl RingMemory for ShmRing {
     #[inline(always)]
     fn read(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
         assert!(len <= room.len(), "the caller has room for what it asks for");
-        let blocks = (len + 63) & !63;
-        if blocks <= room.len()
-            && let Ok(source) = self.address(place, blocks)
-        {
-            // SAFETY: `blocks` bytes are mapped at the source, and the private room has as many.
-            unsafe { self.kernel.copy_blocks(room.as_mut_ptr(), source.as_ptr(), len) };
-            return Ok(());
-        }
         let source = self.address(place, len)?;
         // SAFETY: `len` bytes are mapped at the source, and the private room has as many.
         unsafe { self.kernel.copy(room.as_mut_ptr(), source.as_ptr(), len) };
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn read_blocks(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
+        let blocks = (len + 63) & !63;
+        if blocks > room.len() {
+            return Err(BadPlace::Range);
+        }
+        let source = self.address(place, blocks)?;
+        // SAFETY: `blocks` bytes are mapped at the source, and the private room has as many.
+        unsafe { self.kernel.copy_blocks(room.as_mut_ptr(), source.as_ptr(), len) };
         Ok(())
     }
 

@@ -104,6 +104,15 @@ impl RingMemory for Rc<FakeRing> {
         Ok(())
     }
 
+    fn read_blocks(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
+        let blocks = len.next_multiple_of(64);
+        if blocks > room.len() {
+            return Err(BadPlace::Range);
+        }
+        self.check(place, blocks)?;
+        self.read(place, len, room)
+    }
+
     fn write(&self, place: Place, data: &[u8]) -> Result<(), BadPlace> {
         self.check(place, data.len())?;
         let at = place.offset as usize;

@@ -191,6 +191,11 @@ pub(crate) trait RingMemory {
     /// # Errors
     /// When they do not lie inside a region; then nothing has been copied.
     fn read(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace>;
+    /// Copies `len` bytes at `place`, rounded up to a multiple of 64, to the front of `room`.
+    ///
+    /// # Errors
+    /// When as many do not lie inside a region, or do not fit `room`; then nothing has been copied.
+    fn read_blocks(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace>;
     /// Copies `data` to `place`.
     ///
     /// # Errors

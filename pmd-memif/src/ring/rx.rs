@@ -124,26 +124,28 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
         (packets, slots)
     }
 
-    /// Fills `mbufs` from the slots behind the `skip` ones, as long as packets are one descriptor, sound, and fit one mbuf;
-    /// says how many those were. A loop of its own, with as little as possible to keep in registers.
+    /// Fills `mbufs` from the slots behind the `skip` ones, as long as packets are one sound descriptor and fit one mbuf in
+    /// whole blocks; says how many those were. A loop of its own, with as little as possible to do and to keep in registers.
     #[inline(always)]
     fn straight(&self, port: u16, mbufs: &mut [Mbuf], skip: u16, visible: u16, tally: &mut RxTally) -> u16 {
         let first = self.consumed.wrapping_add(skip);
         let segment_max = self.segment_max();
         let (mut run, mut bytes) = (0, 0);
         for (mbuf, i) in mbufs.iter_mut().zip(0..visible - skip) {
-            let slot = first.wrapping_add(i);
-            let descriptor = self.snapshot(slot);
+            let index = first.wrapping_add(i);
+            let descriptor = self.snapshot(index);
             let len = descriptor.length as usize;
-            if descriptor.has_next() || len == 0 || len > segment_max {
+            if descriptor.flags != 0 || len == 0 || len > segment_max {
                 break;
             }
             let Some(room) = mbuf.receive(len, port) else { break };
-            if self.memory.read(descriptor.place(), len, room).is_err() {
+            if self.memory.read_blocks(descriptor.place(), len, room).is_err() {
                 mbuf.reset();
                 break;
             }
-            self.make_ready(slot, descriptor.flags);
+            if B::CLIENT {
+                self.memory.set_descriptor(index, self.buffers.empty(self.size.slot(index), Descriptor::default));
+            }
             bytes += len as u64;
             run += 1;
         }
