@@ -7,7 +7,7 @@
 //! ```
 //!
 //! 1. A driver's author writes a [`Fixture`]. A device that loops needs no more than its options; one with two ends says
-//!    what the other end is: another device, or two closures ([`far_end`]).
+//!    what the other end is: another device, or two closures ([`far_end()`]).
 //! 2. [`conformance_tests!`](crate::conformance_tests) makes every check a test of its own. [`run`] and [`CHECKS`] serve
 //!    programs that check drivers otherwise.
 //! 3. A check that fails names the promise, in the words of the documentation, and what was found instead.
@@ -71,7 +71,7 @@ pub fn run(name: &str, fixture: &dyn Fixture) {
     run(fixture);
 }
 
-/// Makes every check of the conformance suite a test, for the [`Fixture`](crate::conformance::Fixture) that the
+/// Makes every check of the conformance suite a test, for the [`Fixture`] that the
 /// expression yields: once in a module, one module for each kind of device.
 #[macro_export]
 macro_rules! conformance_tests {
