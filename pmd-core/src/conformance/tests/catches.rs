@@ -57,6 +57,8 @@ const CAUGHT: &[(&str, Flaw, &str)] = &[
     ("packets_that_cannot_be_sent_are_dropped_and_counted", Flaw::HoldsUpBehindTooLong, "could not be sent"),
     ("packets_that_cannot_be_sent_are_dropped_and_counted", Flaw::DropsUncounted, "those dropped and those left"),
     ("packets_of_any_pool_are_sent", Flaw::NeedsHeadroom, "any pool"),
+    ("packets_built_in_place_are_sent", Flaw::GivesUsedMbufs, "holds data already"),
+    ("packets_built_in_place_are_sent", Flaw::SendsOnlyWhatItGaveInOrder, "is no loss"),
     ("received_packets_belong_to_whoever_holds_them", Flaw::WritesIntoPacketsGiven, "a packet held changed"),
     ("received_packets_carry_their_lports_number", Flaw::DoesNotMark, "renumbered to 7"),
     ("statistics_of_both_ends_add_up", Flaw::CountsBytesWrong, "`obytes` grew by"),

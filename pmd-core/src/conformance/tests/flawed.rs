@@ -56,6 +56,8 @@ pub(super) enum Flaw {
     CountsBytesWrong,
     CountsForTheFirstQueue,
     HoldsBackUntilTwo,
+    GivesUsedMbufs,
+    SendsOnlyWhatItGaveInOrder,
     // Sleeping.
     NeverRings,
     ArmsBlindly,
@@ -179,7 +181,7 @@ impl FlawedDriver {
             sender: Mutex::new(None),
             _taken: Arc::clone(taken),
         });
-        let (lane_tx, lane_rx) = lane(size);
+        let ((lane_tx, lane_rx), own_pool) = (lane(size), pool.clone());
         let rx = FlawedRx {
             wire: Arc::clone(&wire),
             lane: lane_rx,
@@ -191,7 +193,14 @@ impl FlawedDriver {
             thread: None,
         };
         let control = FlawedControl { wire: Arc::clone(&wire), queue: Arc::downgrade(&wire.counters) };
-        let tx = FlawedTx { wire, counters: counters_of_tx, lane: lane_tx, held: Burst::new() };
+        let tx = FlawedTx {
+            wire,
+            counters: counters_of_tx,
+            lane: lane_tx,
+            held: Burst::new(),
+            pool: own_pool,
+            given: VecDeque::new(),
+        };
         Ok(Lport { id: queue.lport, name: queue.name, rx: Box::new(rx), tx: Box::new(tx), control: Arc::new(control) })
     }
 }
@@ -362,6 +371,10 @@ struct FlawedTx {
     lane: LaneTx,
     /// Packets accepted and not yet on their way.
     held: Burst,
+    /// Where packets are built.
+    pool: Pool,
+    /// The data of mbufs given to build packets in, and not sent yet.
+    given: VecDeque<usize>,
 }
 
 /// What is to be done with a packet.
@@ -376,10 +389,16 @@ impl FlawedTx {
         self.wire.flaw == flaw
     }
 
-    fn judge(&self, mut mbuf: Mbuf) -> Verdict {
+    fn judge(&mut self, mut mbuf: Mbuf) -> Verdict {
         if mbuf.packet_len() > MAX_PACKET && !self.is(Flaw::SendsTooLong) {
             return if self.is(Flaw::HoldsUpBehindTooLong) { Verdict::Refuse(mbuf) } else { Verdict::Drop };
         }
+        let place = self.pool.segment().offset_of(mbuf.data());
+        let expected = place.filter(|place| self.given.contains(place)).is_none_or(|place| self.given[0] == place);
+        if self.is(Flaw::SendsOnlyWhatItGaveInOrder) && !expected {
+            return Verdict::Drop;
+        }
+        self.given.retain(|given| Some(*given) != place);
         if self.is(Flaw::NeedsHeadroom) && mbuf.headroom() < 4 {
             return Verdict::Drop;
         }
@@ -440,6 +459,17 @@ impl TxQueue for FlawedTx {
         }
         counters.tx.add(sent, bytes + usize::from(self.is(Flaw::CountsBytesWrong)));
         if self.is(Flaw::SaysWhatWasOffered) { offered } else { sent }
+    }
+
+    fn alloc_burst(&mut self, burst: &mut Burst, n: usize) -> Option<usize> {
+        let first = burst.len();
+        let n = self.pool.alloc_bulk(burst, n);
+        self.given.clear();
+        self.given.extend(burst[first..].iter().filter_map(|mbuf| self.pool.segment().offset_of(mbuf.data())));
+        if self.is(Flaw::GivesUsedMbufs) {
+            burst[first..].iter_mut().for_each(|mbuf| drop(mbuf.append(4)));
+        }
+        Some(n)
     }
 
     fn flush(&mut self) {
