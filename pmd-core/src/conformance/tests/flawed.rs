@@ -30,6 +30,8 @@ const MAX_PACKET: usize = 3000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
     None,
+    /// Not a flaw, but honest differences: no fd, no chains, nothing empty, short packets padded, and a kernel's noise.
+    Modest,
     // Receiving.
     Reorders,
     ClearsTheBurst,
@@ -187,6 +189,7 @@ impl FlawedDriver {
             lane: lane_rx,
             port: queue.lport.0,
             pool,
+            polls: 0,
             waiting: VecDeque::new(),
             scratch: Burst::new(),
             given: Vec::new(),
@@ -222,6 +225,7 @@ struct FlawedRx {
     lane: LaneRx,
     port: u16,
     pool: Pool,
+    polls: u32,
     /// Packets that came, not yet copied into mbufs of the pool.
     waiting: VecDeque<Mbuf>,
     scratch: Burst,
@@ -235,6 +239,12 @@ impl FlawedRx {
         self.wire.flaw == flaw
     }
 
+    /// Whether an honest device has something to say on its own.
+    fn is_noisy(&mut self) -> bool {
+        self.polls += 1;
+        self.is(Flaw::Modest) && self.polls.is_multiple_of(7)
+    }
+
     fn fetch(&mut self) {
         self.lane.receive(&mut self.scratch);
         let n = self.scratch.len();
@@ -246,6 +256,9 @@ impl FlawedRx {
         let packet = self.waiting.front()?;
         let mut data = vec![0; packet.packet_len()];
         packet.copy_to(&mut data);
+        if self.is(Flaw::Modest) {
+            data.resize(data.len().max(60), 0);
+        }
         if self.is(Flaw::Truncates) {
             data.truncate(1024);
         }
@@ -301,8 +314,15 @@ impl RxQueue for FlawedRx {
             self.waiting.clear();
         }
         let first = burst.len();
+        if burst.room() > 0
+            && self.is_noisy()
+            && let Some(mut noise) = self.pool.alloc_packet(&[0x33; 70])
+        {
+            noise.set_port(self.port);
+            burst.push(noise).unwrap();
+        }
         let room = if self.is(Flaw::IgnoresTheLimit) { burst.room() + 1 } else { burst.room() };
-        while burst.len() - first < room
+        while burst.len() < first + room
             && let Some(mbuf) = self.next()
         {
             if burst.push(mbuf).is_err() {
@@ -350,7 +370,7 @@ impl RxQueue for FlawedRx {
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.wire.bell.as_fd())
+        (!self.is(Flaw::Modest)).then(|| self.wire.bell.as_fd())
     }
 }
 
@@ -399,6 +419,9 @@ impl FlawedTx {
             return Verdict::Drop;
         }
         self.given.retain(|given| Some(*given) != place);
+        if self.is(Flaw::Modest) && (mbuf.segment_count() > 1 || mbuf.packet_len() == 0) {
+            return Verdict::Drop;
+        }
         if self.is(Flaw::NeedsHeadroom) && mbuf.headroom() < 4 {
             return Verdict::Drop;
         }
