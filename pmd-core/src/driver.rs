@@ -41,6 +41,11 @@ pub trait Driver: Send + Sync {
         false
     }
 
+    /// Whether a queue with these options and hints wants its pool in chunks ([`crate::PoolConfig::chunked`]).
+    fn chunks_pools(&self, _options: &Options, _hints: &XdpHints) -> bool {
+        false
+    }
+
     /// How many queues the device called `device` has on this machine; `None` when it has as many as it is told, or
     /// cannot be asked.
     fn queue_count(&self, _device: &str, _options: &Options) -> Option<u16> {
