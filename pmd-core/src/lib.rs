@@ -20,7 +20,7 @@
 //! | [`deployment`] | what is to be run, as plain data |
 //! | [`runtime`] | a deployment made live, changed while it runs, and stopped |
 //! | [`stats`] | counters with one writer |
-//! | [`privileges`], [`netns`] | capabilities that drivers need, and network namespaces |
+//! | [`netdev`], [`netns`], [`privileges`] | the kernel's interfaces, namespaces and capabilities: for drivers of it |
 //!
 //! The hot path takes no lock, makes no system call, allocates nothing and uses no atomic read-modify-write
 //! (but one per burst where a driver lends memory, see [`pool::Lender`]): an mbuf comes
@@ -38,6 +38,7 @@ mod lane;
 pub mod lcore;
 pub mod lport;
 pub mod mbuf;
+pub mod netdev;
 pub mod netns;
 pub mod options;
 pub mod pool;
