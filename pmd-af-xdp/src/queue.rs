@@ -1,0 +1,149 @@
+//! The queues of an lport: pmd-core's traits over the ends of whatever socket there is.
+//!
+//! Each burst begins with two loads, of the device's epoch and state. When the epoch has changed, the half lets go of its
+//! end and takes the new one, if there is one.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use pmd_core::{Burst, LportId, RxQueue, TxQueue};
+
+use crate::counters::Counters;
+use crate::device::InUse;
+use crate::rx::{RxEnd, RxTally};
+use crate::tx::{TxEnd, TxTally};
+
+/// The receiving half.
+pub(crate) struct XdpRx {
+    /// Before the device: an end that goes closes its socket.
+    end: Option<RxEnd>,
+    open: Arc<InUse>,
+    position: usize,
+    port: u16,
+    epoch: u32,
+}
+
+impl XdpRx {
+    pub(crate) fn new(open: Arc<InUse>, position: usize, port: u16) -> Self {
+        let (epoch, end) = open.device.take_rx(position);
+        Self { end, open, position, port, epoch }
+    }
+
+    #[inline(always)]
+    fn has_changed(&self) -> bool {
+        self.open.device.epoch() != self.epoch
+    }
+
+    #[cold]
+    fn adopt(&mut self) {
+        self.end = None;
+        (self.epoch, self.end) = self.open.device.take_rx(self.position);
+    }
+}
+
+impl RxQueue for XdpRx {
+    #[inline]
+    fn rx_burst(&mut self, burst: &mut Burst) -> usize {
+        if self.has_changed() {
+            self.adopt();
+        }
+        let device = &self.open.device;
+        let Some(end) = self.end.as_mut().filter(|_| device.state.is_up()) else { return 0 };
+        let mut tally = RxTally::default();
+        end.receive(self.port, burst, &mut tally);
+        device.counters[self.position].add_rx(&tally);
+        tally.packets
+    }
+
+    fn renumber(&mut self, lport: LportId) {
+        self.port = lport.0;
+    }
+
+    fn arm(&mut self) -> bool {
+        if self.has_changed() {
+            return false;
+        }
+        let device = &self.open.device;
+        let Some(end) = self.end.as_mut().filter(|_| device.state.is_up()) else { return true };
+        let mut tally = RxTally::default();
+        let is_idle = end.is_idle(&mut tally);
+        device.counters[self.position].add_rx(&tally);
+        is_idle
+    }
+
+    /// Readable while packets wait. A link that is down has none: its packets would wake for ever.
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        let end = self.end.as_ref().filter(|_| self.open.device.state.is_up())?;
+        Some(end.socket().xsk().as_fd())
+    }
+}
+
+/// The sending half.
+pub(crate) struct XdpTx {
+    /// Before the device: an end that goes closes its socket.
+    end: Option<TxEnd>,
+    open: Arc<InUse>,
+    position: usize,
+    epoch: u32,
+}
+
+impl XdpTx {
+    pub(crate) fn new(open: Arc<InUse>, position: usize) -> Self {
+        let (epoch, end) = open.device.take_tx(position);
+        Self { end, open, position, epoch }
+    }
+
+    #[cold]
+    fn adopt(&mut self) {
+        self.end = None;
+        (self.epoch, self.end) = self.open.device.take_tx(self.position);
+    }
+}
+
+impl TxQueue for XdpTx {
+    #[inline]
+    fn tx_burst(&mut self, burst: &mut Burst) -> usize {
+        if self.open.device.epoch() != self.epoch {
+            self.adopt();
+        }
+        let device = &self.open.device;
+        let Some(end) = self.end.as_mut().filter(|_| device.state.is_up()) else { return 0 };
+        let mut tally = TxTally::default();
+        end.send(burst, device.max_packet(), &mut tally);
+        device.counters[self.position].add_tx(&tally);
+        tally.packets
+    }
+
+    fn flush(&mut self) {
+        if self.open.device.epoch() != self.epoch {
+            self.adopt();
+        }
+        let Some(end) = &mut self.end else { return };
+        let mut tally = TxTally::default();
+        end.flush(&mut tally);
+        self.open.device.counters[self.position].add_tx(&tally);
+    }
+}
+
+impl Counters {
+    #[inline(always)]
+    fn add_rx(&self, tally: &RxTally) {
+        self.common.rx.add(tally.packets, tally.bytes);
+        if tally.errors > 0 || tally.nombuf || tally.wakeups > 0 {
+            self.common.rx.errors.add(tally.errors as u64);
+            self.common.rx.nombuf.add(tally.nombuf.into());
+            self.rx.wakeups.add(tally.wakeups);
+        }
+    }
+
+    #[inline(always)]
+    fn add_tx(&self, tally: &TxTally) {
+        self.common.tx.add(tally.packets, tally.bytes);
+        self.common.tx.errors.add(tally.errors as u64);
+        self.tx.copied.add(tally.copied as u64);
+        self.tx.nombuf.add(tally.nombuf.into());
+        self.tx.full.add(tally.full.into());
+        self.tx.wakeups.add(tally.wakeups);
+        self.tx.refused.add(tally.refused);
+    }
+}
