@@ -34,6 +34,8 @@ mod rx;
 mod socket;
 mod steering;
 mod sys;
+#[cfg(test)]
+mod tests;
 mod tx;
 mod umem;
 

@@ -204,7 +204,9 @@ fn is_busy(error: &io::Error) -> bool {
 }
 
 fn busy(Place { name, queue, .. }: Place<'_>) -> String {
-    format!("queue {queue} of {name} belongs to another AF_XDP socket already: give each queue to one lport of one program")
+    format!(
+        "queue {queue} of {name} belongs to another AF_XDP socket already: give each queue to one lport of one program"
+    )
 }
 
 /// Tries until nobody has the queue any more: who closed a socket a moment ago may still be in the kernel's books.

@@ -118,9 +118,13 @@ impl Steering {
 fn pinned(path: &Path) -> Result<XskMap, String> {
     let place = path.display();
     let map = XskMap::pinned(path).map_err(|error| match error.raw_os_error() {
-        Some(libc::ENOENT) => format!("`xsk_pin_path` {place}: nothing is pinned there; who loads the program pins its map"),
+        Some(libc::ENOENT) => {
+            format!("`xsk_pin_path` {place}: nothing is pinned there; who loads the program pins its map")
+        }
         Some(libc::EPERM | libc::EACCES) => {
-            format!("`xsk_pin_path` {place}: {error}; this user must be allowed to read and write it (`chmod`, `chown`)")
+            format!(
+                "`xsk_pin_path` {place}: {error}; it must be pinned in a BPF file system, readable and writable for us"
+            )
         }
         _ => format!("`xsk_pin_path` {place}: cannot open the pinned map: {error}"),
     })?;

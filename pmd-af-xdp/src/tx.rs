@@ -306,11 +306,10 @@ mod tests {
         let tally = bench.send(&mut burst);
         assert_eq!(tally, TxTally { packets: 3, bytes: 183, ..TxTally::default() });
         let sent = bench.take();
-        assert_eq!(sent.iter().map(|d| (d.address, d.length)).collect::<Vec<_>>(), [
-            (places[0], 60),
-            (places[1], 61),
-            (places[2], 62)
-        ]);
+        assert_eq!(
+            sent.iter().map(|d| (d.address, d.length)).collect::<Vec<_>>(),
+            [(places[0], 60), (places[1], 61), (places[2], 62)]
+        );
         assert_eq!(bench.pool.available(), 29);
         bench.complete([places[2], places[0], places[0], 1 << 50]);
         bench.end.flush(&mut TxTally::default());

@@ -79,7 +79,8 @@ impl XskMap {
             value_size: u32,
             max_entries: u32,
         }
-        make(command::MAP_CREATE, &mut Create { kind: XSKMAP, key_size: 4, value_size: 4, max_entries: queues }).map(Self)
+        make(command::MAP_CREATE, &mut Create { kind: XSKMAP, key_size: 4, value_size: 4, max_entries: queues })
+            .map(Self)
     }
 
     /// The map that is pinned at `path`.
@@ -129,7 +130,8 @@ impl XskMap {
     /// Sends the packets of queue `queue` to `socket` from now on.
     pub(crate) fn set(&self, queue: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
         let socket = socket.as_raw_fd();
-        call(command::MAP_UPDATE_ELEM, &mut self.element(&queue, (&raw const socket).expose_provenance() as u64)).map(drop)
+        call(command::MAP_UPDATE_ELEM, &mut self.element(&queue, (&raw const socket).expose_provenance() as u64))
+            .map(drop)
     }
 
     /// Sends the packets of queue `queue` to nobody.
