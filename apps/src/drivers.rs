@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pmd_af_xdp::AfXdpDriver;
 use pmd_core::Registry;
 use pmd_memif::{CndpMemifDriver, MemifDriver};
 
@@ -10,5 +11,6 @@ pub(crate) fn registry() -> Registry {
     let mut registry = Registry::with_reference_drivers();
     registry.add(Arc::new(MemifDriver));
     registry.add(Arc::new(CndpMemifDriver));
+    registry.add(Arc::new(AfXdpDriver::default()));
     registry
 }

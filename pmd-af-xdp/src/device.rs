@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType};
 use pmd_core::Link;
 use pmd_core::device::DeviceState;
@@ -59,6 +60,8 @@ pub(crate) struct Device {
     max_packet: AtomicUsize,
     /// Changes whenever the ends do.
     epoch: AtomicU32,
+    /// Wakes each receiving half's owner when the link changes.
+    wakes: Vec<Arc<EventFd>>,
     inner: Mutex<Inner>,
 }
 
@@ -96,7 +99,10 @@ impl Device {
     /// A device that is not connected yet.
     pub(crate) fn new(config: DeviceConfig, common: Arc<Common>) -> Result<Self, String> {
         let netdev = Netdev::new(config.interface.clone(), config.netns.clone()).map_err(|error| error.to_string())?;
+        let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map(Arc::new);
+        let wakes = config.queues.iter().map(|_| event()).collect::<Result<_, _>>();
         Ok(Self {
+            wakes: wakes.map_err(|error| format!("cannot make an eventfd: {error}"))?,
             counters: config.queues.iter().map(|_| Counters::default()).collect(),
             config,
             netdev,
@@ -126,6 +132,24 @@ impl Device {
         (self.epoch(), inner.slots.get_mut(position).and_then(|slot| slot.tx.take()))
     }
 
+    /// What wakes the owner of a receiving half when the link changes.
+    pub(crate) fn wake(&self, position: usize) -> Arc<EventFd> {
+        Arc::clone(&self.wakes[position])
+    }
+
+    /// Says what has become of the link, and wakes whoever sleeps on it.
+    fn set_link(&self, link: Link) {
+        self.state.set_link(link);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        for wake in &self.wakes {
+            // It fails only when it is signalled already.
+            let _ = wake.write(1);
+        }
+    }
+
     /// Longest packet that can be received and sent, in bytes.
     #[inline(always)]
     pub(crate) fn max_packet(&self) -> usize {
@@ -153,13 +177,13 @@ impl Device {
         *inner = Inner { slots, session: Some(session) };
         self.epoch.fetch_add(1, Ordering::Release);
         drop(inner);
-        self.state.set_link(state.link(&self.config.interface));
+        self.set_link(state.link(&self.config.interface));
         Ok(state)
     }
 
     /// Lets go of the interface; the halves follow at their next bursts.
     fn withdraw(&self, why: &str) {
-        self.state.set_link(Link::Down(why.to_owned()));
+        self.set_link(Link::Down(why.to_owned()));
         let mut inner = self.lock();
         self.epoch.fetch_add(1, Ordering::Release);
         let old = std::mem::take(&mut *inner);
@@ -172,6 +196,7 @@ impl Device {
     pub(crate) fn set_admin_up(&self, up: bool) {
         let inner = self.lock();
         self.state.set_admin_up(up);
+        self.wake_all();
         let Some(session) = &inner.session else { return };
         if !up {
             session.sockets.iter().filter_map(Weak::upgrade).for_each(|socket| session.steering.clear(socket.queue()));
@@ -189,13 +214,13 @@ impl Device {
         };
         if self.view().is_some_and(|view| view.index == state.index) {
             self.follow(state);
-            self.state.set_link(state.link(interface));
+            self.set_link(state.link(interface));
             return None;
         }
         self.withdraw(&format!("interface {interface} has come back"));
         self.connect().map_or_else(
             |error| {
-                self.state.set_link(Link::Down(error));
+                self.set_link(Link::Down(error));
                 Some(AGAIN)
             },
             |_| None,

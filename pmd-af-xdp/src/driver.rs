@@ -61,14 +61,17 @@ impl Driver for AfXdpDriver {
         let config = options::configure(&request).map_err(OpenError)?;
         let device = Device::new(config, Arc::clone(&self.common)).map_err(OpenError)?;
         let open = InUse::open(Arc::new(device)).map_err(OpenError)?;
-        let lport = |(position, queue): (usize, pmd_core::QueueRequest)| Lport {
-            id: queue.lport,
-            name: queue.name,
-            rx: Box::new(XdpRx::new(Arc::clone(&open), position, queue.lport.0)),
-            tx: Box::new(XdpTx::new(Arc::clone(&open), position)),
-            control: Arc::new(XdpControl { device: Arc::clone(&open.device), position }),
+        let lport = |(position, queue): (usize, pmd_core::QueueRequest)| {
+            let rx = XdpRx::new(Arc::clone(&open), position, queue.lport.0);
+            Ok(Lport {
+                id: queue.lport,
+                name: queue.name,
+                rx: Box::new(rx.map_err(|error| OpenError(format!("cannot make an epoll: {error}")))?),
+                tx: Box::new(XdpTx::new(Arc::clone(&open), position)),
+                control: Arc::new(XdpControl { device: Arc::clone(&open.device), position }),
+            })
         };
-        Ok(request.queues.into_iter().enumerate().map(lport).collect())
+        request.queues.into_iter().enumerate().map(lport).collect()
     }
 }
 

@@ -6,6 +6,8 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::eventfd::EventFd;
 use pmd_core::{Burst, LportId, RxQueue, TxQueue};
 
 use crate::counters::Counters;
@@ -21,12 +23,23 @@ pub(crate) struct XdpRx {
     position: usize,
     port: u16,
     epoch: u32,
+    /// Readable when packets wait in the socket, or when the link has changed.
+    epoll: Epoll,
+    link_changed: Arc<EventFd>,
 }
 
 impl XdpRx {
-    pub(crate) fn new(open: Arc<InUse>, position: usize, port: u16) -> Self {
-        let (epoch, end) = open.device.take_rx(position);
-        Self { end, open, position, port, epoch }
+    /// The receiving half of the queue at `position`.
+    ///
+    /// # Errors
+    /// When the system has no more file descriptors.
+    pub(crate) fn new(open: Arc<InUse>, position: usize, port: u16) -> nix::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let link_changed = open.device.wake(position);
+        epoll.add(&link_changed, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        let mut half = Self { end: None, open, position, port, epoch: 0, epoll, link_changed };
+        half.adopt();
+        Ok(half)
     }
 
     #[inline(always)]
@@ -36,8 +49,13 @@ impl XdpRx {
 
     #[cold]
     fn adopt(&mut self) {
+        // Closing the socket takes it out of the epoll.
         self.end = None;
         (self.epoch, self.end) = self.open.device.take_rx(self.position);
+        if let Some(end) = &self.end {
+            // Without it the owner's bounded sleep still finds the packets, later.
+            let _ = self.epoll.add(end.socket().xsk(), EpollEvent::new(EpollFlags::EPOLLIN, 1));
+        }
     }
 }
 
@@ -71,10 +89,14 @@ impl RxQueue for XdpRx {
         is_idle
     }
 
-    /// Readable while packets wait. A link that is down has none: its packets would wake for ever.
+    fn disarm(&mut self) {
+        // Empty is the usual case.
+        let _ = self.link_changed.read();
+    }
+
+    /// A link that is down has none: packets that nobody takes would wake for ever.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        let end = self.end.as_ref().filter(|_| self.open.device.state.is_up())?;
-        Some(end.socket().xsk().as_fd())
+        self.open.device.state.is_up().then(|| self.epoll.0.as_fd())
     }
 }
 

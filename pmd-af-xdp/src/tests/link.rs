@@ -13,34 +13,34 @@ fn reason(lport: &pmd_core::Lport) -> String {
 
 #[test]
 fn the_link_follows_the_interface_and_says_why() {
-    let world = World::with_pair();
+    let _world = World::with_pair();
     let pool = pool();
     let mut lport = Wish::default().one("left", &pool);
     wait_for("the link", || lport.control.link().is_up());
     assert_eq!(lport.control.info().driver, "net_af_xdp");
     assert!(lport.control.info().mac.is_some());
-    world.ip("link set right down");
+    World::ip("link set right down");
     wait_for("the carrier to go", || reason(&lport) == "interface left has no carrier");
     let mut burst = Burst::new();
     burst.push(pool.alloc_packet(&packet(1, 60)).unwrap()).unwrap();
     assert_eq!((lport.tx.tx_burst(&mut burst), burst.len()), (0, 1), "a dead link takes nothing");
-    world.ip("link set left down");
+    World::ip("link set left down");
     wait_for("the interface to go down", || reason(&lport) == "interface left is down: `ip link set left up`");
     assert!(lport.rx.arm() && lport.rx.wake_fd().is_none(), "nothing to sleep on");
-    world.ip("link set left up");
-    world.ip("link set right up");
+    World::ip("link set left up");
+    World::ip("link set right up");
     wait_for("the link", || lport.control.link().is_up());
     assert_eq!(lport.tx.tx_burst(&mut burst), 1);
 }
 
 #[test]
 fn an_interface_that_is_down_opens_and_waits() {
-    let world = World::with_pair();
-    world.ip("link set left down");
+    let _world = World::with_pair();
+    World::ip("link set left down");
     let pool = pool();
     let mut a = Wish::default().one("left", &pool);
     assert_eq!(reason(&a), "interface left is down: `ip link set left up`");
-    world.ip("link set left up");
+    World::ip("link set left up");
     let mut b = Wish::default().one("right", &pool);
     wait_for("both links", || a.control.link().is_up() && b.control.link().is_up());
     send(&mut a, &pool, &[packet(1, 60)]);
@@ -54,7 +54,7 @@ fn an_interface_that_goes_away_and_comes_back_is_used_again() {
     let (mut a, mut b) = (Wish::default().one("left", &pool), Wish::default().one("right", &pool));
     send(&mut a, &pool, &[packet(1, 60)]);
     receive(&mut b, 1);
-    world.ip("link del left");
+    World::ip("link del left");
     wait_for("it to be gone", || reason(&a) == "interface left is gone");
     let mut burst = Burst::new();
     assert_eq!((a.rx.rx_burst(&mut burst), a.tx.tx_burst(&mut burst)), (0, 0));

@@ -33,16 +33,16 @@ impl World {
     /// Adds the pair `left`, `right`, of so many queues each, up.
     pub(super) fn pair(&self, queues: u16) {
         let queues = format!("numrxqueues {queues} numtxqueues {queues}");
-        self.ip(&format!("link add left {queues} type veth peer name right {queues}"));
+        Self::ip(&format!("link add left {queues} type veth peer name right {queues}"));
         for end in ["left", "right"] {
             // Nobody but the tests is to send anything.
             std::fs::write(format!("/proc/sys/net/ipv6/conf/{end}/disable_ipv6"), "1").ok();
-            self.ip(&format!("link set {end} up"));
+            Self::ip(&format!("link set {end} up"));
         }
     }
 
     /// Runs `ip` in it.
-    pub(super) fn ip(&self, arguments: &str) {
+    pub(super) fn ip(arguments: &str) {
         let output = Command::new("ip").args(arguments.split_whitespace()).output().expect("iproute2 is installed");
         assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     }
