@@ -17,6 +17,7 @@ pub mod lport;
 pub mod lport_file;
 pub mod measure;
 pub mod memif;
+pub mod namespace;
 pub mod packets;
 pub mod pcap;
 pub mod process;
@@ -27,6 +28,7 @@ pub mod testpmd;
 
 pub use lport::Lport;
 pub use lport_file::LportFile;
+pub use namespace::Namespace;
 pub use testbed::Testbed;
 pub use testpmd::Testpmd;
 

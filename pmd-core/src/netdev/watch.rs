@@ -42,7 +42,7 @@ impl Watch {
     /// # Errors
     /// When the system has no more file descriptors or threads, or the namespace is gone.
     pub fn start(
-        netdev: Netdev,
+        netdev: Arc<Netdev>,
         first: Option<NetdevState>,
         changed: impl FnMut(Option<&NetdevState>) -> Option<Duration> + Send + 'static,
     ) -> io::Result<Self> {
@@ -75,7 +75,7 @@ fn subscribe() -> io::Result<OwnedFd> {
 }
 
 struct Watching {
-    netdev: Netdev,
+    netdev: Arc<Netdev>,
     announcements: OwnedFd,
     last: Option<NetdevState>,
     stop: Arc<Stop>,
