@@ -51,7 +51,7 @@ pub(crate) struct Common {
 #[derive(Debug)]
 pub(crate) struct Device {
     pub(crate) config: DeviceConfig,
-    pub(crate) netdev: Netdev,
+    pub(crate) netdev: Arc<Netdev>,
     pub(crate) state: Arc<DeviceState>,
     /// By position in `config.queues`.
     pub(crate) counters: Vec<Counters>,
@@ -105,7 +105,7 @@ impl Device {
             wakes: wakes.map_err(|error| format!("cannot make an eventfd: {error}"))?,
             counters: config.queues.iter().map(|_| Counters::default()).collect(),
             config,
-            netdev,
+            netdev: Arc::new(netdev),
             state: DeviceState::down("not connected yet"),
             common,
             max_packet: AtomicUsize::new(0),
@@ -353,9 +353,9 @@ impl InUse {
     /// What stands in the way, with the way out.
     pub(crate) fn open(device: Arc<Device>) -> Result<Arc<Self>, String> {
         let first = device.connect()?;
-        let netdev = Netdev::new(device.config.interface.clone(), device.config.netns.clone());
         let watched = Arc::clone(&device);
-        let watch = netdev.and_then(|netdev| Watch::start(netdev, Some(first), move |state| watched.changed(state)));
+        let netdev = Arc::clone(&device.netdev);
+        let watch = Watch::start(netdev, Some(first), move |state| watched.changed(state));
         let watch = watch.map_err(|error| format!("cannot watch the interface: {error}"));
         let mut open = Self { device, watch: None };
         // If there is no watch, the drop withdraws the device.
