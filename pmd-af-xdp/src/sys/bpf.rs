@@ -28,7 +28,6 @@ mod command {
     pub(super) const MAP_UPDATE_ELEM: i32 = 2;
     pub(super) const MAP_DELETE_ELEM: i32 = 3;
     pub(super) const PROG_LOAD: i32 = 5;
-    #[cfg(test)]
     pub(super) const OBJ_PIN: i32 = 6;
     pub(super) const OBJ_GET: i32 = 7;
     pub(super) const OBJ_GET_INFO_BY_FD: i32 = 15;
@@ -65,9 +64,7 @@ pub(crate) struct Program(OwnedFd);
 
 /// A program's place on an interface: it goes when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Link {
-    _fd: OwnedFd,
-}
+pub(crate) struct Link(OwnedFd);
 
 impl XskMap {
     /// An empty map for queues 0 to `queues` - 1.
@@ -92,14 +89,6 @@ impl XskMap {
     /// A map that somebody handed us.
     pub(crate) fn received(fd: OwnedFd) -> Self {
         Self(fd)
-    }
-
-    /// Pins the map at `path`, in a BPF file system.
-    #[cfg(test)]
-    pub(crate) fn pin(&self, path: &Path) -> io::Result<()> {
-        let path = CString::new(path.as_os_str().as_bytes())?;
-        let fd = self.0.as_raw_fd().cast_unsigned();
-        call(command::OBJ_PIN, &mut Object { path: address(path.as_c_str()), fd, flags: 0 }).map(drop)
     }
 
     /// How many queues it has room for; `None` when it is another kind of map, or none.
@@ -197,8 +186,21 @@ impl Program {
             command::LINK_CREATE,
             &mut Create { program, target: interface, place: ATTACH_XDP, flags: how as u32 },
         )?;
-        Ok(Link { _fd: fd })
+        Ok(Link(fd))
     }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Pins a map or a link at `path`, in a BPF file system: it stays until that file is removed.
+pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let fd = object.as_raw_fd().cast_unsigned();
+    call(command::OBJ_PIN, &mut Object { path: address(path.as_c_str()), fd, flags: 0 }).map(drop)
 }
 
 #[repr(C)]

@@ -34,7 +34,7 @@ impl Fixture for Veth {
     }
 
     fn rig(&self, _queues: u16) -> Rig {
-        let world = World::new();
+        let world = World::new().expect("the conformance suite needs its veth pair: run it as root");
         world.pair(QUEUES);
         let mut rig = Rig::pair(self.device("left", &[]), self.device("right", &[]));
         rig.cut = Some(Box::new(|cut| World::ip(&format!("link set right {}", if cut { "down" } else { "up" }))));
@@ -42,7 +42,7 @@ impl Fixture for Veth {
     }
 
     fn refusals(&self) -> Vec<Refusal> {
-        let world = World::new();
+        let world = World::new().expect("the conformance suite needs its veth pair: run it as root");
         world.pair(QUEUES);
         let wrong_name = self.device("left", &[("iface", "a/b")]);
         vec![

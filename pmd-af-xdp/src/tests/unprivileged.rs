@@ -11,10 +11,10 @@ use pmd_core::deployment::XdpHints;
 
 use super::world::{Wish, World, detail, packet, pool, receive, send, xstat};
 use crate::plugin::Plugins;
-use crate::program;
 use crate::steering::{Source, Steering};
 use crate::sys::bpf::{Attach, Link, Program, XskMap};
 use crate::sys::passing::Passing;
+use crate::{program, provide};
 use pmd_core::netdev::Netdev;
 
 /// A program that somebody privileged has attached to an interface, with its map.
@@ -50,18 +50,22 @@ fn both_ways_through(hints: XdpHints) {
 
 #[test]
 fn a_pinned_map_is_all_that_is_needed() {
-    let _world = World::with_pair();
+    let Some(_) = World::with_pair() else { return };
     let bpf = bpf_file_system();
-    let path = bpf.path().join("xsks_map");
-    let (map, _link) = privileged("right");
-    map.pin(&path).unwrap();
-    drop(map);
+    let path = provide("right", bpf.path(), false).unwrap();
+    let again = provide("right", bpf.path(), false).unwrap_err();
+    assert!(again.starts_with("another XDP program is attached to interface right"), "{again}");
     both_ways_through(XdpHints { xsk_pin_path: Some(path.display().to_string()), ..XdpHints::default() });
+    for name in ["link", "xsks_map"] {
+        std::fs::remove_file(bpf.path().join(name)).unwrap();
+    }
+    // The interface is free again, once nothing is pinned.
+    drop(Wish::default().one("right", &pool()));
 }
 
 #[test]
 fn what_is_pinned_must_be_a_map_of_sockets() {
-    let _world = World::with_pair();
+    let Some(_) = World::with_pair() else { return };
     let bpf = bpf_file_system();
     let refusal = |path: &Path| {
         let path = Some(path.display().to_string());
@@ -70,6 +74,8 @@ fn what_is_pinned_must_be_a_map_of_sockets() {
             .unwrap_err()
             .to_string()
     };
+    let elsewhere = provide("left", Path::new("/tmp"), false).unwrap_err();
+    assert!(elsewhere.contains("`mount -t bpf bpf DIR`"), "{elsewhere}");
     let nothing = refusal(&bpf.path().join("nothing"));
     assert!(nothing.contains("nothing is pinned there"), "{nothing}");
     let elsewhere = refusal(Path::new("/etc/hostname"));
@@ -78,7 +84,7 @@ fn what_is_pinned_must_be_a_map_of_sockets() {
 
 #[test]
 fn a_map_without_room_for_the_queue_is_refused() {
-    let world = World::new();
+    let Some(world) = World::new() else { return };
     world.pair(2);
     let steering = Steering::new(&Source::Own, "left", 1, &Plugins::default()).unwrap();
     let socket = crate::sys::xsk::Xsk::new().unwrap();
@@ -141,7 +147,7 @@ fn host_name() -> String {
 
 #[test]
 fn a_device_plugin_hands_the_map_out_and_sets_busy_polling_up() {
-    let _world = World::with_pair();
+    let Some(_) = World::with_pair() else { return };
     let (map, _link) = privileged("right");
     let plugin = FakePlugin::start(move |request, fd| match request.split(',').next().unwrap() {
         "/connect" => ("/host_ok".into(), None),
@@ -157,7 +163,7 @@ fn a_device_plugin_hands_the_map_out_and_sets_busy_polling_up() {
 
 #[test]
 fn devices_with_one_plugin_share_its_connection() {
-    let _world = World::with_pair();
+    let Some(_) = World::with_pair() else { return };
     let maps = [privileged("left"), privileged("right")];
     let fds = maps.each_ref().map(|(map, _)| clone(map.as_fd()));
     let plugin = FakePlugin::start(move |request, _| match request {
@@ -178,7 +184,7 @@ fn devices_with_one_plugin_share_its_connection() {
 
 #[test]
 fn a_plugin_that_refuses_or_leaves_is_quoted() {
-    let _world = World::with_pair();
+    let Some(_) = World::with_pair() else { return };
     let refusal = |answers: [&'static str; 2]| {
         let plugin = FakePlugin::start(move |request, _| {
             (answers[usize::from(!request.starts_with("/connect"))].to_owned(), None)
@@ -200,7 +206,7 @@ fn a_plugin_that_refuses_or_leaves_is_quoted() {
 
 #[test]
 fn a_descriptor_that_is_no_map_is_refused() {
-    let _world = World::with_pair();
+    let Some(_) = World::with_pair() else { return };
     let plugin = FakePlugin::start(|request, _| match request.split(',').next().unwrap() {
         "/xsk_map_fd" => ("/fd_ack".into(), Some(clone(std::io::stdin().as_fd()))),
         "/fin" => ("/fin_ack".into(), None),

@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use lport_tests::namespace::may_make_namespaces;
 use nix::sched::{CloneFlags, unshare};
 use pmd_core::deployment::XdpHints;
 use pmd_core::{Burst, DeviceRequest, Driver, Lport, OpenError, Options, Pool, PoolConfig, RawOption};
@@ -16,18 +17,18 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct World;
 
 impl World {
-    /// An empty one.
-    pub(super) fn new() -> Self {
-        let entered = unshare(CloneFlags::CLONE_NEWNET);
-        entered.expect("these tests make network namespaces, which needs CAP_SYS_ADMIN: run them as root");
-        Self
+    /// An empty one; `None` where tests without privileges are allowed to say so and do nothing.
+    pub(super) fn new() -> Option<Self> {
+        if !may_make_namespaces().unwrap_or_else(|error| panic!("{error}")) {
+            return None;
+        }
+        unshare(CloneFlags::CLONE_NEWNET).expect("root may make namespaces");
+        Some(Self)
     }
 
     /// One with the pair `left`, `right`, of one queue each, up.
-    pub(super) fn with_pair() -> Self {
-        let world = Self::new();
-        world.pair(1);
-        world
+    pub(super) fn with_pair() -> Option<Self> {
+        Self::new().inspect(|world| world.pair(1))
     }
 
     /// Adds the pair `left`, `right`, of so many queues each, up.
