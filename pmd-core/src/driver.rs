@@ -52,6 +52,12 @@ pub trait Driver: Send + Sync {
         None
     }
 
+    /// What a device with these options takes for itself alone, such as `id 0 on /run/memif.sock`: no two devices of a
+    /// deployment can have the same. `None` when there is nothing of the kind.
+    fn claim(&self, _options: &Options) -> Option<String> {
+        None
+    }
+
     /// What on this machine stands in the way of the device, found without changing anything: an interface that is not
     /// there, a capability that the process lacks ([`crate::privileges::missing`]). `options` are those of `device`, checked.
     fn check_machine(&self, _device: &DeviceSpec, _options: &Options) -> Vec<MachineProblem> {
