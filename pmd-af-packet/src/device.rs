@@ -7,6 +7,8 @@
 //! 3. The interface goes down and up: the sockets stay, the link changes.
 //! 4. The interface goes away: so do the sockets, since a fanout group cannot be bound anew. When an interface of the same
 //!    name comes, new ones are built and published by the watch.
+//! 5. Set administratively down, the device has no sockets, so nothing that comes meanwhile is kept; set up, it gets new
+//!    ones.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use pmd_core::netdev::{Netdev, NetdevState, Watch};
+use pmd_core::netdev::{LinkLayer, Netdev, NetdevState, Watch};
 use pmd_core::privileges::{self, Capability};
 use pmd_core::{DeviceState, Link};
 
@@ -33,7 +35,7 @@ pub(crate) struct Device {
     config: Config,
     epoch: AtomicU32,
     slots: Vec<Mutex<Slot>>,
-    /// The interface as the watch saw it last.
+    /// The interface as the watch saw it last. Who changes the sockets holds the lock.
     seen: Mutex<Option<NetdevState>>,
 }
 
@@ -138,15 +140,17 @@ impl Device {
 
     /// Takes notice of the interface; answers when to be called again.
     fn saw(&self, now: Option<&NetdevState>) -> Option<Duration> {
-        let before = std::mem::replace(&mut *lock(&self.seen), now.cloned());
+        let mut seen = lock(&self.seen);
+        let before = std::mem::replace(&mut *seen, now.cloned());
         let name = self.netdev.name();
         let Some(now) = now else {
             self.publish(Vec::new());
             self.state.set_link(Link::Down(format!("interface {name} is gone")));
             return None;
         };
+        let is_other = before.is_none_or(|before| before.index != now.index);
         let has_sockets = lock(&self.slots[0]).receiver.is_some();
-        if !has_sockets || before.is_none_or(|before| before.index != now.index) {
+        if self.state.is_admin_up() && (is_other || !has_sockets) {
             self.publish(Vec::new());
             if let Err(why) = self.build_on(now) {
                 self.state.set_link(Link::Down(why));
@@ -158,12 +162,30 @@ impl Device {
         None
     }
 
+    /// Sets the device administratively up or down.
+    pub(crate) fn set_admin_up(&self, up: bool) {
+        let seen = lock(&self.seen);
+        if self.state.is_admin_up() == up {
+            return;
+        }
+        if !up {
+            self.state.set_admin_up(false);
+            self.publish(Vec::new());
+            return;
+        }
+        // Without an interface the watch will build them.
+        if let Some(now) = &*seen {
+            let link = self.build_on(now).map_or_else(Link::Down, |()| now.link(self.netdev.name()));
+            self.state.set_link(link);
+        }
+        self.state.set_admin_up(true);
+    }
+
     fn build_on(&self, now: &NetdevState) -> Result<(), String> {
         let name = self.netdev.name();
-        if !now.is_ethernet {
-            return Err(format!(
-                "interface {name} has no Ethernet header before its packets, but net_af_packet needs one"
-            ));
+        if let LinkLayer::Other(kind) = now.link_layer {
+            let what = "but only Ethernet frames and bare IP packets are carried";
+            return Err(format!("the packets of interface {name} begin with a header of kind {kind}, {what}"));
         }
         let build = || build(now.index, self.slots.len(), &self.config);
         let sockets = self.netdev.within(build).map_err(|error| explain(&error, name.as_str(), &self.config))?;
@@ -172,7 +194,7 @@ impl Device {
     }
 
     /// Puts sockets where the queues find them, in place of those before: none, if there are none. Called by one thread at
-    /// a time: first the one that opens, then the watch.
+    /// a time: the one that opens, then whoever holds `seen`.
     fn publish(&self, sockets: Vec<Sockets>) {
         let mut sockets = sockets.into_iter();
         let epoch = self.epoch().wrapping_add(1);
@@ -237,7 +259,7 @@ fn explain(error: &io::Error, name: &str, config: &Config) -> String {
             let megabytes = (u64::from(config.ring.block_size) * u64::from(config.ring.blocks)) >> 20;
             format!("interface {name}: no memory for a ring of {megabytes} MiB; make `framecnt` or `framesz` smaller")
         }
-        Some(Errno::ENOPROTOOPT) => "the kernel is too old: packet sockets as needed came with Linux 4.20".to_owned(),
+        Some(Errno::ENOPROTOOPT) => "the kernel is too old: packet sockets as needed came with Linux 5.10".to_owned(),
         _ => format!("interface {name}: {error}"),
     }
 }

@@ -16,9 +16,6 @@ use crate::options;
 use crate::rx::PacketRx;
 use crate::tx::PacketTx;
 
-/// Bytes of an Ethernet header, which the MTU does not count.
-const ETHERNET_HEADER: u32 = 14;
-
 /// The driver.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AfPacketDriver;
@@ -100,7 +97,7 @@ impl LportControl for AfPacketControl {
         LportInfo {
             driver: "net_af_packet".into(),
             mac: seen.as_ref().and_then(|state| state.mac),
-            max_packet: seen.map_or(0, |state| state.mtu) + ETHERNET_HEADER,
+            max_packet: seen.map_or(0, |state| state.max_packet()),
             // As in DPDK; the wire's own is ethtool's to tell.
             speed_mbps: 10_000,
         }
@@ -125,6 +122,6 @@ impl LportControl for AfPacketControl {
     }
 
     fn set_admin_up(&self, up: bool) {
-        self.open.device().state.set_admin_up(up);
+        self.open.device().set_admin_up(up);
     }
 }

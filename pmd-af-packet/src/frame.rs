@@ -143,3 +143,84 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A block with one frame at 48: its packet, 40 bytes, at 48 + 82.
+    fn block(status: u32, vlan: (u16, u16), virtio: [u8; VIRTIO_HEADER]) -> Vec<u8> {
+        let mut block = vec![0; 256];
+        let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
+        put(12, &1_u32.to_ne_bytes());
+        put(16, &48_u32.to_ne_bytes());
+        let word = |at, number: u32| (48 + at, number.to_ne_bytes());
+        for (at, bytes) in [
+            word(offset_of!(libc::tpacket3_hdr, tp_next_offset), 128),
+            word(offset_of!(libc::tpacket3_hdr, tp_snaplen), 40),
+            word(offset_of!(libc::tpacket3_hdr, tp_len), 41),
+            word(offset_of!(libc::tpacket3_hdr, tp_status), status),
+            word(offset_of!(libc::tpacket3_hdr, hv1) + 4, vlan.1.into()),
+        ] {
+            put(at, &bytes);
+        }
+        put(48 + offset_of!(libc::tpacket3_hdr, tp_mac), &82_u16.to_ne_bytes());
+        put(48 + offset_of!(libc::tpacket3_hdr, tp_net), &96_u16.to_ne_bytes());
+        put(48 + offset_of!(libc::tpacket3_hdr, hv1) + 8, &vlan.0.to_ne_bytes());
+        put(48 + 82 - VIRTIO_HEADER, &virtio);
+        put(48 + 82, &[9; 40]);
+        block
+    }
+
+    fn virtio(flags: u8, kind: u8, size: u16, places: [u16; 2]) -> [u8; VIRTIO_HEADER] {
+        let mut header = [flags, kind, 0, 0, 0, 0, 0, 0, 0, 0];
+        header[4..6].copy_from_slice(&size.to_ne_bytes());
+        header[6..8].copy_from_slice(&places[0].to_ne_bytes());
+        header[8..10].copy_from_slice(&places[1].to_ne_bytes());
+        header
+    }
+
+    #[test]
+    fn a_frame_is_read_where_its_header_says() {
+        let block = block(0, (0, 0), [0; VIRTIO_HEADER]);
+        assert_eq!(block_header(&block), Some(BlockHeader { frames: 1, first: 48 }));
+        let expected = Frame { packet: &[9; 40], full_len: 41, vlan: None, network: 14, unfinished: None, next: 128 };
+        assert_eq!(frame(&block, 48), Some(expected));
+        assert_eq!(frame(&block, 256 - 82 - 39), None, "it would end behind the block");
+        assert_eq!(frame(&block, usize::MAX), None);
+    }
+
+    #[test]
+    fn a_vlan_tag_has_its_own_protocol_or_the_usual_one() {
+        let tag = |status| frame(&block(status, (0x88a8, 0x2064), [0; VIRTIO_HEADER]), 48).unwrap().vlan;
+        assert_eq!(tag(0), None);
+        assert_eq!(tag(libc::TP_STATUS_VLAN_VALID), Some([0x81, 0, 0x20, 0x64]));
+        let both = libc::TP_STATUS_VLAN_VALID | libc::TP_STATUS_VLAN_TPID_VALID;
+        assert_eq!(tag(both), Some([0x88, 0xa8, 0x20, 0x64]));
+    }
+
+    #[test]
+    fn what_is_unfinished_is_told_by_the_virtio_header() {
+        let read = |flags, kind, size| {
+            frame(&block(0, (0, 0), virtio(flags, kind, size, [34, 16])), 48).map(|frame| frame.unfinished)
+        };
+        let unfinished = |segments| Some(Some(Unfinished { transport: 34, checksum: 16, segments }));
+        assert_eq!(read(0, 0, 0), Some(None));
+        assert_eq!(read(NEEDS_CHECKSUM, 0, 0), unfinished(None));
+        for (kind, is_tcp) in [(1, true), (1 | SEGMENTS_ECN, true), (4, true), (5, false)] {
+            assert_eq!(read(NEEDS_CHECKSUM, kind, 1448), unfinished(Some(Segments { size: 1448, is_tcp })));
+        }
+        for (flags, kind, size) in [(NEEDS_CHECKSUM, 3, 1448), (NEEDS_CHECKSUM, 1, 0), (0, 1, 1448)] {
+            assert_eq!(read(flags, kind, size), None, "makes no sense");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_read_beside_the_block(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0_usize..400) {
+            let _ = (block_header(&bytes), frame(&bytes, at));
+        }
+    }
+}

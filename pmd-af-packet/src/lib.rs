@@ -16,7 +16,12 @@
 //! 4. `tx` sends a burst with one call.
 //! 5. The interface going down, away and coming back changes the link, and the queues go on by themselves.
 //!
+//! Frames begin with their Ethernet header. Interfaces without one (tun, WireGuard) carry packets that begin with their IP
+//! header, as those of net_tun and of a memif in IP mode do; such lports have no MAC address.
+//!
 //! The kernel's own stack goes on receiving the same packets; give the interface no addresses if it is not to answer.
+//!
+//! Needs Linux 5.10 or later.
 //!
 //! `unsafe` is in `socket` (options and messages of packet sockets) and `ring` (the mapped ring).
 

@@ -69,17 +69,18 @@ impl Cut {
     pub(crate) fn of(frame: &Frame<'_>, unfinished: &Unfinished) -> Option<Self> {
         let segments = unfinished.segments?;
         let (network, transport) = (frame.network, unfinished.transport);
-        let version = frame.packet.get(network)? >> 4;
-        let (is_v6, shortest) = match version {
-            4 => (false, 20),
-            6 => (true, 40),
+        let first = *frame.packet.get(network)?;
+        let header = transport.checked_sub(network)?;
+        let (is_v6, fits) = match first >> 4 {
+            4 => (false, header >= 20 && header == usize::from(first & 15) * 4),
+            6 => (true, header >= 40),
             _ => return None,
         };
         let transport_header =
             if segments.is_tcp { usize::from(frame.packet.get(transport + 12)? >> 4) * 4 } else { 8 };
         let checksum = if segments.is_tcp { 16 } else { 6 };
         let (payload, end) = (transport + transport_header, frame.packet.len());
-        let makes_sense = transport >= network + shortest && transport_header >= checksum + 2 && payload < end;
+        let makes_sense = fits && transport_header >= checksum + 2 && payload < end;
         let size = segments.size;
         makes_sense.then_some(Self { network, transport, checksum, is_tcp: segments.is_tcp, is_v6, payload, size, end })
     }
@@ -142,4 +143,139 @@ impl Cut {
 
 fn put(out: &mut [u8], at: usize, number: u16) {
     out[at..at + 2].copy_from_slice(&number.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frame::Segments;
+
+    const ETHERNET: usize = 14;
+
+    /// A large packet with `payload` behind headers of IPv4 or IPv6, and TCP with FIN, PSH, ACK and CWR, or UDP.
+    fn large(is_v6: bool, is_tcp: bool, payload: &[u8]) -> (Vec<u8>, Unfinished) {
+        let protocol = if is_tcp { TCP } else { UDP };
+        let mut packet = vec![2; ETHERNET];
+        if is_v6 {
+            packet.extend_from_slice(&[0x60, 0, 0, 0, 0, 0, protocol, 64]);
+            packet.extend(1..33);
+        } else {
+            packet.extend_from_slice(&[
+                0x45, 0, 0, 0, 0xff, 0xff, 0x40, 0, 64, protocol, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2,
+            ]);
+        }
+        let transport = packet.len();
+        packet.extend_from_slice(&[0x10, 0, 0x20, 0]);
+        if is_tcp {
+            // Sequence number just below its end, acknowledgement, length and flags, window, checksum, urgent; 4 of options.
+            packet.extend_from_slice(&[
+                0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 1, 0x60, 0x99, 1, 0, 0xaa, 0xaa, 0, 0, 1, 1, 1, 1,
+            ]);
+        } else {
+            packet.extend_from_slice(&[0, 0, 0xaa, 0xaa]);
+        }
+        packet.extend_from_slice(payload);
+        let checksum = if is_tcp { 16 } else { 6 };
+        let segments = Some(Segments { size: 100, is_tcp });
+        (packet, Unfinished { transport, checksum, segments })
+    }
+
+    fn frame(packet: &[u8], unfinished: Unfinished) -> Frame<'_> {
+        let full_len = packet.len();
+        Frame { packet, full_len, vlan: None, network: ETHERNET, unfinished: Some(unfinished), next: 0 }
+    }
+
+    #[test]
+    fn segments_are_packets_with_lengths_checksums_and_numbers_of_their_own() {
+        let payload: Vec<_> = (0..250).collect();
+        for (is_v6, is_tcp) in [(false, false), (false, true), (true, false), (true, true)] {
+            let (packet, unfinished) = large(is_v6, is_tcp, &payload);
+            let frame = frame(&packet, unfinished);
+            let cut = Cut::of(&frame, &unfinished).unwrap();
+            assert_eq!(cut.count(), 3);
+            let mut rest = payload.as_slice();
+            for (index, len) in [100, 100, 50].into_iter().enumerate() {
+                let mut out = Vec::new();
+                cut.write(&packet, index, &mut out);
+                let (head, body) = out.split_at(packet.len() - payload.len());
+                assert_eq!(body, &rest[..len]);
+                rest = &rest[len..];
+                let (ip, transport) = out[ETHERNET..].split_at(unfinished.transport - ETHERNET);
+                if is_v6 {
+                    assert_eq!(usize::from(u16::from_be_bytes([ip[4], ip[5]])), transport.len());
+                } else {
+                    assert_eq!(usize::from(u16::from_be_bytes([ip[2], ip[3]])), out.len() - ETHERNET);
+                    assert_eq!(u16::from_be_bytes([ip[4], ip[5]]), 0xffff_u16.wrapping_add(index as u16));
+                    assert_eq!(fold(sum(ip)), 0xffff, "the header's checksum");
+                }
+                let addresses = if is_v6 { &ip[8..40] } else { &ip[12..20] };
+                let protocol = u32::from(if is_tcp { TCP } else { UDP });
+                let pseudo = sum(addresses) + protocol + transport.len() as u32;
+                assert_eq!(fold(pseudo + sum(transport)), 0xffff, "the transport's checksum");
+                if is_tcp {
+                    let sequence = u32::from_be_bytes([transport[4], transport[5], transport[6], transport[7]]);
+                    assert_eq!(sequence, 0xffff_fffe_u32.wrapping_add(100 * index as u32));
+                    assert_eq!(transport[13], [0x90, 0x10, 0x19][index], "CWR first, FIN and PSH last");
+                } else {
+                    assert_eq!(usize::from(u16::from_be_bytes([transport[4], transport[5]])), transport.len());
+                }
+                assert_eq!(head[..12], packet[..12]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_checksum_is_completed_from_the_pseudo_headers_sum_behind_a_tag_too() {
+        for moved in [0, 4] {
+            let (mut packet, unfinished) = large(false, false, b"odd");
+            let (from, at) = (unfinished.transport + moved, unfinished.transport + moved + 6);
+            packet.splice(12..12, vec![0x81; moved]);
+            let pseudo = sum(&packet[from - 8..from]) + 17 + 11;
+            put(&mut packet, at, fold(pseudo));
+            assert!(complete_checksum(&mut packet, &unfinished, moved));
+            assert_eq!(fold(pseudo + sum(&packet[from..])), 0xffff);
+        }
+        let (mut packet, unfinished) = large(false, false, b"");
+        packet.truncate(unfinished.transport + 7);
+        assert!(!complete_checksum(&mut packet, &unfinished, 0), "its place is not in the packet");
+    }
+
+    #[test]
+    fn sctp_is_known_by_its_number() {
+        for (is_v6, at) in [(false, 9), (true, 6)] {
+            let (mut packet, unfinished) = large(is_v6, false, b"");
+            assert!(has_internet_checksum(&frame(&packet, unfinished)));
+            packet[ETHERNET + at] = SCTP;
+            assert!(!has_internet_checksum(&frame(&packet, unfinished)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_headers_say_nothing_is_read_or_written_beside_the_packet(
+            (is_v6, is_tcp) in any::<(bool, bool)>(),
+            changes in prop::collection::vec((0_usize..90, any::<u8>()), 0..8),
+            (network, transport, checksum, size) in (0_usize..100, 0_usize..100, 0_usize..100, 1_usize..300),
+            shift in any::<bool>(),
+            len in 0_usize..150,
+        ) {
+            let (mut packet, mut unfinished) = large(is_v6, is_tcp, &[7; 60]);
+            for (at, byte) in changes {
+                if let Some(place) = packet.get_mut(at) { *place = byte; }
+            }
+            packet.truncate(len);
+            if shift {
+                unfinished = Unfinished { transport, checksum, segments: Some(Segments { size, is_tcp }) };
+            }
+            let frame = Frame { network: if shift { network } else { ETHERNET }, ..frame(&packet, unfinished) };
+            has_internet_checksum(&frame);
+            if let Some(cut) = Cut::of(&frame, &unfinished) {
+                let mut out = Vec::new();
+                (0..cut.count()).for_each(|index| cut.write(&packet, index, &mut out));
+            }
+            let _ = complete_checksum(&mut packet.clone(), &unfinished, 0);
+        }
+    }
 }

@@ -92,9 +92,11 @@ pub(crate) fn configure(options: &Options, queues: usize, rx_desc: u32) -> Resul
     check(options, queues).map_err(|mut errors| errors.remove(0))?;
     let frames = options.int("framecnt").unwrap_or(rx_desc.max(1).into());
     let mode = FANOUT.iter().find(|(word, _)| *word == options.text("fanout_mode"));
+    let mode = mode.map_or(libc::PACKET_FANOUT_HASH, |(_, number)| *number);
     Ok(Config {
         ring: ring(options, frames)?,
-        fanout_mode: mode.map_or(libc::PACKET_FANOUT_HASH, |(_, number)| *number),
+        // A group has a setting of its own for what the interface sends; those of its members do not count.
+        fanout_mode: mode | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING,
         qdisc_bypass: options.bool("qdisc_bypass"),
         promiscuous: options.bool("promiscuous"),
     })

@@ -83,7 +83,7 @@ impl PacketRx {
         }
     }
 
-    /// Empties the ring while the lport is down: what comes then is lost, as on any port, and not kept for later.
+    /// Empties the ring of an interface that is down: what is in it is late, and not kept for later.
     #[cold]
     fn discard(&mut self) {
         if let Some(reader) = &mut self.reader {
@@ -192,8 +192,13 @@ impl Sink {
         if burst.room() == 0 {
             return Step::Later;
         }
-        if frame.full_len > frame.packet.len() || frame.packet.len() < ADDRESSES + 2 {
+        if frame.full_len > frame.packet.len() {
             self.drop_truncated();
+            return Step::Done;
+        }
+        // Only an Ethernet frame has a tag.
+        if frame.vlan.is_some() && frame.packet.len() < ADDRESSES {
+            self.drop_bad(1);
             return Step::Done;
         }
         match &frame.unfinished {
@@ -209,18 +214,18 @@ impl Sink {
 
     #[inline]
     fn take_one(&mut self, frame: &Frame<'_>, left: u32, burst: &mut Burst) -> Step {
-        let tag = frame.vlan.as_ref().map_or(&[][..], |tag| &tag[..]);
-        let (addresses, rest) = frame.packet.split_at(ADDRESSES);
-        let len = frame.packet.len() + tag.len();
+        let tag = frame.vlan.as_ref().map_or(0, |tag| tag.len());
+        let len = frame.packet.len() + tag;
         if len > self.pool.data_room() {
-            return self.take_long(frame, [addresses, tag, rest], burst);
+            return self.take_long(frame, tag, burst);
         }
         let Some(mut mbuf) = self.fresh_mbuf(left as usize, burst) else { return Step::Later };
         let room = &mut mbuf.room_mut()[..len];
-        room[..ADDRESSES].copy_from_slice(addresses);
-        room[ADDRESSES..ADDRESSES + tag.len()].copy_from_slice(tag);
-        room[ADDRESSES + tag.len()..].copy_from_slice(rest);
-        if !self.finish(room, frame, tag.len()) {
+        match &frame.vlan {
+            None => room.copy_from_slice(frame.packet),
+            Some(tag) => copy_with_tag(frame.packet, tag, room),
+        }
+        if !self.finish(room, frame, tag) {
             return Step::Done;
         }
         mbuf.set_received(len, self.port);
@@ -230,12 +235,15 @@ impl Sink {
 
     /// A packet that is longer than an mbuf: a chain of them.
     #[cold]
-    fn take_long(&mut self, frame: &Frame<'_>, parts: [&[u8]; 3], burst: &mut Burst) -> Step {
+    fn take_long(&mut self, frame: &Frame<'_>, tag: usize, burst: &mut Burst) -> Step {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
-        parts.iter().for_each(|part| scratch.extend_from_slice(part));
-        let step =
-            if self.finish(&mut scratch, frame, parts[1].len()) { self.push_copy(&scratch, burst) } else { Step::Done };
+        scratch.extend_from_slice(frame.packet);
+        if let Some(tag) = &frame.vlan {
+            scratch.splice(ADDRESSES..ADDRESSES, tag.iter().copied());
+        }
+        let whole = self.finish(&mut scratch, frame, tag);
+        let step = if whole { self.push_copy(&scratch, burst) } else { Step::Done };
         self.scratch = scratch;
         step
     }
@@ -327,6 +335,16 @@ impl Sink {
         self.counters.rx.truncated.add(1);
         self.counters.common.rx.errors.add(1);
     }
+}
+
+/// Writes `packet` to `room`, which has as many bytes more as the tag that is put back into it.
+fn copy_with_tag(packet: &[u8], tag: &[u8], room: &mut [u8]) {
+    let (addresses, rest) = packet.split_at(ADDRESSES);
+    let (to_addresses, to_rest) = room.split_at_mut(ADDRESSES);
+    let (to_tag, to_rest) = to_rest.split_at_mut(tag.len());
+    to_addresses.copy_from_slice(addresses);
+    to_tag.copy_from_slice(tag);
+    to_rest.copy_from_slice(rest);
 }
 
 #[inline(always)]

@@ -36,7 +36,7 @@ pub(crate) struct Device {
     pub(crate) state: Arc<DeviceState>,
     pub(crate) files: Vec<TunFile>,
     mode: Queues,
-    mtu: AtomicU32,
+    max_packet: AtomicU32,
     /// What the watch saw last.
     seen: Mutex<Option<NetdevState>>,
 }
@@ -61,7 +61,7 @@ impl OpenDevice {
             state: DeviceState::up(),
             files,
             mode,
-            mtu: AtomicU32::new(0),
+            max_packet: AtomicU32::new(0),
             seen: Mutex::default(),
         });
         device.saw(Some(&state));
@@ -75,8 +75,7 @@ impl Device {
     /// Largest packet to be sent, without a VLAN tag.
     #[inline(always)]
     pub(crate) fn max_packet(&self) -> usize {
-        let header = if self.kind == Kind::Tap { ETHERNET_HEADER } else { 0 };
-        self.mtu.load(Ordering::Relaxed) as usize + header
+        self.max_packet.load(Ordering::Relaxed) as usize
     }
 
     /// The interface as the watch saw it last.
@@ -92,7 +91,7 @@ impl Device {
             self.state.set_link(if self.is_attached() { Link::Up } else { removed() });
             return None;
         };
-        self.mtu.store(now.mtu, Ordering::Relaxed);
+        self.max_packet.store(now.max_packet(), Ordering::Relaxed);
         if !self.is_attached() {
             if let Err(errno) = self.attach_again() {
                 let why = format!("interface {} was made again, but not for us: {}", self.name, errno.desc());

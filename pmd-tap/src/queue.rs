@@ -11,7 +11,7 @@ use arrayvec::ArrayVec;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::uio::{readv, writev};
-use pmd_core::{Burst, Counter, LportId, Mbuf, Pool, QueueCounters, RxQueue, TxQueue};
+use pmd_core::{BURST_MAX, Burst, Counter, LportId, Mbuf, Pool, QueueCounters, RxQueue, TxQueue};
 
 use crate::device::{ETHERNET_HEADER, OpenDevice, VLAN_TAG};
 use crate::tun::{Kind, TunFile};
@@ -57,6 +57,18 @@ impl TapRx {
         Self { open, queue, port, pool, counters, overflow: vec![0; PACKET_MAX].into() }
     }
 
+    /// Empties the queue while the lport is down: what comes then is lost, as on any port, and not kept for later.
+    #[cold]
+    fn discard(&mut self) {
+        let file = &self.open.device.files[self.queue];
+        for _ in 0..BURST_MAX {
+            match readv(file, &mut [IoSliceMut::new(&mut self.overflow)]) {
+                Ok(_) => self.counters.common.rx.missed.add(1),
+                Err(_) => break,
+            }
+        }
+    }
+
     fn receive(&mut self) -> Received {
         let file = &self.open.device.files[self.queue];
         let Some(mut mbuf) = self.pool.alloc() else {
@@ -91,6 +103,7 @@ impl TapRx {
 impl RxQueue for TapRx {
     fn rx_burst(&mut self, burst: &mut Burst) -> usize {
         if !self.open.device.state.is_up() {
+            self.discard();
             return 0;
         }
         let (mut packets, mut bytes, mut lost) = (0, 0, 0);

@@ -16,11 +16,11 @@ use pmd_core::{Burst, Lport};
 use crate::support::{Cable, counter, frame, only, open, receive, receive_one, send};
 
 /// The cable with an IP stack at its left end, which believes to know its neighbour.
-fn stack_at_the_left() -> Result<Cable> {
-    let cable = Cable::new()?;
+fn stack_at_the_left() -> Result<Option<Cable>> {
+    let Some(cable) = Cable::new()? else { return Ok(None) };
     cable.left.ip("addr add 192.0.2.1/24 dev left")?;
     cable.left.ip("neigh add 192.0.2.2 lladdr 02:00:00:00:00:02 dev left")?;
-    Ok(cable)
+    Ok(Some(cable))
 }
 
 fn udp_socket(namespace: &Namespace) -> Result<UdpSocket> {
@@ -45,10 +45,7 @@ fn udp_payload(frame: &[u8]) -> &[u8] {
 
 #[test]
 fn checksums_that_the_stack_left_to_hardware_are_completed() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = stack_at_the_left()?;
+    let Some(cable) = stack_at_the_left()? else { return Ok(()) };
     let mut right = only(cable.open_right(1, &[])?);
     let socket = udp_socket(&cable.left)?;
     for payload in [&b"odd"[..], b"even", &[0x55; 1472]] {
@@ -66,10 +63,7 @@ fn checksums_that_the_stack_left_to_hardware_are_completed() -> Result<()> {
 
 #[test]
 fn large_packets_of_the_stack_are_cut_into_those_they_stand_for() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = stack_at_the_left()?;
+    let Some(cable) = stack_at_the_left()? else { return Ok(()) };
     let mut right = only(cable.open_right(1, &[])?);
     let socket = udp_socket(&cable.left)?;
     setsockopt(&socket, UdpGsoSegment, &1000)?;
@@ -88,14 +82,12 @@ fn large_packets_of_the_stack_are_cut_into_those_they_stand_for() -> Result<()> 
 fn forward(mut one: Lport, mut other: Lport, stop: &AtomicBool) -> [Lport; 2] {
     let mut burst = Burst::with_limit(32);
     while !stop.load(Ordering::Relaxed) {
-        for (from, to) in [(&mut one, &mut other)] {
-            from.rx.rx_burst(&mut burst);
-            to.tx.tx_burst(&mut burst);
-            burst.clear();
-            to.rx.rx_burst(&mut burst);
-            from.tx.tx_burst(&mut burst);
-            burst.clear();
-        }
+        one.rx.rx_burst(&mut burst);
+        other.tx.tx_burst(&mut burst);
+        burst.clear();
+        other.rx.rx_burst(&mut burst);
+        one.tx.tx_burst(&mut burst);
+        burst.clear();
         std::thread::yield_now();
     }
     [one, other]
@@ -149,13 +141,10 @@ fn tcp_flows_through_us_as_through_a_wire() -> Result<()> {
 }
 
 #[test]
-fn a_checksum_that_is_no_internet_checksum_is_not_sent_on() -> Result<()> {
-    if !may_make_namespaces()? {
-        return Ok(());
-    }
-    let cable = stack_at_the_left()?;
+fn packets_that_are_whole_are_not_touched() -> Result<()> {
+    let Some(cable) = stack_at_the_left()? else { return Ok(()) };
     let (mut left, mut right) = (only(cable.open_left(1, &[])?), only(cable.open_right(1, &[])?));
-    // Packets that are whole are never touched, whatever their checksum says.
+    // An IPv4 packet that is wrong in every way: none of our business.
     let mut broken = frame(60, 1);
     broken.splice(12..14, [0x08, 0x00]);
     send(&mut left, &cable.pool, std::slice::from_ref(&broken))?;

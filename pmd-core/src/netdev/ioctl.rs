@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::libc;
 
-use super::{InterfaceName, NetdevState};
+use super::{InterfaceName, LinkLayer, NetdevState};
 
 /// Everything there is to know, asked in turn. An interface that goes in between is ENODEV.
 pub(super) fn state(socket: BorrowedFd<'_>, name: &InterfaceName) -> nix::Result<NetdevState> {
@@ -24,15 +24,19 @@ pub(super) fn state(socket: BorrowedFd<'_>, name: &InterfaceName) -> nix::Result
     // SAFETY: the kernel wrote the field that belongs to each request; all of them are plain numbers.
     let (index, flags, mtu, address) =
         unsafe { (index.ifru_ifindex, libc::c_int::from(flags.ifru_flags), mtu.ifru_mtu, address.ifru_hwaddr) };
-    let is_ethernet = matches!(address.sa_family, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK);
+    let link_layer = match address.sa_family {
+        libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => LinkLayer::Ethernet,
+        libc::ARPHRD_NONE => LinkLayer::Ip,
+        other => LinkLayer::Other(other),
+    };
     let mac = address.sa_data.map(|byte| byte as u8);
     Ok(NetdevState {
         index: index.unsigned_abs(),
         is_up: flags & libc::IFF_UP != 0,
         is_running: flags & libc::IFF_RUNNING != 0,
         mtu: mtu.unsigned_abs(),
-        is_ethernet,
-        mac: is_ethernet.then(|| [mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]]),
+        link_layer,
+        mac: (link_layer == LinkLayer::Ethernet).then(|| [mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]]),
     })
 }
 

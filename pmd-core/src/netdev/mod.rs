@@ -90,13 +90,30 @@ pub struct NetdevState {
     pub is_running: bool,
     /// Largest packet behind the link-layer header, in bytes.
     pub mtu: u32,
-    /// Whether its packets begin with an Ethernet header.
-    pub is_ethernet: bool,
+    /// What its packets begin with.
+    pub link_layer: LinkLayer,
     /// Ethernet address, if it has Ethernet headers.
     pub mac: Option<[u8; 6]>,
 }
 
+/// What the packets of an interface begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkLayer {
+    /// An Ethernet header.
+    Ethernet,
+    /// The IP header: tun, WireGuard.
+    Ip,
+    /// Something else, by the kernel's number (`ARPHRD_*`).
+    Other(u16),
+}
+
 impl NetdevState {
+    /// Largest packet with its link-layer header, without a VLAN tag, in bytes: what
+    /// [`crate::LportInfo::max_packet`] wants.
+    pub fn max_packet(&self) -> u32 {
+        self.mtu + if self.link_layer == LinkLayer::Ethernet { 14 } else { 0 }
+    }
+
     /// The link, for people: the reason names the command that ends it, if there is one.
     pub fn link(&self, name: &InterfaceName) -> Link {
         match (self.is_up, self.is_running) {
@@ -234,7 +251,7 @@ mod tests {
     fn an_interface_tells_its_state_and_one_that_is_missing_names_the_others() {
         let open = |name: &str| Netdev::new(name.parse().unwrap(), None).unwrap();
         let loopback = open("lo").state().unwrap().expect("every namespace has it");
-        assert_eq!((loopback.index, loopback.is_ethernet, loopback.mac), (1, true, Some([0; 6])));
+        assert_eq!((loopback.index, loopback.link_layer, loopback.mac), (1, LinkLayer::Ethernet, Some([0; 6])));
         let absent = open("no-such-if");
         assert_eq!(absent.state().unwrap(), None);
         let text = absent.absence();
@@ -244,8 +261,8 @@ mod tests {
     #[test]
     fn a_link_that_is_down_says_why() {
         let name: InterfaceName = "eth7".parse().unwrap();
-        let state =
-            |is_up, is_running| NetdevState { index: 1, is_up, is_running, mtu: 1500, is_ethernet: true, mac: None };
+        let link_layer = LinkLayer::Ethernet;
+        let state = |is_up, is_running| NetdevState { index: 1, is_up, is_running, mtu: 1500, link_layer, mac: None };
         assert_eq!(state(true, true).link(&name), Link::Up);
         assert_eq!(state(true, false).link(&name), Link::Down("interface eth7 has no carrier".into()));
         assert_eq!(state(false, false).link(&name), Link::Down("interface eth7 is down: `ip link set eth7 up`".into()));
