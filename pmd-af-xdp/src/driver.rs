@@ -15,6 +15,7 @@ use pmd_core::{
 use crate::device::{Common, Device, InUse, check_privileges, check_queues, queues_of};
 use crate::options;
 use crate::queue::{XdpRx, XdpTx};
+use crate::steering::Source;
 use crate::sys::bpf::Attach;
 use crate::sys::xsk::Transfer;
 
@@ -80,6 +81,7 @@ fn machine_problems(device: &DeviceSpec, options: &Options) -> Result<Vec<String
     let (name, netns) = options::interface(&device.name, options)?;
     let source = options::source(device.queues.iter().map(|queue| &queue.xdp))?;
     let mut problems: Vec<_> = check_privileges(name.as_str(), &source).err().into_iter().collect();
+    problems.extend(absent_map(&source));
     let netdev = Netdev::new(name.clone(), netns).map_err(|error| error.to_string())?;
     if netdev.state().map_err(|error| error.to_string())?.is_none() {
         problems.push(netdev.absence());
@@ -89,6 +91,18 @@ fn machine_problems(device: &DeviceSpec, options: &Options) -> Result<Vec<String
     let queues = device.queues.iter().map(|queue| queue.qid);
     problems.extend(check_queues(name.as_str(), queues, there).err());
     Ok(problems)
+}
+
+/// Whether nobody has prepared what the map of sockets is to come from.
+fn absent_map(source: &Source) -> Option<String> {
+    let (key, path, way_out) = match source {
+        Source::Own => return None,
+        Source::Pinned(path) => ("xsk_pin_path", path, "who loads the XDP program pins its map"),
+        Source::Plugin(path) => {
+            ("uds_path", path, "the device plugin makes it, and whoever runs the container mounts it")
+        }
+    };
+    (!path.exists()).then(|| format!("`{key}` {} is not there; {way_out}", path.display()))
 }
 
 struct XdpControl {

@@ -136,6 +136,10 @@ impl TxQueue for XdpTx {
         tally.packets
     }
 
+    fn alloc_burst(&mut self, burst: &mut Burst, n: usize) -> Option<usize> {
+        Some(self.end.as_ref()?.alloc_burst(burst, n))
+    }
+
     fn flush(&mut self) {
         if self.open.device.epoch() != self.epoch {
             self.adopt();

@@ -10,6 +10,7 @@
 //! descriptor that it refuses: so whatever it could refuse is sorted out before.
 
 use nix::errno::Errno;
+use pmd_core::pool::Posted;
 use pmd_core::{BURST_MAX, Burst, Mbuf};
 
 use crate::rings::{Consumer, Producer};
@@ -62,6 +63,20 @@ enum Fate {
     Dropped,
 }
 
+impl Fate {
+    #[inline(always)]
+    fn of(mbuf: &Mbuf, max_packet: usize, posted: &Posted, shape: Shape) -> Self {
+        let len = mbuf.packet_len();
+        if len == 0 || len > max_packet {
+            Self::Dropped
+        } else if posted.accepts(mbuf) && shape.can_send(mbuf) {
+            Self::InPlace
+        } else {
+            Self::Copied
+        }
+    }
+}
+
 impl TxEnd {
     /// An end that has sent nothing yet.
     pub(crate) fn new(
@@ -102,12 +117,17 @@ impl TxEnd {
         }
     }
 
+    /// Adds up to `n` empty mbufs of the umem's pool to `burst`, and says how many: what they hold is sent from there.
+    pub(crate) fn alloc_burst(&self, burst: &mut Burst, n: usize) -> usize {
+        self.posted.pool().alloc_bulk(burst, n)
+    }
+
     /// How many leading mbufs are taken: as long as there are descriptors, and mbufs for copies, which are made here.
     #[inline(always)]
     fn plan(&mut self, burst: &[Mbuf], max_packet: usize, tally: &mut TxTally) -> usize {
         let mut free = self.tx.size().saturating_sub(self.posted.len());
         for (i, mbuf) in burst.iter().enumerate() {
-            let fate = self.fate(mbuf, max_packet);
+            let fate = Fate::of(mbuf, max_packet, &self.posted, self.shape);
             if fate == Fate::Dropped {
                 continue;
             }
@@ -124,16 +144,6 @@ impl TxEnd {
         burst.len()
     }
 
-    #[inline(always)]
-    fn fate(&self, mbuf: &Mbuf, max_packet: usize) -> Fate {
-        let len = mbuf.packet_len();
-        if len == 0 || len > max_packet {
-            return Fate::Dropped;
-        }
-        let in_place = self.posted.accepts(mbuf) && self.shape.can_send(mbuf);
-        if in_place { Fate::InPlace } else { Fate::Copied }
-    }
-
     /// Copies a packet into one mbuf of the pool; `false` when there is none.
     #[cold]
     fn copy(&mut self, packet: &Mbuf) -> bool {
@@ -147,34 +157,24 @@ impl TxEnd {
     /// Posts the first `taken` mbufs, or their copies, as [`Self::plan`] has decided.
     #[inline(always)]
     fn post(&mut self, burst: &mut Burst, taken: usize, max_packet: usize, tally: &mut TxTally) {
-        let mut copies = std::mem::take(&mut self.copies);
-        let n = copies.len();
-        tally.copied += n;
-        let mut copied = copies.drain_front(n);
+        let Self { tx, posted, shape, copies, .. } = self;
+        tally.copied += copies.len();
+        let mut copied = copies.drain_front(copies.len());
         for mbuf in burst.drain_front(taken) {
-            let packet = match self.fate(&mbuf, max_packet) {
-                Fate::InPlace => Some(mbuf),
-                Fate::Copied => copied.next(),
+            let packet = match Fate::of(&mbuf, max_packet, posted, *shape) {
+                Fate::InPlace => mbuf,
+                Fate::Copied => copied.next().unwrap_or(mbuf),
                 Fate::Dropped => {
                     tally.errors += 1;
-                    None
+                    continue;
                 }
             };
-            if let Some(packet) = packet {
-                self.post_one(packet, tally);
+            let (headroom, length) = (packet.headroom(), packet.len());
+            if let Ok(buffer) = posted.post(packet) {
+                tx.push(Descriptor { address: (buffer + headroom) as u64, length: length as u32, options: 0 });
+                tally.packets += 1;
+                tally.bytes += length;
             }
-        }
-        drop(copied);
-        self.copies = copies;
-    }
-
-    #[inline(always)]
-    fn post_one(&mut self, mbuf: Mbuf, tally: &mut TxTally) {
-        let (headroom, length) = (mbuf.headroom(), mbuf.len());
-        if let Ok(buffer) = self.posted.post(mbuf) {
-            self.tx.push(Descriptor { address: (buffer + headroom) as u64, length: length as u32, options: 0 });
-            tally.packets += 1;
-            tally.bytes += length;
         }
     }
 

@@ -73,18 +73,27 @@ fn a_machine_is_checked_without_opening_anything() {
     let Some(world) = World::new() else { return };
     world.pair(2);
     let driver = AfXdpDriver::default();
-    let problems = |interface: &str, qids: &[u16]| {
+    let problems_with = |hints: XdpHints, interface: &str, qids: &[u16]| {
         let mut deployment = Deployment::default();
         deployment.add_lport(interface, "net_af_xdp", Vec::new(), None);
         let mut device = deployment.devices.remove(0);
         let queue = device.queues[0].clone();
-        device.queues = qids.iter().map(|qid| pmd_core::deployment::QueueSpec { qid: *qid, ..queue.clone() }).collect();
+        device.queues = qids
+            .iter()
+            .map(|qid| pmd_core::deployment::QueueSpec { qid: *qid, xdp: hints.clone(), ..queue.clone() })
+            .collect();
         let options = Options::check(driver.options(), &[]).unwrap();
         let found = driver.check_machine(&device, &options);
         assert!(found.iter().all(|problem| problem.fatal));
         found.into_iter().map(|problem| problem.message).collect::<Vec<_>>()
     };
+    let problems = |interface: &str, qids: &[u16]| problems_with(XdpHints::default(), interface, qids);
     assert_eq!(problems("left", &[0, 1]), [""; 0]);
+    let pinned = XdpHints { xsk_pin_path: Some("/sys/fs/bpf/no/map".into()), ..XdpHints::default() };
+    assert_eq!(
+        problems_with(pinned, "left", &[0]),
+        ["`xsk_pin_path` /sys/fs/bpf/no/map is not there; who loads the XDP program pins its map"]
+    );
     assert!(problems("left", &[0, 2])[0].contains("`qid` is 2, but interface left has 2 receive queues"));
     assert!(problems("absent", &[0])[0].contains("there is no interface `absent`"));
     let options = Options::check(driver.options(), &[]).unwrap();
