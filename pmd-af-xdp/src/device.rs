@@ -92,7 +92,9 @@ pub(crate) struct View {
     pub(crate) index: u32,
     /// `None`: the program is somebody else's.
     pub(crate) attach: Option<Attach>,
+    /// By position.
     pub(crate) transfers: Vec<Transfer>,
+    pub(crate) umems: Vec<Weak<Umem>>,
 }
 
 impl Device {
@@ -257,7 +259,8 @@ impl Device {
             ));
         }
         let sockets = ends.iter().map(|ends| Arc::downgrade(&ends.socket)).collect();
-        let view = View { index: state.index, attach, transfers };
+        let umems = ends.iter().map(|ends| Arc::downgrade(ends.socket.umem())).collect();
+        let view = View { index: state.index, attach, transfers, umems };
         let slots = ends.into_iter().map(|Ends { rx, tx, .. }| Slot { rx: Some(rx), tx: Some(tx) }).collect();
         Ok((Session { steering, sockets, view }, slots))
     }

@@ -138,6 +138,7 @@ impl LportControl for XdpControl {
                 Transfer::Copy => "copy",
                 Transfer::ZeroCopy => "zero-copy",
             });
+            let umem = view.as_ref().and_then(|view| view.umems[position].upgrade());
             Details::new()
                 .with("qid", queue.queue)
                 .with("transfer", transfer)
@@ -145,6 +146,7 @@ impl LportControl for XdpControl {
                 .with("chunk", queue.shape.chunk as u64)
                 .with("unaligned", queue.shape.unaligned)
                 .with("shared_umem", queue.shared_umem)
+                .with("umem_sockets", umem.map(|umem| umem.sockets() as u64))
                 .with("rx_desc", queue.rx_desc)
                 .with("tx_desc", queue.tx_desc)
                 .with("busy_poll", queue.busy_poll.is_some())

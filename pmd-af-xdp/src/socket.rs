@@ -51,7 +51,7 @@ pub(crate) struct Socket {
     /// Mbufs of ends that are gone.
     left: Mutex<Vec<Posted>>,
     /// Keeps the memory mapped.
-    _umem: Arc<Umem>,
+    umem: Arc<Umem>,
 }
 
 /// A socket with what the halves of its queue work with.
@@ -150,7 +150,7 @@ pub(crate) fn open(
         busy_poll: config.busy_poll.is_some(),
         counts: Arc::clone(counts),
         left: Mutex::default(),
-        _umem: Arc::clone(&umem),
+        umem: Arc::clone(&umem),
     });
     umem.add_member(&socket);
     counts.set_live(&socket);
@@ -295,6 +295,11 @@ impl Socket {
         self.transfer
     }
 
+    /// What it is bound with.
+    pub(crate) fn umem(&self) -> &Arc<Umem> {
+        &self.umem
+    }
+
     /// Whether our system calls are what polls the device.
     #[inline(always)]
     pub(crate) fn busy_poll(&self) -> bool {
@@ -373,7 +378,7 @@ impl Socket {
             busy_poll: false,
             counts: Arc::default(),
             left: Mutex::default(),
-            _umem: Arc::clone(umem),
+            umem: Arc::clone(umem),
         }))
     }
 }

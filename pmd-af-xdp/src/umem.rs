@@ -106,6 +106,12 @@ impl Umem {
         members.iter().find_map(Weak::upgrade)
     }
 
+    /// How many sockets are bound with it.
+    pub(crate) fn sockets(&self) -> usize {
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        members.iter().filter(|member| member.strong_count() > 0).count()
+    }
+
     /// Adds a socket that has been bound with it.
     pub(crate) fn add_member(&self, socket: &Arc<Socket>) {
         self.members.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(socket));

@@ -23,6 +23,8 @@ impl World {
             return None;
         }
         unshare(CloneFlags::CLONE_NEWNET).expect("root may make namespaces");
+        // Nobody but the tests is to send anything. A kernel without IPv6 sends nothing by itself either.
+        let _ = std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
         Some(Self)
     }
 
@@ -36,8 +38,6 @@ impl World {
         let queues = format!("numrxqueues {queues} numtxqueues {queues}");
         Self::ip(&format!("link add left {queues} type veth peer name right {queues}"));
         for end in ["left", "right"] {
-            // Nobody but the tests is to send anything.
-            std::fs::write(format!("/proc/sys/net/ipv6/conf/{end}/disable_ipv6"), "1").ok();
             Self::ip(&format!("link set {end} up"));
         }
     }
