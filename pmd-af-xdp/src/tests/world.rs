@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use lport_tests::namespace::may_make_namespaces;
 use nix::sched::{CloneFlags, unshare};
 use pmd_core::deployment::XdpHints;
+use pmd_core::netdev::Netdev;
 use pmd_core::{Burst, DeviceRequest, Driver, Lport, OpenError, Options, Pool, PoolConfig, RawOption};
 
 use crate::AfXdpDriver;
@@ -39,6 +40,10 @@ impl World {
         Self::ip(&format!("link add left {queues} type veth peer name right {queues}"));
         for end in ["left", "right"] {
             Self::ip(&format!("link set {end} up"));
+        }
+        for end in ["left", "right"] {
+            let netdev = Netdev::new(end.parse().unwrap(), None).unwrap();
+            wait_for("the carrier", || netdev.state().unwrap().is_some_and(|state| state.is_running));
         }
     }
 
