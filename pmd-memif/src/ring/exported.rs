@@ -18,10 +18,4 @@ impl ExportedPool {
         let offset = self.pool.segment().offset_of(data)?;
         Some(Place { region: self.region, offset: offset as u32 })
     }
-
-    /// The place where a packet received into an empty mbuf of this pool will begin.
-    #[inline(always)]
-    pub(crate) fn place_to_fill(&self, mbuf: &mut Mbuf) -> Option<Place> {
-        self.place_of(mbuf.room_mut())
-    }
 }
