@@ -490,7 +490,7 @@ impl TxQueue for FlawedTx {
         self.given.clear();
         self.given.extend(burst[first..].iter().filter_map(|mbuf| self.pool.segment().offset_of(mbuf.data())));
         if self.is(Flaw::GivesUsedMbufs) {
-            burst[first..].iter_mut().for_each(|mbuf| drop(mbuf.append(4)));
+            burst[first..].iter_mut().for_each(|mbuf| assert!(mbuf.append(4).is_some()));
         }
         Some(n)
     }
