@@ -1,6 +1,6 @@
 //! Pools whose memory the peer has mapped: what the zero-copy rings of a client post buffers from.
 
-use pmd_core::{Mbuf, Pool};
+use pmd_core::Pool;
 
 use super::Place;
 
