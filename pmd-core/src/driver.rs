@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::deployment::{LportId, XdpHints};
+use crate::deployment::{DeviceSpec, LportId, XdpHints};
 use crate::lport::Lport;
 use crate::options::{OptionError, OptionSpec, Options};
 use crate::pool::Pool;
@@ -41,6 +41,11 @@ pub trait Driver: Send + Sync {
         false
     }
 
+    /// Whether a queue with these options and hints wants its pool in chunks ([`crate::PoolConfig::chunked`]).
+    fn chunks_pools(&self, _options: &Options, _hints: &XdpHints) -> bool {
+        false
+    }
+
     /// How many queues the device called `device` has on this machine.
     fn queue_count(&self, _device: &str, _options: &Options) -> QueueCount {
         QueueCount::AsTold
@@ -52,8 +57,9 @@ pub trait Driver: Send + Sync {
         None
     }
 
-    /// What on this machine stands in the way of a device with these options, found without changing anything.
-    fn check_machine(&self, _options: &Options) -> Vec<MachineProblem> {
+    /// What on this machine stands in the way of the device, found without changing anything: an interface that is not
+    /// there, a capability that the process lacks ([`crate::privileges::missing`]). `options` are those of `device`, checked.
+    fn check_machine(&self, _device: &DeviceSpec, _options: &Options) -> Vec<MachineProblem> {
         Vec::new()
     }
 
@@ -156,7 +162,7 @@ pub enum QueueCount {
 /// What on this machine stands in the way of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineProblem {
-    /// The option it comes from.
+    /// The option it comes from; empty when it comes from none, as with a capability that is missing.
     pub option: &'static str,
     /// Names the value and the way out.
     pub message: String,
