@@ -19,6 +19,7 @@ demo: deps-build
 test: deps
 	$(CARGO) build --locked --package lport --bin lport
 	$(CARGO) build --locked --package pmd-memif --examples
+	$(CARGO) build --locked --package pmd-af-xdp --examples
 	$(CARGO) bench --locked --package pmd-memif --bench hot_loops --no-run
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) test --locked --workspace --doc && $(CARGO) nextest run --locked --workspace; \
@@ -53,7 +54,8 @@ lint: deps-build
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 
 doc: deps-build
-	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items \
+		--features pmd-core/conformance
 
 miri: deps-build
 	.ci/miri

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pmd_af_packet::AfPacketDriver;
+use pmd_af_xdp::AfXdpDriver;
 use pmd_core::Registry;
 use pmd_memif::{CndpMemifDriver, MemifDriver};
 use pmd_tap::TapDriver;
@@ -15,5 +16,6 @@ pub(crate) fn registry() -> Registry {
     registry.add(Arc::new(AfPacketDriver));
     registry.add(Arc::new(TapDriver::TAP));
     registry.add(Arc::new(TapDriver::TUN));
+    registry.add(Arc::new(AfXdpDriver::default()));
     registry
 }

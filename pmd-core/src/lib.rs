@@ -57,7 +57,7 @@ pub use burst::{BURST_MAX, Burst};
 pub use deployment::{Deployment, LportId};
 pub use details::Details;
 pub use device::{DeviceControl, DeviceState, QueueCounters};
-pub use driver::{DeviceRequest, Driver, MachineProblem, OpenError, QueueRequest, Registry};
+pub use driver::{DeviceRequest, Driver, MachineProblem, OpenError, QueueCount, QueueRequest, Registry};
 pub use lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
 pub use mbuf::Mbuf;
 pub use options::{OptionError, OptionKind, OptionSpec, Options, RawOption, RawValue};

@@ -10,6 +10,7 @@
 //! Whatever a test started is killed when its handle is dropped, and the directory goes with the [`Testbed`]. Nothing
 //! is skipped when a peer is missing: the test fails and names the command that installs it.
 
+pub mod allocations;
 pub mod cargo;
 pub mod comparison;
 pub mod flood;

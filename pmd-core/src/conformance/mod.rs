@@ -7,7 +7,7 @@
 //! ```
 //!
 //! 1. A driver's author writes a [`Fixture`]. A device that loops needs no more than its options; one with two ends says
-//!    what the other end is: another device, or two closures ([`far_end`]).
+//!    what the other end is: another device, or two closures ([`far_end()`]).
 //! 2. [`conformance_tests!`](crate::conformance_tests) makes every check a test of its own. [`run`] and [`CHECKS`] serve
 //!    programs that check drivers otherwise.
 //! 3. A check that fails names the promise, in the words of the documentation, and what was found instead.
@@ -74,7 +74,7 @@ pub fn run(name: &str, fixture: &dyn Fixture) {
     }
 }
 
-/// Makes every check of the conformance suite a test, for the [`Fixture`](crate::conformance::Fixture) that the
+/// Makes every check of the conformance suite a test, for the [`Fixture`] that the
 /// expression yields: once in a module, one module for each kind of device.
 #[macro_export]
 macro_rules! conformance_tests {
@@ -111,6 +111,7 @@ macro_rules! conformance_checks {
                 chains_are_sent_whole_or_dropped
                 packets_that_cannot_be_sent_are_dropped_and_counted
                 packets_of_any_pool_are_sent
+            packets_built_in_place_are_sent
                 received_packets_belong_to_whoever_holds_them
                 received_packets_carry_their_lports_number;
             counters:
@@ -123,7 +124,8 @@ macro_rules! conformance_checks {
             threads:
                 queues_move_between_threads
                 both_halves_run_on_two_threads
-                several_queues_work_side_by_side;
+                several_queues_work_side_by_side
+                admin_changes_under_load_lose_no_mbuf;
             ends:
                 closing_in_any_order_returns_every_mbuf
                 control_handles_outlive_their_queues

@@ -23,6 +23,9 @@ use crate::stats::LportStats;
 /// Polls after which nothing more is expected to come.
 const SETTLE_POLLS: usize = 64;
 
+/// Polls without a packet after which nothing is on its way any more, however slow the way is.
+const QUIET_POLLS: usize = 500;
+
 /// An end of the rig.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -162,6 +165,17 @@ impl Testbed {
             lport.rx.rx_burst(scratch);
             scratch.clear();
             lport.tx.flush();
+        }
+    }
+
+    /// Receives and drops what is still on its way, until nothing of it has come for a while.
+    pub(super) fn settle(&mut self, way: Way) {
+        if way.tied && way.to.is_some() {
+            let (mut quiet, mut burst, mut late, patience) = (0, Burst::new(), Vec::new(), self.caps.patience);
+            wait(patience, &promise::RX_COUNT, "what was on its way has come", || {
+                quiet = if self.receive_at(way, 0, &mut burst, &mut late) == 0 { quiet + 1 } else { 0 };
+                quiet > QUIET_POLLS
+            });
         }
     }
 
