@@ -15,6 +15,7 @@
 //! | [`mbuf`], [`burst`], [`pool`] | packets, lists of packets, and where they come from |
 //! | [`lport`], [`driver`], [`options`] | what a driver is, gives and accepts |
 //! | [`details`] | what a driver tells of its device, for people and telemetry |
+//! | [`raw`] | mbufs as pointers, for drivers in shared objects |
 //! | [`drivers`] | the two reference drivers, `net_null` and `net_ring` |
 //! | [`deployment`] | what is to be run, as plain data |
 //! | [`runtime`] | a deployment made live, changed while it runs, and stopped |
@@ -37,6 +38,7 @@ pub mod lport;
 pub mod mbuf;
 pub mod options;
 pub mod pool;
+pub mod raw;
 pub mod runtime;
 pub mod stats;
 pub mod topology;

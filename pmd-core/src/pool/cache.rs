@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-use super::{FreeHeader, PoolCore, lender};
+use super::{FreeHeader, PoolCore, foreign, lender};
 use crate::burst::{BURST_MAX, Burst};
 use crate::mbuf::Header;
 use crate::pool::HEADROOM;
@@ -84,6 +84,12 @@ pub(crate) unsafe fn release(heads: &[NonNull<Header>]) {
 /// # Safety
 /// The caller owns it and does not use it afterwards.
 pub(super) unsafe fn send_home(segment: NonNull<Header>) {
+    // SAFETY: the caller owns it.
+    if !unsafe { segment.as_ref() }.owner.is_us() {
+        // SAFETY: passed on from the caller.
+        unsafe { foreign::give_back_run(&[segment]) };
+        return;
+    }
     // SAFETY: the mbuf is out, so its pool is alive (H1), until what is dropped in the last line is gone.
     let (pool, is_lent) = unsafe {
         let pool = segment.as_ref().pool;
@@ -131,6 +137,12 @@ impl Caches {
     unsafe fn put(&mut self, heads: &[NonNull<Header>]) {
         let mut rest = heads;
         while let Some(first) = rest.first() {
+            // SAFETY: the caller owns the header.
+            if !unsafe { first.as_ref() }.owner.is_us() {
+                // SAFETY: passed on from the caller; the first mbuf is foreign.
+                rest = unsafe { foreign::give_back_run(rest) };
+                continue;
+            }
             // SAFETY: the caller owns the header, and its pool is alive while the mbuf is out (H1). The reference does not
             // outlive the use of the cache below, whose flush is what may end the pool.
             let pool_of_run = unsafe { first.as_ref() }.pool;
