@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`mbuf`], [`burst`], [`pool`] | packets, lists of packets, and where they come from |
 //! | [`lport`], [`driver`], [`options`] | what a driver is, gives and accepts |
+//! | [`device`] | what the queues and control handles of most devices share |
 //! | [`details`] | what a driver tells of its device, for people and telemetry |
 //! | [`raw`] | mbufs as pointers, for drivers in shared objects |
 //! | [`drivers`] | the two reference drivers, `net_null` and `net_ring` |
@@ -30,6 +31,7 @@
 pub mod burst;
 pub mod deployment;
 pub mod details;
+pub mod device;
 pub mod driver;
 pub mod drivers;
 mod lane;
@@ -47,6 +49,7 @@ pub mod worker;
 pub use burst::{BURST_MAX, Burst};
 pub use deployment::{Deployment, LportId};
 pub use details::Details;
+pub use device::{DeviceControl, DeviceState, QueueCounters};
 pub use driver::{DeviceRequest, Driver, MachineProblem, OpenError, QueueRequest, Registry};
 pub use lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
 pub use mbuf::Mbuf;
