@@ -67,7 +67,9 @@ fn check_head(head: &[u8]) -> Result<(), String> {
         return Err(format!("compiled for {bits}{name}, but this program runs on {here}: compile it for {here}"));
     }
     if kind != 3 {
-        return Err("an ELF file, but no shared object: link it with -shared (in Rust: crate-type = [\"cdylib\"])".into());
+        return Err(
+            "an ELF file, but no shared object: link it with -shared (in Rust: crate-type = [\"cdylib\"])".into()
+        );
     }
     Ok(())
 }

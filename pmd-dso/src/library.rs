@@ -198,7 +198,10 @@ impl Library {
         if open.is_empty() {
             let left = tracker.last_closed();
             if left > 0 {
-                tracing::warn!("driver `{}` did not give back {left} mbufs when its last device was closed", self.driver());
+                tracing::warn!(
+                    "driver `{}` did not give back {left} mbufs when its last device was closed",
+                    self.driver()
+                );
             }
         }
     }

@@ -70,12 +70,7 @@ impl Problems {
     }
 }
 
-unsafe extern "C" fn report(
-    problems: *const abi::Problems,
-    option: *const c_char,
-    text: *const c_char,
-    fatal: u32,
-) {
+unsafe extern "C" fn report(problems: *const abi::Problems, option: *const c_char, text: *const c_char, fatal: u32) {
     // SAFETY: the driver passes the pointer that `of` gave it, during that call; its strings end.
     unsafe {
         let problems = &mut *problems.cast_mut().cast::<Problems>();

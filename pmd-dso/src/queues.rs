@@ -177,9 +177,8 @@ impl Tx {
         burst.forget_front(n);
         let mut dropped = 0;
         // SAFETY: the driver's function and queue; the array has more space than `n`.
-        let said = unsafe {
-            (self.device.functions.tx_burst)(self.queue, array.with(&offered), n as u16, &raw mut dropped)
-        };
+        let said =
+            unsafe { (self.device.functions.tx_burst)(self.queue, array.with(&offered), n as u16, &raw mut dropped) };
         let said = usize::from(said);
         let nonsense = tracker.settle(offer, &array.0[said.min(n)..n], burst);
         complain(&self.device, "tx_burst left", &nonsense);

@@ -50,7 +50,11 @@ pub(crate) unsafe fn name(text: *const c_char, what: &str) -> Result<String, Str
     // SAFETY: passed on from the caller.
     let name = unsafe { line(text, what)? };
     let good = (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(|c| c.is_ascii_graphic() && c != b'"');
-    if good { Ok(name) } else { Err(format!("{what} is {name:?}, but must be 1 to {NAME_MAX} visible ASCII characters")) }
+    if good {
+        Ok(name)
+    } else {
+        Err(format!("{what} is {name:?}, but must be 1 to {NAME_MAX} visible ASCII characters"))
+    }
 }
 
 /// A message of a shared object, as well as it can be read.

@@ -140,7 +140,12 @@ impl State {
         }
     }
 
-    fn take_back(&mut self, head: Option<NonNull<Header>>, offer: Option<Offer>, to: &mut Burst) -> Result<(), Nonsense> {
+    fn take_back(
+        &mut self,
+        head: Option<NonNull<Header>>,
+        offer: Option<Offer>,
+        to: &mut Burst,
+    ) -> Result<(), Nonsense> {
         let head = head.ok_or(Nonsense::Null)?;
         let segments = self.chain(head, offer)?;
         for segment in segments {
@@ -180,7 +185,9 @@ impl State {
         let fixed = match self.known.get(&segment) {
             None => return Err(Nonsense::Foreign(segment)),
             Some(Known::GivenBack) => return Err(Nonsense::GivenBack(segment)),
-            Some(Known::Held { offered, .. }) if offer.is_some_and(|offer| offer != *offered) => return Err(Nonsense::NotOffered(segment)),
+            Some(Known::Held { offered, .. }) if offer.is_some_and(|offer| offer != *offered) => {
+                return Err(Nonsense::NotOffered(segment));
+            }
             Some(Known::Held { fixed, .. }) => *fixed,
         };
         // SAFETY: it is held, so its memory is there, and nobody but the driver, which gives it back, has it.

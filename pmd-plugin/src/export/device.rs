@@ -60,7 +60,8 @@ unsafe fn try_open(request: &abi::Request) -> Result<Box<Device>, OpenError> {
     };
     let mut pools = Pools::default();
     // SAFETY: as above.
-    let wanted = queues.iter().map(|queue| unsafe { queue_request(queue, &mut pools) }).collect::<Result<Vec<_>, _>>()?;
+    let wanted =
+        queues.iter().map(|queue| unsafe { queue_request(queue, &mut pools) }).collect::<Result<Vec<_>, _>>()?;
     let receive_into: Vec<_> = wanted.iter().map(|queue| queue.pool.clone()).collect();
     // SAFETY: a string of the program.
     let name = unsafe { read(request.name) };
