@@ -18,6 +18,7 @@
 //! | [`details`] | what a driver tells of its device, for people and telemetry |
 //! | [`raw`] | mbufs as pointers, for drivers in shared objects |
 //! | [`drivers`] | the two reference drivers, `net_null` and `net_ring` |
+//! | `conformance` | the suite that every driver has to pass; feature `conformance`, for tests |
 //! | [`deployment`] | what is to be run, as plain data |
 //! | [`runtime`] | a deployment made live, changed while it runs, and stopped |
 //! | [`stats`] | counters with one writer |
@@ -29,6 +30,8 @@
 //! Driver authors begin with [`Driver`] and read `drivers/null.rs`.
 
 pub mod burst;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod deployment;
 pub mod details;
 pub mod device;
