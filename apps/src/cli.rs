@@ -35,9 +35,9 @@ pub(crate) enum Command {
         code: String,
     },
     /// Prints the JSON Schema of lport files, for editors
-    Schema,
+    Schema(DriverFiles),
     /// Lists the drivers with all their options
-    Drivers(Format),
+    Drivers(DriversArgs),
     /// Shows the machine: CPUs, cores, NUMA nodes, caches
     Topology(Format),
     /// Shows what a running `lport run` does, from another terminal (exit code 5 when none runs)
@@ -52,6 +52,27 @@ pub(crate) struct Format {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Drivers that are not compiled in.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DriverFiles {
+    /// Load a driver from a shared object, or those of all *.so in a directory; may be repeated
+    #[arg(short = 'd', long = "driver-path", value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Track every mbuf that a loaded driver gets and gives back; one that breaks the rules loses its lports
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true, default_missing_value = "yes",
+          default_value = if cfg!(debug_assertions) { "yes" } else { "no" }, action = clap::ArgAction::Set,
+          value_parser = clap::builder::BoolishValueParser::new())]
+    pub(crate) check_drivers: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DriversArgs {
+    #[command(flatten)]
+    pub(crate) drivers: DriverFiles,
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +98,8 @@ pub(crate) struct RunArgs {
     /// Run without the lports that cannot be opened
     #[arg(long)]
     pub(crate) allow_partial: bool,
+    #[command(flatten)]
+    pub(crate) drivers: DriverFiles,
     #[command(flatten)]
     pub(crate) prefix: Prefix,
     /// Serve no telemetry
@@ -130,6 +153,8 @@ pub(crate) struct CheckArgs {
     /// Treat warnings as errors
     #[arg(long)]
     pub(crate) deny_warnings: bool,
+    #[command(flatten)]
+    pub(crate) drivers: DriverFiles,
     #[command(flatten)]
     pub(crate) format: Format,
 }

@@ -113,10 +113,8 @@ impl RxQueue for Rx {
     }
 
     fn renumber(&mut self, lport: LportId) {
-        if let Some(renumber) = self.device.functions.more.rx_renumber {
-            // SAFETY: the driver's function and queue.
-            unsafe { renumber(self.queue, lport.0) };
-        }
+        // SAFETY: the driver's function and queue.
+        unsafe { (self.device.functions.rx_renumber)(self.queue, lport.0) };
     }
 
     fn arm(&mut self) -> bool {

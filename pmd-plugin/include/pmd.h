@@ -213,6 +213,9 @@ struct pmd_driver {
      * others. */
     uint16_t (*tx_burst)(void *tx, struct pmd_mbuf **mbufs, uint16_t n, uint16_t *dropped);
 
+    /* The lport has another number from now on, which received mbufs have as `port`. */
+    void (*rx_renumber)(void *rx, uint16_t lport);
+
     /* 1 when packets can flow; otherwise 0, and `why` (PMD_TEXT_MAX bytes) may say why not. */
     int (*link)(void *device, uint32_t queue, char *why);
     void (*info)(void *device, uint32_t queue, struct pmd_info *info);
@@ -229,8 +232,6 @@ struct pmd_driver {
     void (*tx_close)(void *tx);
     /* Pushes out what the queue holds back, and frees what the device is done with. */
     void (*tx_flush)(void *tx);
-    /* The lport has another number from now on. */
-    void (*rx_renumber)(void *rx, uint16_t lport);
     /* Asks for `rx_wake_fd` to become readable when a packet comes. 1: sleeping is safe. 0: packets may be waiting. */
     int (*rx_arm)(void *rx);
     void (*rx_disarm)(void *rx);

@@ -3,18 +3,18 @@
 use pmd_core::{OptionKind, OptionSpec};
 use serde_json::{Value, json};
 
-use crate::cli::Format;
-use crate::drivers::registry;
+use crate::cli::DriversArgs;
+use crate::drivers::registry_with;
 use crate::failure::Failure;
 use crate::output::{Align, Table, print, print_json};
 
 /// Runs the command.
 ///
 /// # Errors
-/// When it cannot print.
-pub(crate) fn drivers(format: Format) -> Result<(), Failure> {
-    let registry = registry();
-    if format.json {
+/// When a driver cannot be loaded, or it cannot print.
+pub(crate) fn drivers(args: &DriversArgs) -> Result<(), Failure> {
+    let registry = registry_with(&args.drivers)?;
+    if args.format.json {
         let driver = |driver: &std::sync::Arc<dyn pmd_core::Driver>| {
             let options: Vec<_> = driver.options().iter().map(option_json).collect();
             json!({ "name": driver.name(), "summary": driver.summary(), "options": options })

@@ -119,6 +119,11 @@ static uint16_t tx_burst(void *tx, struct pmd_mbuf **mbufs, uint16_t n, uint16_t
     return n;
 }
 
+static void rx_renumber(void *rx, uint16_t lport)
+{
+    (void)rx, (void)lport;
+}
+
 static int link_state(void *device, uint32_t queue, char *why)
 {
     (void)queue;
@@ -217,6 +222,7 @@ static const struct pmd_driver driver = {
     .rx_burst = rx_burst,
 #endif
     .tx_burst = tx_burst,
+    .rx_renumber = rx_renumber,
     .link = link_state,
     .info = info,
     .stats = stats,
