@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub(crate) struct Format {
 }
 
 /// Drivers that are not compiled in.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DriverFiles {
     /// Load a driver from a shared object, or those of all *.so in a directory; may be repeated
     #[arg(short = 'd', long = "driver-path", value_name = "PATH")]
@@ -65,6 +66,15 @@ pub(crate) struct DriverFiles {
           default_value = if cfg!(debug_assertions) { "yes" } else { "no" }, action = clap::ArgAction::Set,
           value_parser = clap::builder::BoolishValueParser::new())]
     pub(crate) check_drivers: bool,
+}
+
+impl DriverFiles {
+    /// The same, for the command line of another process.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let check = format!("--check-drivers={}", if self.check_drivers { "yes" } else { "no" });
+        let paths = self.paths.iter().flat_map(|path| [OsString::from("-d"), path.clone().into()]);
+        paths.chain([check.into()]).collect()
+    }
 }
 
 #[derive(Debug, Args)]

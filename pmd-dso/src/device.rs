@@ -1,4 +1,6 @@
 //! Devices of a shared object: opened, asked from any thread, closed with the last of their queues and handles.
+//!
+//! This file owns `unsafe`: it calls the driver's functions, and shares its handle between threads.
 
 #![allow(unsafe_code)]
 

@@ -1,4 +1,6 @@
 //! A driver of a shared object, as a [`Driver`].
+//!
+//! This file owns `unsafe`: it calls the driver's functions.
 
 #![allow(unsafe_code)]
 

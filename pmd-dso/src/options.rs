@@ -1,4 +1,6 @@
 //! Options of a device, in C, and what a driver finds wrong with them.
+//!
+//! This file owns `unsafe`: the driver reports through a pointer to the collector.
 
 #![allow(unsafe_code)]
 

@@ -5,6 +5,8 @@
 //!
 //! Numbers are cut off at what was asked for, always, and who returns more loses its device: the array was written beyond
 //! its end.
+//!
+//! This file owns `unsafe`: it calls the driver's functions, with arrays of mbufs that change owners in them.
 
 #![allow(unsafe_code)]
 

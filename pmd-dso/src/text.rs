@@ -1,4 +1,6 @@
 //! Strings across the boundary, and names that live for ever.
+//!
+//! This file owns `unsafe`: it reads strings of C, up to the zero that ends them.
 
 #![allow(unsafe_code)]
 

@@ -9,6 +9,8 @@
 //!    taken from it.
 //!
 //! Mbufs are held by a driver, not by a device of it: a driver may receive on one device what it sent on another.
+//!
+//! This file owns `unsafe`: it reads headers of mbufs that are held, and makes mbufs of what is given back.
 
 #![allow(unsafe_code)]
 

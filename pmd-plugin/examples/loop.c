@@ -6,8 +6,8 @@
  *   lport drivers -d ./libpmd_loop.so
  *
  * A ring for each queue, with one sender and one receiver, perhaps on two threads. By default the mbufs that were sent are
- * the ones that are received. With `copy=yes` the receiver takes fresh ones from the lport's pool and frees the others: what
- * a driver of a real device does.
+ * the ones that are received. With `copy=yes` the receiver takes fresh ones from the lport's pool, if it has one, and frees
+ * the others: what a driver of a real device does.
  */
 #include <pmd.h>
 
@@ -84,11 +84,8 @@ static void *open_device(const struct pmd_request *request, char *error)
         queue->ring = calloc(queue->size, sizeof *queue->ring);
         queue->lport = wanted->lport;
         queue->copy_to = copy ? wanted->pool : NULL;
-        if (!queue->ring || (copy && !wanted->pool)) {
-            if (!queue->ring)
-                snprintf(error, PMD_TEXT_MAX, "no memory for a ring of %llu packets", (unsigned long long)queue->size);
-            else
-                snprintf(error, PMD_TEXT_MAX, "lport `%s` has no `umem`, but `copy` needs one", wanted->name);
+        if (!queue->ring) {
+            snprintf(error, PMD_TEXT_MAX, "no memory for a ring of %llu packets", (unsigned long long)queue->size);
             close_device(device);
             return NULL;
         }
@@ -230,7 +227,7 @@ static const struct pmd_option options[] = {
     { .name = "size", .kind = PMD_OPTION_INT, .min = 1, .max = 65536, .default_text = "1024",
       .help = "packets the ring can hold" },
     { .name = "copy", .kind = PMD_OPTION_BOOL, .default_text = "no",
-      .help = "whether received packets are copies in mbufs of the lport's umem" },
+      .help = "whether received packets are copies in mbufs of the lport's umem, if it has one" },
 };
 
 static const struct pmd_driver driver = {

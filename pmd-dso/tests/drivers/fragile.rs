@@ -18,6 +18,8 @@ const OPTIONS: &[OptionSpec] = &[
             "link-panics",
             "close-panics",
             "own-pool",
+            "own-tails",
+            "own-heads",
             "tx-swaps",
             "tx-takes-last",
             "late",
@@ -73,10 +75,14 @@ impl Driver for Fragile {
 }
 
 fn open_queue(does: &str, queue: QueueRequest) -> Result<Lport, OpenError> {
-    let pool = match queue.pool {
-        Some(pool) if does != "own-pool" => pool,
-        _ => Pool::new(&PoolConfig { size: 64, ..PoolConfig::default() })
-            .map_err(|error| OpenError(error.to_string()))?,
+    let own = Pool::new(&PoolConfig { size: 64, ..PoolConfig::default() });
+    let own = own.map_err(|error| OpenError(error.to_string()))?;
+    let pool = queue.pool.unwrap_or_else(|| own.clone());
+    let pools = match does {
+        "own-pool" => [&own, &own],
+        "own-tails" => [&pool, &own],
+        "own-heads" => [&own, &pool],
+        _ => [&pool, &pool],
     };
     let info =
         LportInfo { driver: "net_fragile".into(), mac: Some([2, 0, 0, 0, 0, 1]), max_packet: 9000, speed_mbps: 1 };
@@ -84,23 +90,23 @@ fn open_queue(does: &str, queue: QueueRequest) -> Result<Lport, OpenError> {
     Ok(Lport {
         id: queue.lport,
         name: queue.name,
-        rx: Box::new(Rx { does: does.to_owned(), pool: pool.clone() }),
+        rx: Box::new(Rx { does: does.to_owned(), pools: pools.map(Pool::clone) }),
         tx: Box::new(Tx { does: does.to_owned(), pool }),
         control: Arc::new(control),
     })
 }
 
-/// Makes packets of 200 bytes in two segments.
+/// Makes packets of 200 bytes in two segments, each from a pool.
 struct Rx {
     does: String,
-    pool: Pool,
+    pools: [Pool; 2],
 }
 
 impl RxQueue for Rx {
     fn rx_burst(&mut self, burst: &mut Burst) -> usize {
         let before = burst.len();
         while burst.room() > 0 {
-            let (Some(mut head), Some(mut tail)) = (self.pool.alloc(), self.pool.alloc()) else { break };
+            let (Some(mut head), Some(mut tail)) = (self.pools[0].alloc(), self.pools[1].alloc()) else { break };
             head.append(100).expect("room").fill(1);
             tail.append(100).expect("room").fill(2);
             head.chain(tail).expect("two segments");

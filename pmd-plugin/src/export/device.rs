@@ -3,7 +3,6 @@
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pmd_core::stats::Counter;
 use pmd_core::{
     DeviceRequest, Link, Lport, LportControl, LportId, LportInfo, LportStats, OpenError, OptionError, QueueRequest,
 };
@@ -11,7 +10,7 @@ use pmd_core::{
 use super::exported;
 use super::guard::{Life, caught};
 use super::pool::Pools;
-use super::queues::{Rx, Tx};
+use super::queues::{Lost, Rx, Tx};
 use super::text::{c_string, read, write};
 use super::{options, queues};
 use crate::abi;
@@ -25,8 +24,7 @@ struct Device {
 /// What the device knows of one of its lports.
 struct Control {
     control: Arc<dyn LportControl>,
-    /// Packets that no mbuf of the program could be had for.
-    nombuf: Arc<Counter>,
+    lost: Arc<Lost>,
     /// The names of xstats that were ever asked for: they stay valid while the device lives.
     names: Mutex<Vec<(&'static str, CString)>>,
 }
@@ -74,11 +72,11 @@ unsafe fn try_open(request: &abi::Request) -> Result<Box<Device>, OpenError> {
     let mut device = Box::new(Device { life: Arc::clone(&life), lports: Vec::new() });
     for ((queue, lport), pool) in queues.iter_mut().zip(lports).zip(receive_into) {
         let Lport { rx, tx, control, .. } = lport;
-        let nombuf = Arc::new(Counter::default());
-        let rx = Rx { queue: rx, life: Arc::clone(&life), pool, nombuf: Arc::clone(&nombuf), lport: queue.lport };
+        let lost = Arc::<Lost>::default();
+        let rx = Rx { queue: rx, life: Arc::clone(&life), pool, lost: Arc::clone(&lost), lport: queue.lport };
         queue.rx = queues::boxed(rx);
         queue.tx = queues::boxed(Tx { queue: tx, life: Arc::clone(&life) });
-        device.lports.push(Control { control, nombuf, names: Mutex::default() });
+        device.lports.push(Control { control, lost, names: Mutex::default() });
     }
     Ok(device)
 }
@@ -150,11 +148,27 @@ pub(super) unsafe extern "C" fn info(device: *mut c_void, queue: u32, to: *mut a
 pub(super) unsafe extern "C" fn stats(device: *mut c_void, queue: u32, to: *mut abi::Stats) {
     // SAFETY: passed on from the caller.
     unsafe {
-        let asked = ask(device, queue, None, |lport| Some((lport.control.stats(), lport.nombuf.get())));
-        if let Some((stats, nombuf)) = asked {
-            let LportStats { ipackets, opackets, ibytes, obytes, imissed, ierrors, oerrors, rx_nombuf, .. } = stats;
-            let rx_nombuf = rx_nombuf + nombuf;
-            to.write(abi::Stats { ipackets, opackets, ibytes, obytes, imissed, ierrors, oerrors, rx_nombuf });
+        if let Some(stats) = ask(device, queue, None, |lport| Some(lport.stats())) {
+            to.write(stats);
+        }
+    }
+}
+
+impl Control {
+    /// The driver's counters; but what was lost between it and the program was not received.
+    fn stats(&self) -> abi::Stats {
+        let LportStats { ipackets, opackets, ibytes, obytes, imissed, ierrors, oerrors, rx_nombuf, .. } =
+            self.control.stats();
+        let (packets, bytes) = (self.lost.packets.get(), self.lost.bytes.get());
+        abi::Stats {
+            ipackets: ipackets.saturating_sub(packets),
+            ibytes: ibytes.saturating_sub(bytes),
+            imissed: imissed + packets,
+            rx_nombuf: rx_nombuf + packets,
+            opackets,
+            obytes,
+            ierrors,
+            oerrors,
         }
     }
 }

@@ -21,8 +21,15 @@ pub(super) struct Rx {
     pub(super) queue: Box<dyn RxQueue>,
     pub(super) life: Arc<Life>,
     pub(super) pool: Option<Pool>,
-    pub(super) nombuf: Arc<Counter>,
+    pub(super) lost: Arc<Lost>,
     pub(super) lport: u16,
+}
+
+/// Packets that the driver received into memory of its own, and that no mbuf of the program could be had for.
+#[derive(Default)]
+pub(super) struct Lost {
+    pub(super) packets: Counter,
+    pub(super) bytes: Counter,
 }
 
 /// A send queue; what C has as `tx`.
@@ -75,7 +82,8 @@ impl Rx {
         };
         let copy = copy_packet(mbuf, pool, self.lport);
         if copy.is_none() {
-            self.nombuf.add(1);
+            self.lost.packets.add(1);
+            self.lost.bytes.add(mbuf.packet_len() as u64);
         }
         copy
     }
