@@ -37,7 +37,7 @@ pub(crate) enum Command {
     },
     /// Prints the JSON Schema of lport files, for editors
     Schema(DriverFiles),
-    /// Lists the drivers with all their options
+    /// Lists the drivers with all their options, ranges and defaults
     Drivers(DriversArgs),
     /// Shows the machine: CPUs, cores, NUMA nodes, caches
     Topology(Format),
@@ -79,6 +79,9 @@ impl DriverFiles {
 
 #[derive(Debug, Args)]
 pub(crate) struct DriversArgs {
+    /// Only these drivers
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
     #[command(flatten)]
     pub(crate) drivers: DriverFiles,
     #[command(flatten)]

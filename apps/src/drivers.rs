@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pmd_core::Registry;
+use pmd_core::{Driver, Registry};
 use pmd_dso::Checking;
 use pmd_memif::{CndpMemifDriver, MemifDriver};
 
@@ -20,6 +20,19 @@ pub(crate) fn registry_with(files: &DriverFiles) -> Result<Registry, Failure> {
         pmd_dso::load(path, checking, &mut registry).map_err(|error| Failure::Configuration(error.to_string()))?;
     }
     Ok(registry)
+}
+
+/// The driver called `name`.
+///
+/// # Errors
+/// [`Failure::Configuration`] when there is none.
+pub(crate) fn find<'a>(registry: &'a Registry, name: &str) -> Result<&'a Arc<dyn Driver>, Failure> {
+    registry.get(name).ok_or_else(|| {
+        let known = registry.names();
+        let nearest = lport_config::nearest(name, known.iter().copied());
+        let help = nearest.map(|nearest| format!(" (did you mean `{nearest}`?)")).unwrap_or_default();
+        Failure::Configuration(format!("there is no driver `{name}`{help}; known are: {}", known.join(", ")))
+    })
 }
 
 /// All that are compiled in.

@@ -143,7 +143,7 @@ impl Link {
 }
 
 /// What an lport is, for people and for telemetry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LportInfo {
     /// Driver's name.
     pub driver: String,
@@ -151,6 +151,6 @@ pub struct LportInfo {
     pub mac: Option<[u8; 6]>,
     /// Largest packet the lport carries, in bytes from the first byte of the Ethernet header, without FCS.
     pub max_packet: u32,
-    /// Speed in Mbit/s.
+    /// Speed in Mbit/s; 0 when it has none, or it is not known.
     pub speed_mbps: u32,
 }

@@ -23,6 +23,9 @@ use crate::stats::LportStats;
 /// Polls after which nothing more is expected to come.
 const SETTLE_POLLS: usize = 64;
 
+/// Polls without a packet after which nothing is on its way any more, however slow the way is.
+const QUIET_POLLS: usize = 500;
+
 /// An end of the rig.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -163,6 +166,18 @@ impl Testbed {
             scratch.clear();
             lport.tx.flush();
         }
+    }
+
+    /// Receives and drops what is still on its way, until nothing has come for a while.
+    pub(super) fn settle(&mut self, way: Way) {
+        let (Some(to), true) = (way.to, way.tied) else { return };
+        let (mut quiet, mut burst, patience) = (0, Burst::new(), self.caps.patience);
+        wait(patience, &promise::RX_COUNT, "what was on its way has come", || {
+            let lport = &mut self.side(to).lports[0];
+            quiet = if receive(&mut *lport.rx, &*lport.control, &mut burst) == 0 { quiet + 1 } else { 0 };
+            burst.clear();
+            quiet > QUIET_POLLS
+        });
     }
 
     /// The largest packet that a way carries, in bytes. Without chains it also fits an mbuf of the sender.

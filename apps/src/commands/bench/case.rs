@@ -8,7 +8,7 @@ use pmd_core::topology::{Machine, choose_cpus};
 use serde_json::{Value, json};
 
 use super::{BenchArgs, Work};
-use crate::drivers::registry_with;
+use crate::drivers::{find, registry_with};
 use crate::failure::Failure;
 
 /// Packets that go round between the two lports of a loopback pair, from each side.
@@ -39,11 +39,7 @@ pub(super) struct Case {
 /// When the driver cannot do what is asked, or there are too few CPUs.
 pub(super) fn cases(args: &BenchArgs, directory: &Path) -> Result<Vec<Case>, Failure> {
     let driver = &args.driver;
-    let registry = registry_with(&args.drivers)?;
-    if registry.get(driver).is_none() {
-        let known = registry.names().join(", ");
-        return Err(Failure::Configuration(format!("there is no driver `{driver}`, but: {known}")));
-    }
+    find(&registry_with(&args.drivers)?, driver)?;
     let works = if args.work.is_empty() { works_of(driver) } else { &args.work };
     let mut cases = Vec::new();
     for work in works {

@@ -23,10 +23,17 @@ pub(in crate::conformance) fn the_driver_says_what_it_is(fixture: &dyn Fixture) 
         promise::INFO.require(info.driver == name, || format!("an lport of {name} says it is of {:?}", info.driver));
     }
     let mut names = HashSet::new();
+    for (name, _) in bed.near.lports[0].control.stats().xstats {
+        promise::STATS_NAMES
+            .require(!name.is_empty() && !name.contains(char::is_whitespace) && names.insert(name), || {
+                format!("a counter is called {name:?}, or two are")
+            });
+    }
+    names.clear();
     for OptionSpec { name, help, .. } in driver.options() {
         promise::OPTIONS.require(is_one_line(help), || format!("option `{name}` has the help {help:?}"));
         promise::OPTIONS
-            .require(!name.is_empty() && names.insert(name), || format!("option `{name}` twice, or unnamed"));
+            .require(!name.is_empty() && names.insert(*name), || format!("option `{name}` twice, or unnamed"));
     }
     bed.close();
 }

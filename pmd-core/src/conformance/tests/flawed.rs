@@ -41,6 +41,7 @@ pub(super) enum Flaw {
     WritesIntoPacketsGiven,
     WritesIntoPacketsOnClose,
     LeaksOnClose,
+    LeaksWhenSetDown,
     StaysOnItsThread,
     WantsBothHalvesOnOneThread,
     // Sending.
@@ -64,6 +65,7 @@ pub(super) enum Flaw {
     SetsOneQueueDown,
     SaysUpAlways,
     ForgetsCounters,
+    NamesCountersTwice,
     // Opening.
     MisnamesItself,
     HasNoHelp,
@@ -251,6 +253,11 @@ impl FlawedRx {
         Some(copy)
     }
 
+    fn leak(&mut self) {
+        self.fetch();
+        self.waiting.drain(..).for_each(std::mem::forget);
+    }
+
     /// Spoils packets that belong to somebody else by now.
     fn spoil(&self, given: &[usize]) {
         if let Some(file) = self.pool.segment().file() {
@@ -264,6 +271,9 @@ impl FlawedRx {
 impl RxQueue for FlawedRx {
     fn rx_burst(&mut self, burst: &mut Burst) -> usize {
         if !self.wire.state.is_up() {
+            if self.is(Flaw::LeaksWhenSetDown) {
+                self.leak();
+            }
             return 0;
         }
         let here = thread::current().id();
@@ -338,8 +348,7 @@ impl RxQueue for FlawedRx {
 impl Drop for FlawedRx {
     fn drop(&mut self) {
         if self.is(Flaw::LeaksOnClose) {
-            self.fetch();
-            self.waiting.drain(..).for_each(std::mem::forget);
+            self.leak();
         }
         if self.is(Flaw::WritesIntoPacketsOnClose) {
             self.spoil(&self.given);
@@ -460,7 +469,12 @@ impl LportControl for FlawedControl {
         if self.wire.flaw == Flaw::ForgetsCounters && Arc::strong_count(&self.wire) == 1 {
             return LportStats::default();
         }
-        self.queue.upgrade().map(|counters| counters.stats()).unwrap_or_default()
+        let mut stats = self.queue.upgrade().map(|counters| counters.stats()).unwrap_or_default();
+        stats.xstats.push(("rx_bells", 0));
+        if self.wire.flaw == Flaw::NamesCountersTwice {
+            stats.xstats.push(("rx_bells", 0));
+        }
+        stats
     }
 
     fn set_admin_up(&self, up: bool) {
