@@ -54,7 +54,9 @@ fn a_loaded_driver_is_listed_checked_and_known_to_editors() {
     let directory = tempfile::tempdir().unwrap();
     let object = c_driver(directory.path(), "pmd-plugin/examples/loop.c");
     let drivers = lport(&["drivers", "-d", &object]);
-    for word in ["net_loop_c: each lport receives what it sent", "a whole number from 1 to 65536", "packets the ring can hold"] {
+    for word in
+        ["net_loop_c: each lport receives what it sent", "a whole number from 1 to 65536", "packets the ring can hold"]
+    {
         assert!(drivers.stdout.contains(word), "no {word:?} in:\n{}", drivers.stdout);
     }
     // A directory is all of its shared objects.

@@ -35,8 +35,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub(crate) use foreign::Owner;
 pub use foreign::{ForeignPool, ForeignSource, free_foreign_with};
-pub use lender::Lender;
 use lender::Lent;
+pub use lender::{Lender, LentSegment};
 pub use segment::{Segment, sealed_memfd};
 
 use crate::burst::Burst;
