@@ -110,16 +110,7 @@ impl Mbuf {
 
     /// Whether every segment belongs to a pool of another copy of this crate: for the driver's side of a shared object.
     pub fn is_foreign(&self) -> bool {
-        let mut next = Some(self.0);
-        while let Some(segment) = next {
-            // SAFETY: H1 and H2 hold along the chain.
-            let header = unsafe { segment.as_ref() };
-            if header.owner.is_us() {
-                return false;
-            }
-            next = header.next;
-        }
-        true
+        self.headers().all(|header| !header.owner.is_us())
     }
 
     #[inline(always)]

@@ -10,7 +10,7 @@ use crate::device;
 use crate::library::Library;
 use crate::options::{Problems, Values};
 use crate::table::Table;
-use crate::text::c_string;
+use crate::text::{Space, c_string};
 
 /// The driver.
 pub(crate) struct Plugged {
@@ -58,6 +58,13 @@ impl Driver for Plugged {
         let values = self.values(options);
         // SAFETY: as above.
         self.table.functions.more.shares_pools.is_some_and(|shares| unsafe { shares(&values.as_c()) } != 0)
+    }
+
+    fn claim(&self, options: &Options) -> Option<String> {
+        let values = self.values(options);
+        let mut claim = Space::new();
+        // SAFETY: as above.
+        (unsafe { self.table.functions.more.claim?(&values.as_c(), claim.as_mut_ptr()) } != 0).then(|| claim.text())
     }
 
     fn queue_count(&self, device: &str, options: &Options) -> Option<u16> {

@@ -243,6 +243,9 @@ struct pmd_driver {
     void (*check_machine)(const struct pmd_values *options, const struct pmd_problems *problems);
     /* 1 if the pools of a device with these options should be files: pmd_pool.file. */
     int (*shares_pools)(const struct pmd_values *options);
+    /* What a device with these options takes for itself alone, such as "port 3 of card 0": no two devices of a deployment
+     * may have the same. 0: nothing; 1: what `text` (PMD_TEXT_MAX bytes) says. */
+    int (*claim)(const struct pmd_values *options, char *text);
     /* How many queues the device `name` has; -1 when it has as many as it is told. */
     int32_t (*queue_count)(const char *name, const struct pmd_values *options);
 };

@@ -186,6 +186,7 @@ c_structs! {
         check: Option<unsafe extern "C" fn(*const Values, u32, *const Problems)>,
         check_machine: Option<unsafe extern "C" fn(*const Values, *const Problems)>,
         shares_pools: Option<unsafe extern "C" fn(*const Values) -> c_int>,
+        claim: Option<unsafe extern "C" fn(*const Values, *mut c_char) -> c_int>,
         queue_count: Option<unsafe extern "C" fn(*const c_char, *const Values) -> i32>,
     }
 

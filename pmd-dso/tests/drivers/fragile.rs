@@ -57,6 +57,10 @@ impl Driver for Fragile {
         Err(vec![OptionError::value("queues", format!("option `queues` is {most}, but there are {queues}"))])
     }
 
+    fn claim(&self, options: &Options) -> Option<String> {
+        (options.int("queues") == Some(3)).then(|| "three queues".to_owned())
+    }
+
     fn check_machine(&self, options: &Options) -> Vec<MachineProblem> {
         let message = format!("nothing does `{}` here", options.text("does"));
         vec![MachineProblem { option: "does", message, fatal: true }]

@@ -31,6 +31,8 @@ fn a_driver_says_the_same_through_the_table() {
     assert_eq!((problem.option, problem.message.as_str()), ("does", "nothing does `nothing` here"));
     assert_eq!((driver.queue_count("all", &options), driver.queue_count("other", &options)), (Some(3), None));
     assert!(!driver.shares_pools(&options));
+    let defaults = Options::check(driver.options(), &[]).unwrap();
+    assert_eq!((driver.claim(&options).as_deref(), driver.claim(&defaults)), (Some("three queues"), None));
 
     let lport = try_open(&*driver, None, &[]).unwrap();
     let info = lport.control.info();

@@ -6,7 +6,7 @@ use pmd_core::{OptionError, Options, RawOption, RawValue};
 
 use super::exported;
 use super::guard::caught;
-use super::text::{c_string, read};
+use super::text::{c_string, read, write};
 use crate::abi::{self, kind};
 
 /// The options of a device, by our own table again.
@@ -77,6 +77,18 @@ pub(super) unsafe extern "C" fn check_machine(values: *const abi::Values, proble
 pub(super) unsafe extern "C" fn shares_pools(values: *const abi::Values) -> c_int {
     // SAFETY: the program keeps the header's promises.
     c_int::from(unsafe { ask(values, false, |options| exported().driver.shares_pools(options)) })
+}
+
+pub(super) unsafe extern "C" fn claim(values: *const abi::Values, text: *mut c_char) -> c_int {
+    // SAFETY: the program keeps the header's promises.
+    match unsafe { ask(values, None, |options| exported().driver.claim(options)) } {
+        None => 0,
+        Some(claim) => {
+            // SAFETY: as above.
+            unsafe { write(text, &claim) };
+            1
+        }
+    }
 }
 
 pub(super) unsafe extern "C" fn queue_count(name: *const c_char, values: *const abi::Values) -> i32 {

@@ -37,6 +37,7 @@ pub(super) fn of(driver: &dyn Driver) -> abi::Driver {
         check: Some(options::check),
         check_machine: Some(options::check_machine),
         shares_pools: Some(options::shares_pools),
+        claim: Some(options::claim),
         queue_count: Some(options::queue_count),
     }
 }
