@@ -115,6 +115,7 @@ impl std::fmt::Debug for ForeignPool {
 }
 
 /// Takes up to `n` mbufs, which must fit into `burst`, and says how many it was.
+#[cold]
 pub(super) fn alloc_bulk(source: &dyn ForeignSource, burst: &mut Burst, n: usize) -> usize {
     let len = burst.len();
     // SAFETY: a burst has space for `n` pointers behind its `len`; those written are headers that are ours now.
@@ -165,5 +166,85 @@ unsafe fn send_own_segments_home(head: NonNull<Header>) {
                 last = segment;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Mbuf, PoolConfig};
+
+    /// Another pool, as a driver's shared object would see it.
+    struct Other(Pool);
+
+    // SAFETY: a pool gives each mbuf to one owner only, and lives while one is out.
+    unsafe impl ForeignSource for Other {
+        unsafe fn alloc_bulk(&self, to: NonNull<NonNull<Header>>, n: usize) -> usize {
+            let mut burst = Burst::new();
+            let n = self.0.alloc_bulk(&mut burst, n);
+            // SAFETY: the caller has space for n; the burst has n, and gives them up.
+            unsafe { to.copy_from_nonoverlapping(burst.as_raw(), n) };
+            burst.forget_front(n);
+            n
+        }
+
+        fn available(&self) -> usize {
+            self.0.available()
+        }
+    }
+
+    fn pool() -> Pool {
+        Pool::new(&PoolConfig { size: 16, data_room: 64, ..PoolConfig::default() }).unwrap()
+    }
+
+    fn stand_in(pool: &Pool) -> Pool {
+        let segment = pool.segment();
+        let (base, len, page) = (segment.base(), segment.len(), segment.page());
+        let source = Box::new(Other(pool.clone()));
+        ForeignPool { name: "s".into(), size: 16, data_room: 64, base, len, page, file: None, source }.stand_in()
+    }
+
+    #[test]
+    fn a_stand_in_gives_the_mbufs_of_the_pool_it_stands_for() {
+        let pool = pool();
+        let stand_in = stand_in(&pool);
+        let mut burst = Burst::with_limit(10);
+        assert_eq!((stand_in.alloc_bulk(&mut burst, 4), stand_in.alloc_bulk(&mut burst, 99)), (4, 6));
+        assert_eq!((stand_in.available(), stand_in.in_use(), pool.available(), burst.room()), (6, 10, 6, 0));
+        burst[0].append(3).unwrap().copy_from_slice(b"abc");
+        assert!(stand_in.segment().offset_of(burst[0].data()).is_some() && !stand_in.is_same(&pool));
+        drop(stand_in);
+        burst.clear();
+        assert_eq!(pool.available(), 16);
+    }
+
+    #[test]
+    fn a_burst_gives_up_and_takes_pointers() {
+        let pool = pool();
+        let (mut from, mut to) = (Burst::new(), Burst::with_limit(3));
+        pool.alloc_bulk(&mut from, 5);
+        for (mbuf, mark) in from.iter_mut().zip(0..) {
+            mbuf.append(1).unwrap()[0] = mark;
+        }
+        // SAFETY: there are 5 in the one, room for 3 in the other, and each has one owner afterwards.
+        unsafe {
+            to.as_raw().copy_from_nonoverlapping(from.as_raw(), 3);
+            to.grow(3);
+        }
+        from.forget_front(3);
+        let marks = |burst: &Burst| burst.iter().map(|mbuf| mbuf.data()[0]).collect::<Vec<_>>();
+        assert_eq!((marks(&to), marks(&from)), (vec![0, 1, 2], vec![3, 4]));
+        let raw = from.pop().unwrap().into_raw();
+        // SAFETY: it was given up in the line above.
+        assert!(!unsafe { Mbuf::from_raw(raw) }.is_foreign());
+        drop((from, to));
+        assert_eq!(pool.available(), 16);
+    }
+
+    #[test]
+    #[should_panic(expected = "2 mbufs more, but there is room for 1")]
+    fn a_burst_takes_no_more_than_its_limit() {
+        // SAFETY: it is refused before anything is taken.
+        unsafe { Burst::with_limit(1).grow(2) };
     }
 }
