@@ -126,6 +126,7 @@ impl Worker {
 
     #[inline]
     fn round(&mut self) -> usize {
+        self.ports.begin_round();
         self.ports.drain_lanes() + self.task.poll(&mut self.ports)
     }
 

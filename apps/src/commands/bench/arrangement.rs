@@ -207,6 +207,11 @@ impl Builder<'_> {
         (2 * ring * lports + 2048).max(8192)
     }
 
+    /// Packets after which rings and pool of `lports` lports have been used, each place of them.
+    pub(super) fn warm_packets(&self, lports: usize) -> u64 {
+        2 * self.mbufs(lports) as u64
+    }
+
     /// Bytes of an mbuf: each frame lies in one.
     fn data_room(&self) -> usize {
         self.size.largest().next_multiple_of(1024).max(USUAL_ROOM)

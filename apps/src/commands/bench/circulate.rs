@@ -4,7 +4,7 @@
 //!    partner, for ever; the other lports are polled and have nothing.
 //! 2. [`measure`] runs a file with it, lets it warm up, and takes the difference of two reports of the runtime.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pmd_core::{Burst, LportId, Ports, Report, Runtime, Settings, Task, TaskError};
 use serde::Serialize;
@@ -18,14 +18,17 @@ use crate::drivers::registry;
 use crate::failure::Failure;
 use crate::signals::Signals;
 
-/// Time before the first report.
+/// Time before the first report, at least.
 const WARM_UP: Duration = Duration::from_millis(100);
+
+/// Longest time until every buffer has been used once.
+const WARM_UP_MAX: Duration = Duration::from_secs(5);
 
 /// Longest wait for links, and for the first packet.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often a disturbed measurement is made again.
-const REPEATS: u32 = 3;
+const REPEATS: u32 = 2;
 
 /// What is to go round.
 #[derive(Debug, Clone)]
@@ -36,6 +39,8 @@ pub(super) struct Round<'a> {
     pub(super) partners: Vec<(String, String)>,
     /// The lports that send packets first, and how many each.
     pub(super) first: (Vec<String>, u64),
+    /// Packets after which every buffer has been used: the memory is there, and not new to the kernel.
+    pub(super) warm_packets: u64,
     pub(super) size: FrameSize,
     pub(super) seed: u64,
     pub(super) burst: usize,
@@ -110,7 +115,7 @@ impl Task for Circulate {
 pub(super) fn measure(round: &Round<'_>, signals: &Signals) -> Result<Option<Measured>, Failure> {
     let runtime = start(round)?;
     let mut best: Option<Measured> = None;
-    if wait_for_packets(&runtime, round, signals)? && !signals.wait(WARM_UP) {
+    if wait_for_packets(&runtime, round, signals)? && warm_up(&runtime, round, signals) {
         let watched = Watched::find(&[std::process::id()], THREAD, round.cores);
         for _ in 0..=REPEATS {
             let (before, lost_before) = (runtime.snapshot(), watched.read());
@@ -119,7 +124,7 @@ pub(super) fn measure(round: &Round<'_>, signals: &Signals) -> Result<Option<Mea
             }
             let (after, lost) = (runtime.snapshot(), watched.read().since(lost_before));
             let mut measured = difference(&before, &after);
-            measured.disturbed = lost.disturbs(Duration::from_secs_f64(measured.seconds), Duration::ZERO);
+            measured.disturbed = lost.disturbs(Duration::ZERO);
             if !measured.disturbed || best.is_none_or(|best| best.speed() < measured.speed()) {
                 best = Some(measured);
             }
@@ -196,6 +201,19 @@ fn wait_for_packets(runtime: &Runtime, round: &Round<'_>, signals: &Signals) -> 
         }
     }
     Ok(!signals.came())
+}
+
+/// Lets packets go round until all memory has been used. False: a signal came.
+fn warm_up(runtime: &Runtime, round: &Round<'_>, signals: &Signals) -> bool {
+    let moves = round.first.1 > 0 && !round.first.0.is_empty();
+    let moved = || runtime.lports().iter().map(|lport| lport.stats.ipackets).sum::<u64>();
+    let start = Instant::now();
+    while !signals.wait(WARM_UP) {
+        if !moves || moved() >= round.warm_packets || start.elapsed() > WARM_UP_MAX {
+            return true;
+        }
+    }
+    false
 }
 
 fn difference(before: &Report, after: &Report) -> Measured {

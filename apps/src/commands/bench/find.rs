@@ -100,7 +100,6 @@ impl Exactness {
 pub(super) fn find(args: &SearchArgs, signals: &Signals) -> Result<(), Failure> {
     let machine = Fingerprint::take();
     let progress = Progress::new();
-    let directory = tempfile::tempdir()?;
     let exactness = Exactness {
         exceed_ratio: args.exceed / 100.0,
         ..Exactness::of(&args.manner, args.manner.duration(args.duration, 1.0, 0.2))
@@ -110,6 +109,7 @@ pub(super) fn find(args: &SearchArgs, signals: &Signals) -> Result<(), Failure> 
     let mut rows = Vec::new();
     'cases: for (work, cores) in works(&args.setup, &usual(&args.setup, &args.work)?)? {
         for size in &args.sizes {
+            let directory = tempfile::tempdir()?;
             let arrangement = arrange(&args.setup, work, *size, &cores, directory.path());
             let Some(mut rig) = Rig::start(&args.setup, &arrangement, directory.path(), signals)? else { break 'cases };
             let label = format!("{}, {size} bytes", work.word());

@@ -60,10 +60,10 @@ struct Row {
 pub(super) fn latency(args: &LatencyArgs, signals: &Signals) -> Result<(), Failure> {
     let machine = Fingerprint::take();
     let progress = Progress::new();
-    let directory = tempfile::tempdir()?;
     let mut rows = Vec::new();
     'cases: for (work, cores) in works(&args.setup, &returning(args)?)? {
         for size in &args.sizes {
+            let directory = tempfile::tempdir()?;
             let arrangement = arrange(&args.setup, work, *size, &cores, directory.path());
             let Some(mut rig) = Rig::start(&args.setup, &arrangement, directory.path(), signals)? else { break 'cases };
             let measured = measure(args, work, *size, &mut rig, &progress);

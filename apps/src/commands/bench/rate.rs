@@ -64,7 +64,6 @@ struct Counted {
 pub(super) fn rate(args: &RateArgs, signals: &Signals) -> Result<(), Failure> {
     let machine = Fingerprint::take();
     let progress = Progress::new();
-    let directory = tempfile::tempdir()?;
     let duration = args.manner.duration(args.duration, 0.7, 0.2);
     let works = works(&args.setup, &args.work)?;
     let cases = works.iter().flat_map(|work| args.sizes.iter().map(move |size| (work, *size)));
@@ -72,6 +71,7 @@ pub(super) fn rate(args: &RateArgs, signals: &Signals) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for (done, ((work, cores), size)) in cases.iter().enumerate() {
         progress.show(&format!("{}/{}: {}, {size} bytes", done + 1, cases.len(), work.word()));
+        let directory = tempfile::tempdir()?;
         let arrangement = arrange(&args.setup, *work, *size, cores, directory.path());
         let Some(counted) = measure(&args.setup, &arrangement, duration, directory.path(), signals)? else { break };
         rows.push(row(&args.setup, &arrangement, &counted, &machine));
@@ -120,6 +120,7 @@ fn go_round(
         file: &arrangement.own,
         partners,
         first: (first, in_flight),
+        warm_packets: 0,
         size: arrangement.size,
         seed: setup.seed,
         burst: setup.burst,

@@ -35,7 +35,7 @@ const TALLY_PATIENCE: Duration = Duration::from_secs(10);
 const WARM_UP: Duration = Duration::from_millis(200);
 
 /// How often a disturbed trial is made again.
-const REPEATS: u32 = 3;
+const REPEATS: u32 = 2;
 
 /// How often counters that still change are asked for.
 const COUNTER_PERIOD: Duration = Duration::from_millis(5);
@@ -145,7 +145,8 @@ impl<'a> Rig<'a> {
         let lost: Lost = self.watched.read().since(before);
         let (received_now, bytes_now) = self.settled(received + tally.sent)?;
         tally.received = received_now - received;
-        let disturbed = lost.disturbs(tally.sending, tally.longest_gap);
+        let disturbed = lost.disturbs(tally.longest_gap);
+        tracing::debug!("{tally:?}, {lost:?}");
         Ok(Outcome { tally, bytes: bytes_now - bytes, lost_time: lost.time(), disturbed })
     }
 

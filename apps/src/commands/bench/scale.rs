@@ -226,9 +226,9 @@ impl Scale<'_> {
         let Wired { lports, partners, busy } = wired;
         let builder = Builder { setup, size: self.args.size, directory: self.directory };
         let cores = [self.core];
-        let file = builder.file(&lports, &cores, "drop");
+        let (file, warm_packets) = (builder.file(&lports, &cores, "drop"), builder.warm_packets(lports.len()));
         let in_flight = if setup.driver.is_null() { 0 } else { in_flight };
-        self.measure(setup, &file, partners, (busy, in_flight), &cores)
+        self.measure(setup, &file, partners, (busy, in_flight), warm_packets, &cores)
     }
 
     fn measure(
@@ -237,10 +237,11 @@ impl Scale<'_> {
         file: &Value,
         partners: Vec<(String, String)>,
         first: (Vec<String>, u64),
+        warm_packets: u64,
         cores: &[usize],
     ) -> Result<Option<Measured>, Failure> {
         let (size, seed, burst, duration) = (self.args.size, setup.seed, setup.burst, self.duration);
-        measure(&Round { file, partners, first, size, seed, burst, cores, duration }, self.signals)
+        measure(&Round { file, partners, first, warm_packets, size, seed, burst, cores, duration }, self.signals)
     }
 
     /// Packets that one thread makes and another one, on a core of its own, sends. `None` without a second core.
@@ -267,7 +268,7 @@ impl Scale<'_> {
             "options": { "mode": "drop" },
         });
         let partners = vec![("source".into(), "sink".into())];
-        let measured = self.measure(setup, &file, partners, (Vec::new(), 0), &[one])?;
+        let measured = self.measure(setup, &file, partners, (Vec::new(), 0), 0, &[one])?;
         // What counts is what has left on the other side.
         Ok(measured.map(|measured| Measured { packets: measured.sent, ..measured }))
     }

@@ -26,6 +26,9 @@ const QUIET: Duration = Duration::from_millis(20);
 /// Longest wait for what is on its way.
 const DRAIN: Duration = Duration::from_millis(500);
 
+/// How long beyond a trial's end a generator may send what was due, besides a thousandth of its length.
+const CATCH_UP: Duration = Duration::from_micros(100);
+
 /// Packets of all trials are told apart by the upper bits of their numbers.
 const TRIAL_SHIFT: u32 = 48;
 
@@ -114,8 +117,8 @@ impl Tester {
         self.trials += 1;
         self.frames.restart();
         let schedule = order.rate.map(|rate| Schedule::new(start, rate, order.duration));
-        // The last packet's moment comes before the end. A generator that was late has a tenth more to catch up.
-        let grace = if schedule.is_some() { order.duration / 10 } else { Duration::ZERO };
+        // A generator that fell behind may catch up for a moment. More would let it offer less than was asked.
+        let grace = if schedule.is_some() { order.duration / 1000 + CATCH_UP } else { Duration::ZERO };
         self.state = State::Sending(Trial {
             number: self.trials,
             record_every: order.record_every,
