@@ -57,7 +57,8 @@ pub trait RxQueue: Send {
     /// Asks the device to make [`Self::wake_fd`] readable when a packet comes.
     ///
     /// Returns `true` when sleeping is safe, `false` when packets may be waiting already (poll again, do not sleep).
-    /// A queue without interrupts answers `true` and has no fd: its owner sleeps for a bounded time only.
+    /// A queue without interrupts answers `true` and has no fd: its owner sleeps for a bounded time only. Packets may be
+    /// received while the queue is armed: after a sleep the owner looks for them first, and disarms then.
     fn arm(&mut self) -> bool {
         true
     }

@@ -162,6 +162,9 @@ impl RxQueue for RingRx {
         };
         let first = burst.len();
         let n = lane.receive(burst);
+        if n == 0 {
+            return 0;
+        }
         let bytes: usize = burst[first..].iter().map(Mbuf::packet_len).sum();
         self.shared.rx.packets.add(n as u64);
         self.shared.rx.bytes.add(bytes as u64);
