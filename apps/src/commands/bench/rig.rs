@@ -40,6 +40,9 @@ const REPEATS: u32 = 2;
 /// How often counters that still change are asked for.
 const COUNTER_PERIOD: Duration = Duration::from_millis(5);
 
+/// How long counters stand still until no more packets are expected: the other process may have been kept from running.
+const SETTLED: Duration = Duration::from_millis(100);
+
 /// A running arrangement.
 pub(super) struct Rig<'a> {
     runtime: Runtime,
@@ -144,7 +147,8 @@ impl<'a> Rig<'a> {
         let mut tally = self.tallies.recv_timeout(order.duration * 2 + TALLY_PATIENCE).map_err(|_| gone())?;
         let lost: Lost = self.watched.read().since(before);
         let (received_now, bytes_now) = self.settled(received + tally.sent)?;
-        tally.received = received_now - received;
+        // What an earlier trial had given up and came after all is none of this one.
+        tally.received = (received_now - received).min(tally.sent);
         let disturbed = lost.disturbs(tally.longest_gap);
         tracing::debug!("{tally:?}, {lost:?}");
         Ok(Outcome { tally, bytes: bytes_now - bytes, lost_time: lost.time(), disturbed })
@@ -182,14 +186,13 @@ impl<'a> Rig<'a> {
 
     /// The same, when `expected` packets are there or no more come.
     fn settled(&mut self, expected: u64) -> Result<(u64, u64), Failure> {
-        let mut last = self.received()?;
-        while last.0 < expected {
+        let (mut last, mut since) = (self.received()?, Instant::now());
+        while last.0 < expected && since.elapsed() < SETTLED {
             std::thread::sleep(COUNTER_PERIOD);
             let now = self.received()?;
-            if now == last {
-                break;
+            if now != last {
+                (last, since) = (now, Instant::now());
             }
-            last = now;
         }
         Ok(last)
     }
