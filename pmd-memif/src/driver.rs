@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pmd_core::{
     Details, DeviceRequest, Driver, Link, Lport, LportControl, LportInfo, LportStats, MachineProblem, OpenError,
-    OptionError, OptionSpec, Options, Pool,
+    OptionError, OptionSpec, Options, Pool, RxQueue,
 };
 
 use crate::counters;
@@ -15,7 +15,7 @@ use crate::details;
 use crate::device::{Device, OpenDevice};
 use crate::link::Exports;
 use crate::options::{self, Configured};
-use crate::queue::{MemifRx, MemifTx};
+use crate::queue::{InterruptRx, MemifRx, MemifTx, RxMode};
 use crate::ring::PACKET_MAX;
 use crate::ring::exported::ExportedPool;
 
@@ -42,6 +42,10 @@ impl Driver for MemifDriver {
 
     fn check(&self, options: &Options, queues: usize) -> Result<(), Vec<OptionError>> {
         options::check(options, queues)
+    }
+
+    fn claim(&self, options: &Options) -> Option<String> {
+        options::claim(options)
     }
 
     fn check_machine(&self, options: &Options) -> Vec<MachineProblem> {
@@ -79,6 +83,10 @@ impl Driver for CndpMemifDriver {
         options::check_cndp(options)
     }
 
+    fn claim(&self, options: &Options) -> Option<String> {
+        options::claim_cndp(options)
+    }
+
     fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
         let configured = options::configure_cndp(&device.name, &device.options, device.queues.len());
         open(&device, configured.map_err(OpenError)?)
@@ -86,7 +94,7 @@ impl Driver for CndpMemifDriver {
 }
 
 fn open(request: &DeviceRequest, configured: Configured) -> Result<Vec<Lport>, OpenError> {
-    check_queue_numbers(request)?;
+    request.check_queue_numbers()?;
     let system = |error: &dyn std::fmt::Display| OpenError(format!("memif `{}`: {error}", request.name));
     // Pools first: nothing has been opened when one is missing.
     let pools = request.queues.iter().map(pmd_core::QueueRequest::need_pool).collect::<Result<Vec<_>, _>>()?;
@@ -94,12 +102,17 @@ fn open(request: &DeviceRequest, configured: Configured) -> Result<Vec<Lport>, O
     let open = OpenDevice::open(device, configured.interface).map_err(|error| system(&error))?;
     let lports = request.queues.iter().zip(pools).map(|(queue, pool)| {
         let number = usize::from(queue.qid);
+        let tx = Box::new(MemifTx::new(Arc::clone(&open), number, pool.clone()));
         let rx = MemifRx::new(Arc::clone(&open), number, queue.lport.0, pool).map_err(|error| system(&error))?;
+        let rx: Box<dyn RxQueue> = match open.device().settings.rx_mode {
+            RxMode::Interrupt => Box::new(InterruptRx(rx)),
+            RxMode::Polling | RxMode::Adaptive => Box::new(rx),
+        };
         Ok(Lport {
             id: queue.lport,
             name: queue.name.clone(),
-            rx: Box::new(rx),
-            tx: Box::new(MemifTx::new(Arc::clone(&open), number)),
+            rx,
+            tx,
             control: Arc::new(MemifControl { open: Arc::clone(&open), queue: number }),
         })
     });
@@ -108,7 +121,7 @@ fn open(request: &DeviceRequest, configured: Configured) -> Result<Vec<Lport>, O
 
 /// The pools of a zero-copy client, each once, in the order of its queues' numbers.
 fn exports(request: &DeviceRequest) -> Result<Exports, OpenError> {
-    check_queue_numbers(request)?;
+    request.check_queue_numbers()?;
     let mut queues: Vec<_> = request.queues.iter().collect();
     queues.sort_by_key(|queue| queue.qid);
     let mut exports = Exports::default();
@@ -154,20 +167,6 @@ fn check_exportable(pool: &Pool) -> Result<(), OpenError> {
         return Err(OpenError(format!("zero-copy: pool `{name}` has {bytes} bytes, but {limit}")));
     }
     Ok(())
-}
-
-/// Every queue of a memif takes part in it, so the lports must name them all.
-fn check_queue_numbers(request: &DeviceRequest) -> Result<(), OpenError> {
-    let mut numbers: Vec<_> = request.queues.iter().map(|queue| usize::from(queue.qid)).collect();
-    numbers.sort_unstable();
-    match (0..numbers.len()).find(|number| numbers[*number] != *number) {
-        None => Ok(()),
-        Some(missing) => Err(OpenError(format!(
-            "device `{}` has {} queues but none with `qid` {missing}: number them from 0 without gaps",
-            request.name,
-            numbers.len()
-        ))),
-    }
 }
 
 struct MemifControl {

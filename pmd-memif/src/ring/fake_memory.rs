@@ -16,6 +16,8 @@ pub(crate) struct FakeRing {
     pub(crate) interrupts: Cell<u32>,
     /// What the other end does to every descriptor right after it was read; nothing, unless a test says so.
     pub(crate) rewrite: Cell<fn(&mut Descriptor)>,
+    /// Reads of descriptors that the other end lets pass before it begins to rewrite.
+    pub(crate) let_pass: Cell<u32>,
 }
 
 impl FakeRing {
@@ -32,8 +34,14 @@ impl FakeRing {
             regions: vec![RefCell::new(Vec::new()), RefCell::new(vec![0; bytes])],
             interrupts: Cell::new(0),
             rewrite: Cell::new(|_| ()),
+            let_pass: Cell::new(0),
         };
         (Rc::new(ring), size, own)
+    }
+
+    /// The descriptor at a free-running index.
+    fn at(&self, index: u16) -> &Cell<Descriptor> {
+        &self.descriptors[usize::from(index) & (self.descriptors.len() - 1)]
     }
 }
 
@@ -62,26 +70,30 @@ impl RingMemory for Rc<FakeRing> {
         self.flags.set(flags);
     }
 
-    fn descriptor(&self, slot: u16) -> Descriptor {
-        let cell = &self.descriptors[usize::from(slot)];
+    fn descriptor(&self, index: u16) -> Descriptor {
+        let cell = self.at(index);
         let seen = cell.get();
+        if let Some(left) = self.let_pass.get().checked_sub(1) {
+            self.let_pass.set(left);
+            return seen;
+        }
         let mut next = seen;
         self.rewrite.get()(&mut next);
         cell.set(next);
         seen
     }
 
-    fn set_descriptor(&self, slot: u16, descriptor: Descriptor) {
-        self.descriptors[usize::from(slot)].set(descriptor);
+    fn set_descriptor(&self, index: u16, descriptor: Descriptor) {
+        self.at(index).set(descriptor);
     }
 
-    fn set_filled(&self, slot: u16, descriptor: Descriptor) {
-        let offset = self.descriptors[usize::from(slot)].get().offset;
-        self.set_descriptor(slot, Descriptor { offset, ..descriptor });
+    fn set_filled(&self, index: u16, descriptor: Descriptor) {
+        let offset = self.at(index).get().offset;
+        self.set_descriptor(index, Descriptor { offset, ..descriptor });
     }
 
-    fn clear_flags(&self, slot: u16) {
-        self.set_descriptor(slot, Descriptor { flags: 0, ..self.descriptors[usize::from(slot)].get() });
+    fn clear_flags(&self, index: u16) {
+        self.set_descriptor(index, Descriptor { flags: 0, ..self.at(index).get() });
     }
 
     fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {
@@ -93,10 +105,15 @@ impl RingMemory for Rc<FakeRing> {
         self.check(place, len)?;
         let at = place.offset as usize;
         room[..len].copy_from_slice(&self.regions[usize::from(place.region)].borrow()[at..at + len]);
-        // What a copy in whole blocks may do to the rest of the room.
-        let over = len.next_multiple_of(64).min(room.len());
-        room[len..over].fill(0xDB);
         Ok(())
+    }
+
+    fn read_blocks(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
+        let blocks = len.next_multiple_of(64);
+        if blocks > room.len() {
+            return Err(BadPlace::Range);
+        }
+        self.read(place, blocks, room)
     }
 
     fn write(&self, place: Place, data: &[u8]) -> Result<(), BadPlace> {

@@ -13,7 +13,7 @@
 
 use pmd_core::{Burst, Mbuf, Pool};
 
-use super::gather::{Refusal, copy_segments};
+use super::gather::{Chain, Found, Refusal, copy_segments};
 use super::rx::RxTally;
 use super::{BadPlace, Descriptor, PACKET_MAX, RING_MASK_INT, RingMemory, RingSize};
 
@@ -44,15 +44,8 @@ pub(crate) struct BorrowRxRing<M, L> {
     consumed: u16,
     /// The client's index as last loaded.
     filled: u16,
-}
-
-/// A packet and the slots it took.
-enum Taken {
-    Packet(Mbuf, u16),
-    /// Broken and counted.
-    Dropped(u16),
-    /// Its end is not there yet, or there is no mbuf to copy it into.
-    Waits,
+    /// The packet that `take_any` works on.
+    chain: Chain,
 }
 
 impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
@@ -60,7 +53,7 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
     pub(crate) fn new(memory: M, lender: L, size: RingSize) -> Self {
         memory.set_flags(RING_MASK_INT);
         memory.set_tail(0);
-        Self { memory, lender, size, released: 0, consumed: 0, filled: 0 }
+        Self { memory, lender, size, released: 0, consumed: 0, filled: 0, chain: Chain::new(size) }
     }
 
     /// The ring's memory.
@@ -80,18 +73,13 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         let before = burst.len();
         let mut left = self.visible(burst.room(), tally);
         while left > 0 && burst.room() > 0 {
-            let (packet, slots) = match self.take(pool, port, left, tally) {
-                Taken::Packet(packet, slots) => (Some(packet), slots),
-                Taken::Dropped(slots) => (None, slots),
-                Taken::Waits => break,
-            };
+            let run = self.straight(port, left, burst, tally);
+            let slots = if run > 0 { run } else { self.take_any(pool, port, left, burst, tally) };
+            if slots == 0 {
+                break;
+            }
             self.consumed = self.consumed.wrapping_add(slots);
             left -= slots;
-            if let Some(packet) = packet {
-                tally.bytes += packet.packet_len() as u64;
-                let pushed = burst.push(packet);
-                debug_assert!(pushed.is_ok(), "the burst has room");
-            }
         }
         let packets = burst.len() - before;
         tally.packets += packets as u64;
@@ -110,95 +98,88 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         }
     }
 
+    /// Lends the leading packets that are one sound descriptor each, out of the `visible` slots, as far as `burst` has room
+    /// and no more than half of the ring is out; says how many.
     #[inline(always)]
-    fn take(&mut self, pool: &Pool, port: u16, visible: u16, tally: &mut RxTally) -> Taken {
-        let slot = self.size.slot(self.consumed);
-        let descriptor = self.memory.descriptor(slot);
-        let held = self.consumed.wrapping_sub(self.released);
-        if descriptor.flags != 0 || held >= self.size.get() / 2 {
-            return self.take_any(pool, port, visible, tally);
-        }
-        match self.lend(slot, descriptor, port) {
-            Ok(packet) => Taken::Packet(packet, 1),
-            Err(refusal) => {
-                refusal.count(tally);
-                Taken::Dropped(1)
+    fn straight(&mut self, port: u16, visible: u16, burst: &mut Burst, tally: &mut RxTally) -> u16 {
+        let Self { memory, lender, size, released, consumed, .. } = self;
+        let lendable = (size.get() / 2).saturating_sub(consumed.wrapping_sub(*released)).min(visible);
+        let (mut run, mut bytes) = (0, 0);
+        while run < lendable && burst.room() > 0 {
+            let index = consumed.wrapping_add(run);
+            let descriptor = memory.descriptor(index);
+            if descriptor.flags != 0 {
+                break;
             }
+            let Ok(packet) = lend(lender, size.slot(index), descriptor, port) else { break };
+            let pushed = burst.push(packet);
+            debug_assert!(pushed.is_ok(), "the burst has room");
+            bytes += u64::from(descriptor.length);
+            run += 1;
         }
+        tally.bytes += bytes;
+        run
     }
 
-    /// A chain, or a packet that must be copied.
+    /// Hands on a chain or a packet that must be copied, or drops a broken one, and says how many slots it took: none when its
+    /// end is not there yet, or there is no mbuf to copy it into.
     #[cold]
-    fn take_any(&mut self, pool: &Pool, port: u16, visible: u16, tally: &mut RxTally) -> Taken {
-        let at = |i| self.size.slot(self.consumed.wrapping_add(i));
-        let end = (0..visible).find(|i| !self.memory.descriptor(at(*i)).has_next());
-        let slots = match end {
-            Some(last) => last + 1,
-            // A chain that fills the ring can never get its end (statement 53).
-            None if visible == self.size.get() => {
-                tally.too_long += 1;
-                return self.dropped(visible);
-            }
-            None => return Taken::Waits,
+    fn take_any(&mut self, pool: &Pool, port: u16, visible: u16, burst: &mut Burst, tally: &mut RxTally) -> u16 {
+        let Self { memory, size, consumed, released, chain, .. } = self;
+        let held = consumed.wrapping_sub(*released);
+        let (packet, slots) = match chain.read(*size, visible, |i| memory.descriptor(consumed.wrapping_add(i))) {
+            Found::Packet(slots) if held >= size.get() / 2 => (self.copy(pool), slots),
+            Found::Packet(slots) => (self.lend_chain(port), slots),
+            Found::Endless(slots) => (Err(Refusal::Broken(|tally| &mut tally.too_long)), slots),
+            Found::Unfinished => return 0,
         };
-        let held = self.consumed.wrapping_sub(self.released);
-        let packet = if held >= self.size.get() / 2 { self.copy(pool, slots) } else { self.lend_chain(slots, port) };
         match packet {
             Ok(mut packet) => {
                 packet.set_port(port);
-                self.clear_flags(slots);
-                Taken::Packet(packet, slots)
+                tally.bytes += packet.packet_len() as u64;
+                let pushed = burst.push(packet);
+                debug_assert!(pushed.is_ok(), "the burst has room");
             }
             Err(refusal) => {
                 refusal.count(tally);
-                if matches!(refusal, Refusal::NoMbuf) { Taken::Waits } else { self.dropped(slots) }
+                if matches!(refusal, Refusal::NoMbuf) {
+                    return 0;
+                }
             }
         }
-    }
-
-    fn dropped(&self, slots: u16) -> Taken {
         self.clear_flags(slots);
-        Taken::Dropped(slots)
+        slots
     }
 
     /// What older peers leave behind in a slot must not meet them again (quirk Q2, statement 57).
     fn clear_flags(&self, slots: u16) {
         for i in 0..slots {
-            self.memory.clear_flags(self.size.slot(self.consumed.wrapping_add(i)));
+            self.memory.clear_flags(self.consumed.wrapping_add(i));
         }
     }
 
-    fn lend_chain(&mut self, slots: u16, port: u16) -> Result<Mbuf, Refusal> {
-        let mut packet = self.lend_at(0, port)?;
-        for i in 1..slots {
-            let segment = self.lend_at(i, port)?;
-            if packet.packet_len() + segment.len() > PACKET_MAX {
-                return Err(Refusal::Broken(|tally| &mut tally.too_long));
+    /// The packet in `chain`, lent.
+    fn lend_chain(&mut self, port: u16) -> Result<Mbuf, Refusal> {
+        let slots = (0..).map(|i| self.size.slot(self.consumed.wrapping_add(i)));
+        let mut packet: Option<Mbuf> = None;
+        for (slot, descriptor) in slots.zip(self.chain.descriptors()) {
+            let segment = lend(&mut self.lender, slot, *descriptor, port)?;
+            match &mut packet {
+                None => packet = Some(segment),
+                Some(head) if head.packet_len() + segment.len() > PACKET_MAX => {
+                    return Err(Refusal::Broken(|tally| &mut tally.too_long));
+                }
+                // A ring has fewer slots than a chain may have segments.
+                Some(head) => head.chain(segment).map_err(|_| Refusal::NoMbuf)?,
             }
-            // A ring has fewer slots than a chain may have segments.
-            packet.chain(segment).map_err(|_| Refusal::NoMbuf)?;
         }
-        Ok(packet)
+        packet.ok_or(Refusal::NoMbuf)
     }
 
-    fn lend_at(&mut self, i: u16, port: u16) -> Result<Mbuf, Refusal> {
-        let slot = self.size.slot(self.consumed.wrapping_add(i));
-        self.lend(slot, self.memory.descriptor(slot), port)
-    }
-
-    /// Lends one segment.
-    #[inline(always)]
-    fn lend(&mut self, slot: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, Refusal> {
-        if descriptor.length == 0 || descriptor.length as usize > PACKET_MAX {
-            return Err(Refusal::Broken(|tally| &mut tally.bad_length));
-        }
-        Ok(self.lender.lend(slot, descriptor, port)?)
-    }
-
-    fn copy(&self, pool: &Pool, slots: u16) -> Result<Mbuf, Refusal> {
-        let descriptors = (0..slots).map(|i| self.memory.descriptor(self.size.slot(self.consumed.wrapping_add(i))));
+    /// The packet in `chain`, copied.
+    fn copy(&self, pool: &Pool) -> Result<Mbuf, Refusal> {
         let mut packet = pool.alloc().ok_or(Refusal::NoMbuf)?;
-        copy_segments(&self.memory, pool, &mut packet, PACKET_MAX, descriptors)?;
+        copy_segments(&self.memory, pool, &mut packet, PACKET_MAX, &self.chain)?;
         Ok(packet)
     }
 
@@ -219,4 +200,13 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         }
         visible
     }
+}
+
+/// Lends one segment.
+#[inline(always)]
+fn lend(lender: &mut impl LendSlots, slot: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, Refusal> {
+    if descriptor.length == 0 || descriptor.length as usize > PACKET_MAX {
+        return Err(Refusal::Broken(|tally| &mut tally.bad_length));
+    }
+    Ok(lender.lend(slot, descriptor, port)?)
 }

@@ -11,7 +11,7 @@
 
 use pmd_core::Mbuf;
 
-use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, RING_MASK_INT, RingMemory, RingSize};
+use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, PeersSlots, RingMemory, RingSize};
 
 /// What a burst did, for the queue's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub(crate) struct TxTally {
     pub(crate) nombuf: u64,
     /// Bursts cut short because the ring was full.
     pub(crate) full: u64,
+    /// Bursts cut short because an mbuf lies in the ring's next slots that is not sent now, or cannot be moved out of the way.
+    pub(crate) held: u64,
+    /// Packets sent where the application had written them: in the ring.
+    pub(crate) in_place: u64,
     /// Times the peer's index was impossible.
     pub(crate) overrun: u64,
 }
@@ -34,6 +38,40 @@ impl TxTally {
     /// Packets that were taken and not sent.
     fn dropped(&self) -> u64 {
         self.empty + self.too_long + self.nombuf
+    }
+}
+
+impl<M: RingMemory> TxRing<M, PeersSlots> {
+    /// The next slot, free-running.
+    #[inline(always)]
+    pub(super) fn filled(&self) -> u16 {
+        self.filled
+    }
+
+    /// The ring's size.
+    #[inline(always)]
+    pub(super) fn size(&self) -> RingSize {
+        self.size
+    }
+
+    /// The buffer that the client has posted in a slot; its length is what may be put there.
+    pub(super) fn usable(&self, slot: u16) -> Descriptor {
+        let buffer = self.buffer(slot);
+        Descriptor { length: buffer.length.min(self.segment_max), ..buffer }
+    }
+
+    /// Describes what lies in the next slot but `skip`, for [`Self::advance`].
+    #[inline(always)]
+    pub(super) fn describe_filled(&self, skip: u16, flags: u16, length: u32) {
+        let slot = self.size.slot(self.filled.wrapping_add(skip));
+        self.describe(slot, Descriptor { flags, length, ..self.buffer(slot) });
+    }
+
+    /// Publishes the next slots, so many.
+    #[inline(always)]
+    pub(super) fn advance(&mut self, slots: u16) {
+        self.filled = self.filled.wrapping_add(slots);
+        self.publish();
     }
 }
 
@@ -84,15 +122,6 @@ enum Scattered {
     Fault(TxFault),
 }
 
-/// After a burst that sent packets: interrupts the peer if it wants that (statement 63). `Some(false)` when it failed.
-#[inline]
-pub(crate) fn interrupt(memory: &impl RingMemory) -> Option<bool> {
-    // The index store must be visible before the flags are looked at, or a receiver that unmasks at this moment and then
-    // looks for packets could miss both.
-    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-    (memory.flags() & RING_MASK_INT == 0).then(|| memory.interrupt())
-}
-
 impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// The sending end of a connected ring. `segment_max` is in bytes.
     pub(crate) fn new(memory: M, size: RingSize, buffers: B, segment_max: u32) -> Self {
@@ -114,23 +143,10 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         let (mut taken, mut slots, mut bytes) = (0, 0, 0);
         let dropped_before = tally.dropped();
         let mut fault = None;
-        for mbuf in burst {
-            let len = mbuf.len();
-            if slots < free && mbuf.segment_count() == 1 && len != 0 {
-                let slot = self.size.slot(self.filled.wrapping_add(slots));
-                let buffer = self.buffer(slot);
-                if len <= buffer.length.min(self.segment_max) as usize {
-                    if self.memory.write(buffer.place(), mbuf.data()).is_err() {
-                        fault = Some(TxFault::BadPlace);
-                        break;
-                    }
-                    self.describe(slot, Descriptor { length: len as u32, flags: 0, ..buffer });
-                    slots += 1;
-                    bytes += len as u64;
-                    taken += 1;
-                    continue;
-                }
-            }
+        loop {
+            let run = self.straight(&burst[taken..], slots, free, &mut bytes);
+            (taken, slots) = (taken + usize::from(run), slots + run);
+            let Some(mbuf) = burst.get(taken) else { break };
             match self.scatter(mbuf, slots, &mut free, tally) {
                 Scattered::Sent(used) => {
                     slots += used;
@@ -155,6 +171,29 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         tally.packets += taken as u64 - (tally.dropped() - dropped_before);
         tally.bytes += bytes;
         Sent { taken, fault }
+    }
+
+    /// Copies the leading packets of `burst` into the free slots behind the `used` ones, as long as each is one segment that
+    /// fits one slot; says how many. A loop of its own, with as little as possible to keep in registers.
+    #[inline(always)]
+    fn straight(&self, burst: &[Mbuf], used: u16, free: u16, bytes: &mut u64) -> u16 {
+        let first = self.filled.wrapping_add(used);
+        let (mut run, mut sum) = (0, 0);
+        for (mbuf, i) in burst.iter().zip(0..free.saturating_sub(used)) {
+            let index = first.wrapping_add(i);
+            let buffer = self.buffer(index);
+            let data = mbuf.data();
+            let fits = data.len() <= buffer.length.min(self.segment_max) as usize;
+            if mbuf.segment_count() != 1 || data.is_empty() || !fits || self.memory.write(buffer.place(), data).is_err()
+            {
+                break;
+            }
+            self.describe(index, Descriptor { length: data.len() as u32, flags: 0, ..buffer });
+            sum += data.len() as u64;
+            run += 1;
+        }
+        *bytes += sum;
+        run
     }
 
     /// Sends one packet of any shape, or says why not; `used` slots of this burst are taken, `free` may be refreshed.
@@ -204,7 +243,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     fn plan_into(&self, plan: &mut Vec<Descriptor>, len: usize, used: u16, free: u16) -> Result<Option<u16>, TxFault> {
         let mut left = len as u32;
         for i in used..free {
-            let mut buffer = self.buffer(self.size.slot(self.filled.wrapping_add(i)));
+            let mut buffer = self.buffer(self.filled.wrapping_add(i));
             if buffer.length == 0 {
                 return Err(TxFault::NoCapacity);
             }
@@ -240,15 +279,14 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
                 left -= part.len();
                 data = rest;
             }
-            let slot = self.size.slot(self.filled.wrapping_add(used).wrapping_add(i as u16));
-            self.describe(slot, *planned);
+            self.describe(self.filled.wrapping_add(used).wrapping_add(i as u16), *planned);
         }
         Ok(())
     }
 
     /// How many slots may be filled now: the remembered ones if they satisfy `wanted`, otherwise by a fresh look.
     #[inline(always)]
-    fn free(&mut self, wanted: usize, tally: &mut TxTally) -> u16 {
+    pub(super) fn free(&mut self, wanted: usize, tally: &mut TxTally) -> u16 {
         let free = self.remembered();
         if usize::from(free) >= wanted && free <= self.size.get() { free } else { self.reload(tally) }
     }
@@ -285,17 +323,17 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
 
     /// The buffer of a slot and its capacity: our own, or one snapshot of what the client posted.
     #[inline(always)]
-    fn buffer(&self, slot: u16) -> Descriptor {
-        self.buffers.empty(slot, || self.memory.descriptor(slot))
+    fn buffer(&self, index: u16) -> Descriptor {
+        self.buffers.empty(self.size.slot(index), || self.memory.descriptor(index))
     }
 
     /// Describes the packet (or segment) now in a slot. Flags are written in full, never merged (statement 54).
     #[inline(always)]
-    fn describe(&self, slot: u16, descriptor: Descriptor) {
+    fn describe(&self, index: u16, descriptor: Descriptor) {
         if B::CLIENT {
-            self.memory.set_descriptor(slot, descriptor);
+            self.memory.set_descriptor(index, descriptor);
         } else {
-            self.memory.set_filled(slot, descriptor);
+            self.memory.set_filled(index, descriptor);
         }
     }
 

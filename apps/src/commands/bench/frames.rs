@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use pmd_core::{Burst, Pool};
+use pmd_core::{Burst, LportId, Pool, Ports};
 use serde::{Serialize, Serializer};
 
 use crate::modes::{SIZE_MAX, SIZE_MIN, Template};
@@ -96,13 +96,15 @@ pub(super) struct Frames {
     /// By position in the sequence.
     templates: Vec<Template>,
     position: usize,
+    largest: usize,
 }
 
 impl Frames {
     /// Frames in mbufs of `pool`, whose data room holds the largest.
     pub(super) fn new(size: FrameSize, seed: u64, pool: Pool) -> Self {
         let template = |size| Template::new(size, [2, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 1]);
-        Self { pool, templates: size.sequence(seed).into_iter().map(template).collect(), position: 0 }
+        let templates = size.sequence(seed).into_iter().map(template).collect();
+        Self { pool, templates, position: 0, largest: size.largest() }
     }
 
     /// Begins the sequence of sizes anew.
@@ -110,20 +112,46 @@ impl Frames {
         self.position = 0;
     }
 
-    /// Appends up to `wanted` frames to `burst`, numbered from `first`, and says how many: fewer when the pool is empty.
+    /// Fills the empty `burst` with up to `wanted` frames for lport `to`, numbered from `first`, in the memory that the lport
+    /// sends from if it has such; says how many: fewer when there are no more mbufs.
     ///
-    /// What lies behind a frame's head is not written: zeros at first, later what an earlier frame had there, zeros too.
+    /// What lies behind a frame's head is not written.
+    #[inline]
+    pub(super) fn build_for(
+        &mut self,
+        ports: &mut Ports,
+        to: LportId,
+        burst: &mut Burst,
+        wanted: usize,
+        first: u64,
+    ) -> usize {
+        if let Some(built) = ports.alloc_burst(to, burst, wanted) {
+            if burst.iter().all(|frame| frame.tailroom() >= self.largest) {
+                self.fill(burst, first);
+                return built;
+            }
+            burst.clear();
+        }
+        self.build(burst, wanted, first)
+    }
+
+    /// The same, in mbufs of the pool.
     #[inline]
     pub(super) fn build(&mut self, burst: &mut Burst, wanted: usize, first: u64) -> usize {
-        let before = burst.len();
         let built = self.pool.alloc_bulk(burst, wanted);
-        for (frame, number) in burst[before..].iter_mut().zip(first..) {
+        self.fill(burst, first);
+        built
+    }
+
+    /// Makes frames of empty mbufs.
+    #[inline]
+    fn fill(&mut self, burst: &mut Burst, first: u64) {
+        for (frame, number) in burst.iter_mut().zip(first..) {
             let template = &self.templates[self.position];
             self.position = if self.position + 1 == self.templates.len() { 0 } else { self.position + 1 };
             template.write(frame.room_mut(), number);
             frame.set_received(template.size(), 0);
         }
-        built
     }
 }
 

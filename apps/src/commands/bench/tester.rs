@@ -146,7 +146,7 @@ impl Tester {
         let next = trial.tally.sent + trial.tally.rejected;
         let wanted = (schedule.due(now) - next).min(self.burst_size as u64) as usize;
         if wanted > 0 {
-            let built = self.frames.build(&mut self.out, wanted, trial.number << TRIAL_SHIFT | next);
+            let built = self.build(ports, wanted, trial.number << TRIAL_SHIFT | next);
             let accepted = self.transmit(ports);
             trial.tally.sent += accepted as u64;
             trial.tally.rejected += (built - accepted) as u64;
@@ -163,7 +163,7 @@ impl Tester {
     fn send_all(&mut self, ports: &mut Ports, trial: &mut Trial) -> bool {
         if self.out.is_empty() {
             let first = trial.number << TRIAL_SHIFT | trial.tally.sent;
-            self.frames.build(&mut self.out, self.burst_size, first);
+            self.build(ports, self.burst_size, first);
         }
         trial.tally.sent += self.transmit(ports) as u64;
         trial.rounds += 1;
@@ -182,12 +182,14 @@ impl Tester {
         over
     }
 
-    fn transmit(&mut self, ports: &mut Ports) -> usize {
-        if self.out.is_empty() {
-            return 0;
-        }
+    /// Builds packets for the lport whose turn it is.
+    fn build(&mut self, ports: &mut Ports, wanted: usize, first: u64) -> usize {
         self.turn = if self.turn + 1 >= self.to.len() { 0 } else { self.turn + 1 };
-        ports.tx_burst(self.to[self.turn], &mut self.out)
+        self.frames.build_for(ports, self.to[self.turn], &mut self.out, wanted, first)
+    }
+
+    fn transmit(&mut self, ports: &mut Ports) -> usize {
+        if self.out.is_empty() { 0 } else { ports.tx_burst(self.to[self.turn], &mut self.out) }
     }
 
     /// Receives from all lports; for the histogram of `trial`, if there is one.
