@@ -92,14 +92,21 @@ pub(crate) struct RateArgs {
     pub(super) manner: Manner,
 }
 
+/// What is searched, or whose latency is measured.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct SearchArgs {
-    /// What to search; default: the chain for net_memif, loopback for other drivers
+pub(crate) struct Cases {
+    /// What to measure; default: the chain (of latencies the round trip) for net_memif, loopback for other drivers
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(super) work: Vec<Work>,
     /// Packet sizes in bytes without FCS, or `imix`
     #[arg(long, value_name = "BYTES", value_delimiter = ',', default_values = ["64"])]
     pub(super) sizes: Vec<FrameSize>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SearchArgs {
+    #[command(flatten)]
+    pub(super) cases: Cases,
     /// Seconds of a full trial; default: 1, or 0.2 with `--quick`
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(super) duration: Option<Duration>,
@@ -120,12 +127,8 @@ pub(crate) struct SearchArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LatencyArgs {
-    /// What to measure; packets have to come back
-    #[arg(long, value_enum, value_delimiter = ',')]
-    pub(super) work: Vec<Work>,
-    /// Packet sizes in bytes without FCS, or `imix`
-    #[arg(long, value_name = "BYTES", value_delimiter = ',', default_values = ["64"])]
-    pub(super) sizes: Vec<FrameSize>,
+    #[command(flatten)]
+    pub(super) cases: Cases,
     /// Packets per second that count as 100 %; default: the PDR, which is searched first
     #[arg(long, value_name = "PPS", value_parser = clap::value_parser!(u64).range(100..=1_000_000_000))]
     pub(super) pdr: Option<u64>,

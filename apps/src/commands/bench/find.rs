@@ -107,8 +107,8 @@ pub(super) fn find(args: &SearchArgs, signals: &Signals) -> Result<(), Failure> 
     let exactness = Exactness { width: args.width.map_or(exactness.width, |width| width / 100.0), ..exactness };
     let losses = [("NDR", 0.0), ("PDR", args.loss / 100.0)];
     let mut rows = Vec::new();
-    'cases: for (work, cores) in works(&args.setup, &usual(&args.setup, &args.work)?)? {
-        for size in &args.sizes {
+    'cases: for (work, cores) in works(&args.setup, &usual(&args.setup, &args.cases.work)?)? {
+        for size in &args.cases.sizes {
             let directory = tempfile::tempdir()?;
             let arrangement = arrange(&args.setup, work, *size, &cores, directory.path());
             let Some(mut rig) = Rig::start(&args.setup, &arrangement, directory.path(), signals)? else { break 'cases };

@@ -62,7 +62,7 @@ pub(super) fn latency(args: &LatencyArgs, signals: &Signals) -> Result<(), Failu
     let progress = Progress::new();
     let mut rows = Vec::new();
     'cases: for (work, cores) in works(&args.setup, &returning(args)?)? {
-        for size in &args.sizes {
+        for size in &args.cases.sizes {
             let directory = tempfile::tempdir()?;
             let arrangement = arrange(&args.setup, work, *size, &cores, directory.path());
             let Some(mut rig) = Rig::start(&args.setup, &arrangement, directory.path(), signals)? else { break 'cases };
@@ -84,7 +84,7 @@ pub(super) fn latency(args: &LatencyArgs, signals: &Signals) -> Result<(), Failu
 
 /// The works that were asked for, or else the round trip, if packets come back.
 fn returning(args: &LatencyArgs) -> Result<Vec<Work>, Failure> {
-    let asked = match (&args.work[..], args.setup.driver.is_memif()) {
+    let asked = match (&args.cases.work[..], args.setup.driver.is_memif()) {
         ([], true) => vec![Work::RoundTrip],
         (asked, _) => super::find::usual(&args.setup, asked)?,
     };
