@@ -53,8 +53,8 @@ pub(crate) enum Command {
     Topology(Format),
     /// Shows what a running `lport run` does, from another terminal (exit code 5 when none runs)
     Show(ShowArgs),
-    /// Measures packet rates
-    Bench(BenchArgs),
+    /// Measures rates, NDR and PDR, latency, scaling and idle mode
+    Bench(Box<BenchArgs>),
 }
 
 /// How data is printed.

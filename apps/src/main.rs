@@ -33,7 +33,8 @@ use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start();
+    // A benchmark brings links up and down by the dozen: that is no news.
+    logging::start(if matches!(cli.command, Command::Bench(_)) { "warn" } else { "info" });
     let result = match &cli.command {
         Command::Demo(args) => commands::demo::demo(args),
         Command::Run(args) => commands::run::run(args),

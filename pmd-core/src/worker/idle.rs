@@ -6,7 +6,8 @@
 //!    before the arming would ring no bell.
 //! 4. It sleeps on the lports' fds and its own, `intr_timeout` long at most. An lport without an fd bounds the sleep to
 //!    [`NAP_WITHOUT_FD`].
-//! 5. It disarms and polls one round; with nothing there it sleeps again at once.
+//! 5. It polls one round, so that what woke it waits no longer than it must, and then disarms; with nothing there it sleeps
+//!    again at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -61,10 +62,11 @@ impl IdlePolicy {
         self.idle_since = None;
     }
 
-    /// Sleeps once, unless there is something to do.
+    /// Sleeps once, unless there is something to do. Every queue is armed afterwards, and has to be disarmed
+    /// ([`Self::get_up`]).
     pub(crate) fn sleep(&self, ports: &mut Ports, waker: &Waker, stop: &AtomicBool, activity: &Activity) {
         let Some(timeouts) = self.timeouts else { return };
-        // Every queue is armed, also after one has answered no: all are disarmed alike below.
+        // Every queue is armed, also after one has answered no: all are disarmed alike.
         let mut armed = true;
         for rx in ports.receivers() {
             armed &= rx.arm();
@@ -75,6 +77,10 @@ impl IdlePolicy {
             let woken = wait(ports, waker, timeouts.sleep);
             activity.wakeups.add(u64::from(woken));
         }
+    }
+
+    /// Ends what [`Self::sleep`] began, when the first round after it is over.
+    pub(crate) fn get_up(&self, ports: &mut Ports, waker: &Waker) {
         waker.get_up();
         ports.receivers().for_each(RxQueue::disarm);
     }
