@@ -39,6 +39,7 @@ pub mod options;
 pub mod pool;
 pub mod runtime;
 pub mod stats;
+mod sync;
 pub mod topology;
 pub mod worker;
 

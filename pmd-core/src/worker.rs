@@ -9,6 +9,7 @@
 //! The rounds themselves contain no clock, lock, allocation, system call or atomic read-modify-write.
 
 mod activity;
+mod bell;
 mod handover;
 mod idle;
 mod ports;

@@ -8,6 +8,7 @@
 //!    [`NAP_WITHOUT_FD`].
 //! 5. It disarms and polls one round; with nothing there it sleeps again at once.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -69,13 +70,14 @@ impl IdlePolicy {
         for rx in ports.receivers() {
             armed &= rx.arm();
         }
-        waker.fall_asleep();
-        if armed && !ports.has_handed_over() && !stop.load(Ordering::Relaxed) {
+        let ports = RefCell::new(ports);
+        let has_work = || !armed || ports.borrow().has_handed_over() || stop.load(Ordering::Relaxed);
+        waker.sleep_unless(has_work, |waker| {
             activity.sleeps.add(1);
-            let woken = wait(ports, waker, timeouts.sleep);
+            let woken = wait(&mut ports.borrow_mut(), waker, timeouts.sleep);
             activity.wakeups.add(u64::from(woken));
-        }
-        waker.get_up();
+        });
+        let ports = ports.into_inner();
         ports.receivers().for_each(RxQueue::disarm);
     }
 }
