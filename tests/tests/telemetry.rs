@@ -37,6 +37,14 @@ fn ask(testbed: &Testbed, arguments: &[&str], requests: &[&str]) -> Result<Vec<V
     requests.iter().zip(&answers).map(value).collect()
 }
 
+/// Each of these keys is there, whatever its value.
+fn assert_has(tree: &Value, keys: &str) -> Result<()> {
+    for key in keys.split(' ') {
+        ensure!(tree.get(key).is_some(), "no {key} in {tree}");
+    }
+    Ok(())
+}
+
 fn sockets(testbed: &Testbed, prefix: &str) -> Result<Vec<String>> {
     let entries = fs::read_dir(testbed.path("dpdk").join(prefix))?;
     let mut names =
@@ -82,9 +90,12 @@ fn the_stock_client_sees_the_packets_of_a_dpdk_peer() -> Result<()> {
         "/memif/info,0",
         "/memif/info,9",
         "/lport/info,left:0",
+        "/eal/lcore/list",
+        "/mempool/info,packets",
     ];
     let answers = ask(&testbed, &[], &requests)?;
-    let [info, ports, xstats, status, port, pools, no_port, nonsense, memifs, memif, no_memif, named] = &answers[..]
+    let [info, ports, xstats, status, port, pools, no_port, nonsense, memifs, memif, no_memif, named, lcores, pool] =
+        &answers[..]
     else {
         unreachable!("as many as requests");
     };
@@ -103,13 +114,26 @@ fn the_stock_client_sees_the_packets_of_a_dpdk_peer() -> Result<()> {
     assert_eq!(memif["queues"][0]["rx_packets"], received["ipackets"]);
     assert!(no_memif["error"].as_str().is_some_and(|text| text.contains("`9`")), "{no_memif}");
     assert_eq!(named["details"]["peer"], memif["peer"]);
+    assert_has(memif, "interface role id mode socket secret zero_copy rx_mode cache_line link peer last_end counts")?;
+    assert_has(&memif["peer"], "application interface pid uid gid")?;
+    assert_has(&memif["regions"][0], "index size kind seals")?;
+    assert_has(&memif["rings"][0], "direction ring index region offset size head tail flags interrupts buffer_size")?;
+    assert_eq!(
+        (&memif["mode"], &memif["rx_mode"], memif["peer"]["uid"].is_u64()),
+        (&json!("ethernet"), &json!("adaptive"), true)
+    );
+    let lcore = lcores[0].as_u64().context("a thread is pinned")?;
+    assert_eq!(ask(&testbed, &[], &[&format!("/eal/lcore/info,{lcore}")])?[0]["lcore_id"], lcore);
+    assert_eq!((&pool["name"], pool["size"].is_u64()), (&json!("packets"), true), "{pool}");
 
     peer.quit()?;
     let gone = wait_until("the peer's last words", || {
         let memif = ask(&testbed, &[], &["/memif/info,0"])?.remove(0);
         Ok((memif["link"]["up"] == false).then_some(memif))
     })?;
-    assert!(gone["peer"].is_null() && gone["last_end"]["by_peer"]["reason"].is_string(), "{gone}");
+    assert!(gone["peer"].is_null(), "{gone}");
+    let last = &gone["last_end"]["by_peer"];
+    assert!(last["reason"].is_string() && last["unix_time"].as_u64() > Some(1_700_000_000), "{gone}");
     assert_eq!((&gone["rings"], &gone["counts"]["connects"]), (&json!([]), &json!(1)));
     lport.stop()?.summary()?;
     assert_eq!(sockets(&testbed, "rte")?, [""; 0]);
