@@ -6,6 +6,7 @@
 use pmd_core::options::{OptionKind, OptionSpec};
 use serde_json::{Map, Value, json};
 
+use crate::drivers::CNDP;
 use crate::keys::{Key, Kind, SECTIONS, Shape};
 
 /// Numbers and ranges in one string.
@@ -148,7 +149,9 @@ fn driver(drivers: &[(&str, &[OptionSpec])]) -> Value {
     if drivers.is_empty() {
         return json!({ "type": "string", "minLength": 1 });
     }
-    let names: Vec<_> = drivers.iter().map(|(name, _)| *name).collect();
+    // Files of CNDP are good for whoever has their drivers.
+    let absent = CNDP.iter().filter(|cndp| drivers.iter().all(|(name, _)| name != *cndp));
+    let names: Vec<_> = drivers.iter().map(|(name, _)| name).chain(absent).collect();
     let with_options = format!("^({}):", names.iter().map(|name| escaped(name)).collect::<Vec<_>>().join("|"));
     json!({ "type": "string", "anyOf": [{ "enum": names }, { "pattern": with_options }] })
 }

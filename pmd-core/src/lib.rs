@@ -14,8 +14,10 @@
 //! |---|---|
 //! | [`mbuf`], [`burst`], [`pool`] | packets, lists of packets, and where they come from |
 //! | [`lport`], [`driver`], [`options`] | what a driver is, gives and accepts |
+//! | [`device`] | what the queues and control handles of most devices share |
 //! | [`details`] | what a driver tells of its device, for people and telemetry |
 //! | [`drivers`] | the two reference drivers, `net_null` and `net_ring` |
+//! | `conformance` | the suite that every driver has to pass; feature `conformance`, for tests |
 //! | [`deployment`] | what is to be run, as plain data |
 //! | [`runtime`] | a deployment made live, changed while it runs, and stopped |
 //! | [`stats`] | counters with one writer |
@@ -27,8 +29,11 @@
 //! Driver authors begin with [`Driver`] and read `drivers/null.rs`.
 
 pub mod burst;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod deployment;
 pub mod details;
+pub mod device;
 pub mod driver;
 pub mod drivers;
 mod lane;
@@ -46,6 +51,7 @@ pub mod worker;
 pub use burst::{BURST_MAX, Burst};
 pub use deployment::{Deployment, LportId};
 pub use details::Details;
+pub use device::{DeviceControl, DeviceState, QueueCounters};
 pub use driver::{DeviceRequest, Driver, MachineProblem, OpenError, QueueRequest, Registry};
 pub use lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
 pub use mbuf::Mbuf;

@@ -1,9 +1,11 @@
-//! `lport drivers`: the drivers with every option, its range and default.
+//! `lport drivers`: the drivers, all or those named, with every option, what it takes, its default and what it is for.
 
-use pmd_core::{OptionKind, OptionSpec};
+use std::sync::Arc;
+
+use pmd_core::{Driver, OptionKind, OptionSpec};
 use serde_json::{Value, json};
 
-use crate::cli::Format;
+use crate::cli::DriversArgs;
 use crate::drivers::registry;
 use crate::failure::Failure;
 use crate::output::{Align, Table, print, print_json};
@@ -11,38 +13,50 @@ use crate::output::{Align, Table, print, print_json};
 /// Runs the command.
 ///
 /// # Errors
-/// When it cannot print.
-pub(crate) fn drivers(format: Format) -> Result<(), Failure> {
+/// When a name is no driver's, or it cannot print.
+pub(crate) fn drivers(args: &DriversArgs) -> Result<(), Failure> {
     let registry = registry();
-    if format.json {
-        let driver = |driver: &std::sync::Arc<dyn pmd_core::Driver>| {
-            let options: Vec<_> = driver.options().iter().map(option_json).collect();
-            json!({ "name": driver.name(), "summary": driver.summary(), "options": options })
-        };
-        return print_json(&registry.iter().map(driver).collect::<Vec<_>>());
+    let named = args.names.iter().map(|name| registry.get(name).ok_or_else(|| unknown(name, &registry.names())));
+    let named = named.collect::<Result<Vec<_>, _>>()?;
+    let shown = if named.is_empty() { registry.iter().collect() } else { named };
+    if args.format.json {
+        return print_json(&shown.into_iter().map(driver_json).collect::<Vec<_>>());
     }
-    let texts: Vec<_> = registry
-        .iter()
-        .map(|driver| {
-            let options = options_text(driver.options());
-            format!("{}  {}\n{options}", driver.name(), driver.summary())
-        })
-        .collect();
-    print(texts.join("\n\n").trim_end())
+    print(shown.into_iter().map(driver_text).collect::<Vec<_>>().join("\n\n").trim_end())
+}
+
+fn unknown(name: &str, known: &[&str]) -> Failure {
+    let nearest = lport_config::nearest(name, known.iter().copied());
+    let help = nearest.map(|nearest| format!(" (did you mean `{nearest}`?)")).unwrap_or_default();
+    Failure::Configuration(format!("there is no driver `{name}`{help}; known are: {}", known.join(", ")))
+}
+
+fn driver_text(driver: &Arc<dyn Driver>) -> String {
+    let umem = if driver.needs_pool() { "its lports need a `umem`" } else { "its lports need no `umem`" };
+    format!("{}: {}; {umem}\n{}", driver.name(), driver.summary(), options_text(driver.options()))
 }
 
 fn options_text(options: &[OptionSpec]) -> String {
     if options.is_empty() {
         return "  (no options)".into();
     }
-    let mut table = Table::headless(&[Align::Left; 5]);
+    let headings = [("", Align::Left), ("option", Align::Left), ("takes", Align::Left), ("default", Align::Left)];
+    let mut table = Table::new(&[&headings[..], &[("", Align::Left)]].concat());
     for option in options {
-        let default =
-            if option.default.is_empty() { "no default".into() } else { format!("default {}", option.default) };
-        let cells = [String::new(), option.name.into(), option.kind.to_string(), default, option.help.into()];
-        table.row(cells);
+        let default = if option.default.is_empty() { "-" } else { option.default };
+        table.row([String::new(), option.name.into(), option.kind.to_string(), default.into(), option.help.into()]);
     }
     table.to_string()
+}
+
+fn driver_json(driver: &Arc<dyn Driver>) -> Value {
+    let options: Vec<_> = driver.options().iter().map(option_json).collect();
+    json!({
+        "name": driver.name(),
+        "summary": driver.summary(),
+        "needs_umem": driver.needs_pool(),
+        "options": options,
+    })
 }
 
 fn option_json(option: &OptionSpec) -> Value {
@@ -62,4 +76,63 @@ fn option_json(option: &OptionSpec) -> Value {
         }
     }
     json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every word and number of the kind of an option.
+    fn limits(kind: OptionKind) -> Vec<String> {
+        match kind {
+            OptionKind::Bool => vec!["yes".into(), "no".into()],
+            OptionKind::Int { min, max } => vec![min.to_string(), max.to_string()],
+            OptionKind::Text { max_len } => vec![max_len.to_string()],
+            OptionKind::Choice(words) => words.iter().map(|word| (*word).to_owned()).collect(),
+            OptionKind::Mac => vec!["02:00:00:00:00:01".into()],
+        }
+    }
+
+    #[test]
+    fn every_option_has_a_line_with_its_limits_its_default_and_its_help() {
+        for driver in registry().iter() {
+            let text = driver_text(driver);
+            assert!(text.starts_with(&format!("{}: {}", driver.name(), driver.summary())), "{text}");
+            assert_eq!(text.lines().count(), 2 + driver.options().len());
+            for option in driver.options() {
+                let is_its = |line: &&str| line.split_whitespace().next() == Some(option.name);
+                let line = text.lines().skip(2).find(is_its).unwrap_or_else(|| panic!("no {}: {text}", option.name));
+                let default = if option.default.is_empty() { "-" } else { option.default };
+                let wanted = limits(option.kind).into_iter().chain([default.to_owned(), option.help.to_owned()]);
+                for word in wanted {
+                    assert!(line.contains(&word), "no {word:?} in: {line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn json_tells_all_that_the_table_of_a_driver_has() {
+        for driver in registry().iter() {
+            let json = driver_json(driver);
+            assert_eq!(
+                (json["name"].as_str(), json["summary"].as_str()),
+                (Some(driver.name()), Some(driver.summary()))
+            );
+            let options = json["options"].as_array().unwrap();
+            assert_eq!(options.len(), driver.options().len());
+            for (json, option) in options.iter().zip(driver.options()) {
+                assert_eq!((json["name"].as_str(), json["help"].as_str()), (Some(option.name), Some(option.help)));
+                assert_eq!(json["default"].as_str().unwrap_or_default(), option.default);
+                let told = match option.kind {
+                    OptionKind::Bool => json["kind"] == "bool",
+                    OptionKind::Int { min, max } => json["min"] == min && json["max"] == max,
+                    OptionKind::Text { max_len } => json["max_len"] == max_len,
+                    OptionKind::Choice(words) => json["choices"] == json!(words),
+                    OptionKind::Mac => json["kind"] == "mac",
+                };
+                assert!(told, "{json}");
+            }
+        }
+    }
 }

@@ -52,7 +52,8 @@ pub(super) fn read(entry: &Entry<'_>, problems: &mut Problems) -> Option<Pmd> {
     let name = text.split(':').next().unwrap_or_default();
     if name.is_empty() {
         let message = format!("`pmd` of {} names no driver", entry.owner);
-        problems.push(Problem::new(codes::BAD_NAME, node.span, message).label("no driver"));
+        let problem = Problem::new(codes::BAD_NAME, node.span, message).label("no driver");
+        problems.push(problem.help("write the driver in front of the colon, such as \"net_null\""));
         return None;
     }
     let driver = Spanned::new(name.to_owned(), node.span_within(0, name.len()));
@@ -126,7 +127,8 @@ fn raw_value(member: &Member, problems: &mut Problems) -> Option<RawValue> {
             quoted(&member.key.value),
             member.node.describe()
         );
-        problems.push(Problem::new(codes::OPTION_TYPE, member.node.span, message).label("wrong type"));
+        let problem = Problem::new(codes::OPTION_TYPE, member.node.span, message).label("wrong type");
+        problems.push(problem.help("write one of these, or remove the option for its default"));
     }
     value
 }
@@ -144,7 +146,7 @@ fn malformed(word: &str, span: Span) -> Problem {
 
 fn too_many(option: &GivenOption) -> Problem {
     let message = format!("option {} is one more than the {MAX_OPTIONS} possible", quoted(&option.key.value));
-    Problem::new(codes::OPTION_FORM, option.key.span, message).label("one too many")
+    Problem::new(codes::OPTION_FORM, option.key.span, message).label("one too many").help("no driver has so many")
 }
 
 fn given_twice(option: &GivenOption, first: &GivenOption) -> Problem {
