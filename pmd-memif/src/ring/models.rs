@@ -66,24 +66,25 @@ impl RingMemory for Shared {
         self.flags.store(flags, Ordering::Relaxed);
     }
 
-    fn descriptor(&self, slot: u16) -> Descriptor {
-        let slot = usize::from(slot);
+    fn descriptor(&self, index: u16) -> Descriptor {
+        let slot = usize::from(index) % SIZE;
         let (low, offset) = (self.low[slot].load(Ordering::Relaxed), self.offsets[slot].load(Ordering::Relaxed));
         Descriptor { flags: low as u16, region: (low >> 16) as u16, length: (low >> 32) as u32, offset }
     }
 
-    fn set_descriptor(&self, slot: u16, descriptor: Descriptor) {
-        self.set_filled(slot, descriptor);
-        self.offsets[usize::from(slot)].store(descriptor.offset, Ordering::Relaxed);
+    fn set_descriptor(&self, index: u16, descriptor: Descriptor) {
+        self.set_filled(index, descriptor);
+        self.offsets[usize::from(index) % SIZE].store(descriptor.offset, Ordering::Relaxed);
     }
 
-    fn set_filled(&self, slot: u16, Descriptor { flags, region, length, .. }: Descriptor) {
+    fn set_filled(&self, index: u16, Descriptor { flags, region, length, .. }: Descriptor) {
         let low = u64::from(flags) | u64::from(region) << 16 | u64::from(length) << 32;
-        self.low[usize::from(slot)].store(low, Ordering::Relaxed);
+        self.low[usize::from(index) % SIZE].store(low, Ordering::Relaxed);
     }
 
-    fn clear_flags(&self, _slot: u16) {
-        unreachable!("nobody here leaves flags behind");
+    fn clear_flags(&self, index: u16) {
+        let low = &self.low[usize::from(index) % SIZE];
+        low.store(low.load(Ordering::Relaxed) & !0xFFFF, Ordering::Relaxed);
     }
 
     fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {
@@ -94,6 +95,11 @@ impl RingMemory for Shared {
         self.check(place, len)?;
         room[..len].fill(self.bytes[place.offset as usize].load(Ordering::Relaxed));
         Ok(())
+    }
+
+    /// What lies behind the byte is of no interest.
+    fn read_blocks(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
+        self.read(place, len, room)
     }
 
     fn write(&self, place: Place, data: &[u8]) -> Result<(), BadPlace> {
