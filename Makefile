@@ -9,7 +9,7 @@ ROUNDS ?= 100
 PROPTEST_CASES ?= 5000
 SEED ?=
 
-.PHONY: demo test soak bench schema deps deps-build fmt lint doc miri sanitize ci
+.PHONY: demo test soak bench schema deps deps-build fmt lint doc miri loom sanitize ci
 
 demo: deps-build
 	$(CARGO) run --release --locked --package lport -- demo
@@ -58,6 +58,9 @@ doc: deps-build
 
 miri: deps-build
 	.ci/miri
+
+loom: deps-build
+	.ci/loom
 
 sanitize: deps-build
 	.ci/sanitize

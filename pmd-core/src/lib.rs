@@ -52,6 +52,7 @@ pub mod privileges;
 pub mod raw;
 pub mod runtime;
 pub mod stats;
+mod sync;
 pub mod topology;
 pub mod worker;
 

@@ -9,6 +9,7 @@
 //! 5. It polls one round, so that what woke it waits no longer than it must, and then disarms; with nothing there it sleeps
 //!    again at once.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -71,17 +72,17 @@ impl IdlePolicy {
         for rx in ports.receivers() {
             armed &= rx.arm();
         }
-        waker.fall_asleep();
-        if armed && !ports.has_handed_over() && !stop.load(Ordering::Relaxed) {
+        let ports = RefCell::new(ports);
+        let has_work = || !armed || ports.borrow().has_handed_over() || stop.load(Ordering::Relaxed);
+        waker.sleep_unless(has_work, |waker| {
             activity.sleeps.add(1);
-            let woken = wait(ports, waker, timeouts.sleep);
+            let woken = wait(&mut ports.borrow_mut(), waker, timeouts.sleep);
             activity.wakeups.add(u64::from(woken));
-        }
+        });
     }
 
     /// Ends what [`Self::sleep`] began, when the first round after it is over.
-    pub(crate) fn get_up(&self, ports: &mut Ports, waker: &Waker) {
-        waker.get_up();
+    pub(crate) fn get_up(&self, ports: &mut Ports) {
         ports.receivers().for_each(RxQueue::disarm);
     }
 }
