@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::cli::DriverFiles;
 use crate::failure::Failure;
 use crate::summary::Observed;
 
@@ -43,14 +44,20 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts one that runs `file`; `name` is what messages call it.
+    /// Starts one that runs `file` with what is loaded from `drivers`; `name` is what messages call it.
     ///
     /// # Errors
     /// When the system gives no process.
-    pub(crate) fn start(name: &'static str, file: &Value, settings: ChildSettings) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        name: &'static str,
+        file: &Value,
+        drivers: &DriverFiles,
+        settings: ChildSettings,
+    ) -> Result<Self, Failure> {
         let ChildSettings { period, burst, longest } = settings;
         let mut process = Command::new(std::env::current_exe()?)
             .args(["run", "-", "--json", "--no-telemetry"])
+            .args(drivers.arguments())
             .args(["--stats-period", &period.as_secs_f64().to_string()])
             .args(["--duration", &longest.as_secs_f64().to_string()])
             .args(["--burst", &burst.to_string()])

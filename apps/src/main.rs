@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(args),
         Command::Check(args) => commands::check::check(args),
         Command::Explain { code } => commands::explain::explain(code),
-        Command::Schema => commands::schema::schema(),
+        Command::Schema(drivers) => commands::schema::schema(drivers),
         Command::Drivers(args) => commands::drivers::drivers(args),
         Command::Topology(format) => commands::topology::topology(*format),
         Command::Show(args) => commands::show::show(args),

@@ -7,7 +7,7 @@ use pmd_core::netdev::Netdev;
 use pmd_core::privileges::{self, Capability};
 use pmd_core::{
     Details, DeviceRequest, Driver, Link, Lport, LportControl, LportInfo, LportStats, MachineProblem, OpenError,
-    OptionError, OptionSpec, Options,
+    OptionError, OptionSpec, Options, QueueCount,
 };
 
 use crate::counters::Counters;
@@ -37,8 +37,8 @@ impl Driver for AfPacketDriver {
         options::check(options, queues)
     }
 
-    fn queue_count(&self, _device: &str, options: &Options) -> Option<u16> {
-        options.int("qpairs").map(|queues| queues as u16)
+    fn queue_count(&self, _device: &str, options: &Options) -> QueueCount {
+        options.int("qpairs").map_or(QueueCount::AsTold, |queues| QueueCount::Has(queues as u16))
     }
 
     fn check_machine(&self, device: &DeviceSpec, options: &Options) -> Vec<MachineProblem> {

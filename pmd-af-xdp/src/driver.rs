@@ -9,7 +9,7 @@ use pmd_core::deployment::{DeviceSpec, XdpHints};
 use pmd_core::netdev::Netdev;
 use pmd_core::{
     Details, DeviceRequest, Driver, Link, Lport, LportControl, LportInfo, LportStats, MachineProblem, OpenError,
-    OptionError, OptionSpec, Options,
+    OptionError, OptionSpec, Options, QueueCount,
 };
 
 use crate::device::{Common, Device, InUse, check_privileges, check_queues, queues_of};
@@ -46,11 +46,8 @@ impl Driver for AfXdpDriver {
         !hints.unaligned_buffers
     }
 
-    fn queue_count(&self, device: &str, options: &Options) -> Option<u16> {
-        let (name, netns) = options::interface(device, options).ok()?;
-        let netdev = Netdev::new(name.clone(), netns).ok()?;
-        let queues = netdev.within(|| Ok(queues_of(name.as_str()))).ok()?.ok()??;
-        u16::try_from(queues).ok()
+    fn queue_count(&self, device: &str, options: &Options) -> QueueCount {
+        count_queues(device, options).map_or_else(QueueCount::Unknown, QueueCount::Has)
     }
 
     fn check_machine(&self, device: &DeviceSpec, options: &Options) -> Vec<MachineProblem> {
@@ -74,6 +71,18 @@ impl Driver for AfXdpDriver {
         };
         request.queues.into_iter().enumerate().map(lport).collect()
     }
+}
+
+/// How many receive queues the interface of a device has.
+fn count_queues(device: &str, options: &Options) -> Result<u16, String> {
+    let (name, netns) = options::interface(device, options)?;
+    let netdev = Netdev::new(name.clone(), netns).map_err(|error| error.to_string())?;
+    if netdev.state().map_err(|error| error.to_string())?.is_none() {
+        return Err(netdev.absence());
+    }
+    let queues = netdev.within(|| Ok(queues_of(name.as_str()))).map_err(|error| error.to_string())??;
+    let queues = queues.ok_or_else(|| format!("interface {name} does not tell"))?;
+    u16::try_from(queues).map_err(|_| format!("interface {name} says {queues}"))
 }
 
 /// All that is in the way of a device; an error is the one that hides the others.

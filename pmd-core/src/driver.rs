@@ -46,10 +46,9 @@ pub trait Driver: Send + Sync {
         false
     }
 
-    /// How many queues the device called `device` has on this machine; `None` when it has as many as it is told, or
-    /// cannot be asked.
-    fn queue_count(&self, _device: &str, _options: &Options) -> Option<u16> {
-        None
+    /// How many queues the device called `device` has on this machine.
+    fn queue_count(&self, _device: &str, _options: &Options) -> QueueCount {
+        QueueCount::AsTold
     }
 
     /// What a device with these options takes for itself alone, such as `id 0 on /run/memif.sock`: no two devices of a
@@ -147,6 +146,17 @@ impl QueueRequest {
             OpenError(format!("lport `{}` has no `umem`, but its driver needs one for received packets", self.name))
         })
     }
+}
+
+/// How many queues a device has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueueCount {
+    /// So many.
+    Has(u16),
+    /// As many as it is told: somebody has to choose.
+    AsTold,
+    /// It cannot be asked, for this reason: it is not on this machine, for example.
+    Unknown(String),
 }
 
 /// What on this machine stands in the way of a device.

@@ -16,6 +16,7 @@
 //! | [`lport`], [`driver`], [`options`] | what a driver is, gives and accepts |
 //! | [`device`] | what the queues and control handles of most devices share |
 //! | [`details`] | what a driver tells of its device, for people and telemetry |
+//! | [`raw`] | mbufs as pointers, for drivers in shared objects |
 //! | [`drivers`] | the two reference drivers, `net_null` and `net_ring` |
 //! | `conformance` | the suite that every driver has to pass; feature `conformance`, for tests |
 //! | [`deployment`] | what is to be run, as plain data |
@@ -48,6 +49,7 @@ pub mod netns;
 pub mod options;
 pub mod pool;
 pub mod privileges;
+pub mod raw;
 pub mod runtime;
 pub mod stats;
 pub mod topology;
@@ -57,7 +59,7 @@ pub use burst::{BURST_MAX, Burst};
 pub use deployment::{Deployment, LportId};
 pub use details::Details;
 pub use device::{DeviceControl, DeviceState, QueueCounters};
-pub use driver::{DeviceRequest, Driver, MachineProblem, OpenError, QueueRequest, Registry};
+pub use driver::{DeviceRequest, Driver, MachineProblem, OpenError, QueueCount, QueueRequest, Registry};
 pub use lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
 pub use mbuf::Mbuf;
 pub use options::{OptionError, OptionKind, OptionSpec, Options, RawOption, RawValue};

@@ -16,7 +16,7 @@ use pmd_core::topology::{Machine, choose_cpus};
 use serde_json::{Value, json};
 
 use crate::child::{Child, ChildSettings};
-use crate::cli::DemoArgs;
+use crate::cli::{DemoArgs, DriverFiles};
 use crate::failure::Failure;
 use crate::output::{Align, Table, grouped, print};
 use crate::signals::Signals;
@@ -38,8 +38,10 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let socket = directory.path().join("demo.sock");
     let [generator_cpus, forwarder_cpus] = two_cpus();
     let settings = ChildSettings { period: PERIOD.min(args.duration), burst: 64, longest: args.duration + GRACE };
-    let mut forwarder = Child::start("forwarder", &file(&socket, "server", "lb", &forwarder_cpus), settings)?;
-    let mut generator = Child::start("generator", &file(&socket, "client", "tx-only-rx", &generator_cpus), settings)?;
+    let none = DriverFiles::default();
+    let mut forwarder = Child::start("forwarder", &file(&socket, "server", "lb", &forwarder_cpus), &none, settings)?;
+    let mut generator =
+        Child::start("generator", &file(&socket, "client", "tx-only-rx", &generator_cpus), &none, settings)?;
     print(&format!(
         "Two processes, joined by memif (shared memory, socket {}):\n\
          the generator (pid {}) sends 64-byte packets, the forwarder (pid {}) sends all of them back.\n",

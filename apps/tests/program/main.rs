@@ -6,4 +6,5 @@ mod configs;
 mod rules;
 mod run;
 mod schema;
+mod shared_objects;
 mod support;

@@ -1,7 +1,7 @@
 //! What a user is told when a device cannot be had.
 
 use pmd_core::deployment::{Deployment, XdpHints};
-use pmd_core::{Driver, Options, Pool, PoolConfig, RawOption};
+use pmd_core::{Driver, Options, Pool, PoolConfig, QueueCount, RawOption};
 
 use super::world::{Wish, World, generic, pool, pool_of};
 use crate::AfXdpDriver;
@@ -97,5 +97,7 @@ fn a_machine_is_checked_without_opening_anything() {
     assert!(problems("left", &[0, 2])[0].contains("`qid` is 2, but interface left has 2 receive queues"));
     assert!(problems("absent", &[0])[0].contains("there is no interface `absent`"));
     let options = Options::check(driver.options(), &[]).unwrap();
-    assert_eq!((driver.queue_count("left", &options), driver.queue_count("absent", &options)), (Some(2), None));
+    assert_eq!(driver.queue_count("left", &options), QueueCount::Has(2));
+    let QueueCount::Unknown(why) = driver.queue_count("absent", &options) else { panic!("nobody can know") };
+    assert!(why.contains("there is no interface `absent`"), "{why}");
 }

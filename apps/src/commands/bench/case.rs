@@ -7,7 +7,8 @@ use pmd_core::lcore::allowed_cpus;
 use pmd_core::topology::{Machine, choose_cpus};
 use serde_json::{Value, json};
 
-use super::{BenchArgs, BenchDriver, Work};
+use super::{BenchArgs, Work};
+use crate::drivers::{find, registry_with};
 use crate::failure::Failure;
 
 /// Packets that go round between the two lports of a loopback pair, from each side.
@@ -17,7 +18,7 @@ const IN_FLIGHT: u64 = 512;
 #[derive(Debug, Clone)]
 pub(super) struct Case {
     pub(super) work: Work,
-    pub(super) driver: BenchDriver,
+    pub(super) driver: String,
     /// Bytes of a packet.
     pub(super) size: u64,
     /// Packets at a time.
@@ -37,10 +38,12 @@ pub(super) struct Case {
 /// # Errors
 /// When the driver cannot do what is asked, or there are too few CPUs.
 pub(super) fn cases(args: &BenchArgs, directory: &Path) -> Result<Vec<Case>, Failure> {
-    let works = if args.work.is_empty() { works_of(args.driver) } else { &args.work };
+    let driver = &args.driver;
+    find(&registry_with(&args.drivers)?, driver)?;
+    let works = if args.work.is_empty() { works_of(driver) } else { &args.work };
     let mut cases = Vec::new();
     for work in works {
-        if !works_of(args.driver).contains(work) {
+        if !works_of(driver).contains(work) {
             let message = "two processes are joined by net_memif only; the other drivers end inside the process";
             return Err(Failure::Configuration(message.into()));
         }
@@ -54,8 +57,8 @@ pub(super) fn cases(args: &BenchArgs, directory: &Path) -> Result<Vec<Case>, Fai
             Err(failure) => return Err(failure),
         };
         for size in &args.sizes {
-            let (files, counted) = files(*work, args.driver, *size, &cores, &directory.join("bench.sock"));
-            let (work, driver, size, burst) = (*work, args.driver, *size, args.burst);
+            let (files, counted) = files(*work, driver, *size, &cores, &directory.join("bench.sock"));
+            let (work, driver, size, burst) = (*work, driver.clone(), *size, args.burst);
             let (seconds, cores) = (args.seconds, cores.clone());
             cases.push(Case { work, driver, size, burst, seconds, cores, files, counted });
         }
@@ -63,10 +66,10 @@ pub(super) fn cases(args: &BenchArgs, directory: &Path) -> Result<Vec<Case>, Fai
     Ok(cases)
 }
 
-fn works_of(driver: BenchDriver) -> &'static [Work] {
+fn works_of(driver: &str) -> &'static [Work] {
     match driver {
-        BenchDriver::Memif => &[Work::Loopback, Work::ServerToClient, Work::ClientToServer],
-        BenchDriver::Null | BenchDriver::Ring => &[Work::Loopback],
+        "net_memif" => &[Work::Loopback, Work::ServerToClient, Work::ClientToServer],
+        _ => &[Work::Loopback],
     }
 }
 
@@ -86,7 +89,7 @@ fn cores(args: &BenchArgs, work: Work) -> Result<Vec<usize>, Failure> {
 }
 
 /// The lport files of a case, and which of them counts. A memif server stands first: its client finds it at once.
-fn files(work: Work, driver: BenchDriver, size: u64, cores: &[usize], socket: &Path) -> (Vec<Value>, usize) {
+fn files(work: Work, driver: &str, size: u64, cores: &[usize], socket: &Path) -> (Vec<Value>, usize) {
     let send = json!({ "mode": "tx-only", "tx-size": size });
     let receive = json!({ "mode": "drop" });
     let pair = |server: &Value, client: &Value| {
@@ -100,21 +103,22 @@ fn files(work: Work, driver: BenchDriver, size: u64, cores: &[usize], socket: &P
     }
 }
 
-/// Two lports of one process, joined to each other; packets sent first go round for ever.
-fn loopback(driver: BenchDriver, size: u64, core: usize, socket: &Path) -> Value {
+/// Two lports of one process, joined to each other (or each to itself); packets sent first go round for ever.
+fn loopback(driver: &str, size: u64, core: usize, socket: &Path) -> Value {
     let lports = match driver {
-        BenchDriver::Memif => json!({ "a": memif("server", socket), "b": memif("client", socket) }),
-        BenchDriver::Ring => json!({
+        "net_memif" => json!({ "a": memif("server", socket), "b": memif("client", socket) }),
+        "net_ring" => json!({
             "a": { "pmd": "net_ring", "pmd_opts": { "ring": "bench" }, "umem": "packets" },
             "b": { "pmd": "net_ring", "pmd_opts": { "ring": "bench" }, "umem": "packets" },
         }),
-        BenchDriver::Null => json!({
+        "net_null" => json!({
             "a": { "pmd": "net_null", "pmd_opts": { "size": size }, "umem": "packets" },
             "b": { "pmd": "net_null", "pmd_opts": { "size": size }, "umem": "packets" },
         }),
+        other => json!({ "a": { "pmd": other, "umem": "packets" }, "b": { "pmd": other, "umem": "packets" } }),
     };
     // net_null needs no first packet: it makes its own.
-    let tx_first = if driver == BenchDriver::Null { 0 } else { IN_FLIGHT };
+    let tx_first = if driver == "net_null" { 0 } else { IN_FLIGHT };
     let options = json!({ "mode": "fwd", "port-map": { "a": "b", "b": "a" }, "tx-first": tx_first, "tx-size": size });
     file(&lports, &["a", "b"], core, &options)
 }

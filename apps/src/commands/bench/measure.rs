@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::case::Case;
 use crate::child::{Child, ChildSettings};
+use crate::cli::DriverFiles;
 use crate::failure::Failure;
 use crate::signals::Signals;
 use crate::summary::Observed;
@@ -30,13 +31,13 @@ pub(super) struct Measured {
     pub(super) lost: u64,
 }
 
-/// Runs `case`; `None` when a signal came before its end.
+/// Runs `case`, with what is loaded from `drivers`; `None` when a signal came before its end.
 ///
 /// # Errors
 /// When a process fails, or no packet comes.
-pub(super) fn measure(case: &Case, signals: &Signals) -> Result<Option<Measured>, Failure> {
+pub(super) fn measure(case: &Case, drivers: &DriverFiles, signals: &Signals) -> Result<Option<Measured>, Failure> {
     let settings = ChildSettings { period: PERIOD, burst: case.burst, longest: 3 * START + case.seconds };
-    let start = |file| Child::start("process under test", file, settings);
+    let start = |file| Child::start("process under test", file, drivers, settings);
     let mut children = case.files.iter().map(start).collect::<Result<Vec<_>, _>>()?;
     let receiver = &mut children[case.counted];
     let from = warmed_up(receiver)?;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::cli::{burst, seconds};
+use crate::cli::{DriverFiles, burst, seconds};
 use crate::failure::Failure;
 use crate::output::{Align, Table, grouped, print, print_json};
 use crate::signals::Signals;
@@ -27,9 +27,11 @@ pub(crate) struct BenchArgs {
     /// What to measure; default: everything the driver can do
     #[arg(long, value_enum, value_delimiter = ',')]
     work: Vec<Work>,
-    /// Driver under test
-    #[arg(long, value_enum, default_value_t = BenchDriver::Memif)]
-    driver: BenchDriver,
+    /// Driver under test: net_memif, net_null, net_ring, or another one whose lports receive what they sent, or make packets
+    #[arg(long, value_name = "NAME", default_value = "net_memif")]
+    driver: String,
+    #[command(flatten)]
+    drivers: DriverFiles,
     /// Packet sizes in bytes, without FCS
     #[arg(long, value_name = "BYTES", value_delimiter = ',', default_values_t = [64, 512, 1518],
           value_parser = clap::value_parser!(u64).range(60..=9216))]
@@ -51,23 +53,6 @@ pub(crate) struct BenchArgs {
     json: bool,
 }
 
-/// A driver that can be measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-pub(crate) enum BenchDriver {
-    /// shared memory
-    #[value(name = "net_memif")]
-    #[serde(rename = "net_memif")]
-    Memif,
-    /// no device at all: what the framework itself costs
-    #[value(name = "net_null")]
-    #[serde(rename = "net_null")]
-    Null,
-    /// a ring inside the process
-    #[value(name = "net_ring")]
-    #[serde(rename = "net_ring")]
-    Ring,
-}
-
 /// A kind of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -84,7 +69,7 @@ pub(crate) enum Work {
 #[derive(Debug, Serialize)]
 struct Row {
     work: Work,
-    driver: BenchDriver,
+    driver: String,
     size: u64,
     burst: usize,
     cores: Vec<usize>,
@@ -115,7 +100,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for case in (0..args.rounds).flat_map(|_| &cases) {
         tracing::info!("{:?}, {} bytes, {:.1} s", case.work, case.size, case.seconds.as_secs_f64());
-        let Some(measured) = measure(case, &signals)? else { break };
+        let Some(measured) = measure(case, &args.drivers, &signals)? else { break };
         rows.push(row(case, &measured, &machine));
     }
     if args.json {
@@ -131,7 +116,7 @@ fn row(case: &Case, measured: &Measured, machine: &Fingerprint) -> Row {
     let ns_per_packet = 1e9 / rate;
     Row {
         work: case.work,
-        driver: case.driver,
+        driver: case.driver.clone(),
         size: case.size,
         burst: case.burst,
         cores: case.cores.clone(),
@@ -161,7 +146,7 @@ fn table(rows: &[Row]) -> Table {
     for row in rows {
         table.row([
             name(row.work.to_possible_value()),
-            name(row.driver.to_possible_value()),
+            row.driver.clone(),
             row.size.to_string(),
             pmd_core::lcore::cpu_list(&row.cores),
             format!("{:.3}", row.mpps),
