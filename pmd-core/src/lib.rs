@@ -19,6 +19,7 @@
 //! | [`deployment`] | what is to be run, as plain data |
 //! | [`runtime`] | a deployment made live, changed while it runs, and stopped |
 //! | [`stats`] | counters with one writer |
+//! | [`alarm`] | waking a thread at a moment |
 //!
 //! The hot path takes no lock, makes no system call, allocates nothing and uses no atomic read-modify-write
 //! (but one per burst where a driver lends memory, see [`pool::Lender`]): an mbuf comes
@@ -26,6 +27,7 @@
 //!
 //! Driver authors begin with [`Driver`] and read `drivers/null.rs`.
 
+pub mod alarm;
 pub mod burst;
 pub mod deployment;
 pub mod details;
@@ -42,6 +44,7 @@ pub mod stats;
 pub mod topology;
 pub mod worker;
 
+pub use alarm::Alarm;
 pub use burst::{BURST_MAX, Burst};
 pub use deployment::{Deployment, LportId};
 pub use details::Details;
