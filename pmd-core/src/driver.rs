@@ -70,6 +70,42 @@ pub struct DeviceRequest {
     pub queues: Vec<QueueRequest>,
 }
 
+impl DeviceRequest {
+    /// A device with `queues` queues, numbered from 0, that all receive into `pool`; their lports have the queues'
+    /// numbers, and are called `name:qid` (or just `name`, if it is only one). For tests, and for programs without a
+    /// [`crate::Deployment`].
+    pub fn new(name: &str, options: Options, queues: u16, pool: Option<&Pool>) -> Self {
+        let queue = |qid| QueueRequest {
+            lport: LportId(qid),
+            name: if queues == 1 { name.to_owned() } else { format!("{name}:{qid}") },
+            qid,
+            pool: pool.cloned(),
+            rx_desc: 2048,
+            tx_desc: 2048,
+            xdp: XdpHints::default(),
+        };
+        Self { name: name.to_owned(), options, queues: (0..queues).map(queue).collect() }
+    }
+
+    /// Checks that the queues are numbered from 0 without gaps: for drivers whose devices have as many queues as they are
+    /// told, all of which take part.
+    ///
+    /// # Errors
+    /// Names the number that is missing.
+    pub fn check_queue_numbers(&self) -> Result<(), OpenError> {
+        let mut numbers: Vec<_> = self.queues.iter().map(|queue| usize::from(queue.qid)).collect();
+        numbers.sort_unstable();
+        match (0..numbers.len()).find(|number| numbers[*number] != *number) {
+            None => Ok(()),
+            Some(missing) => Err(OpenError(format!(
+                "device `{}` has {} queues but none with `qid` {missing}: number them from 0 without gaps",
+                self.name,
+                numbers.len()
+            ))),
+        }
+    }
+}
+
 /// A queue of a device to be opened.
 #[derive(Debug)]
 pub struct QueueRequest {

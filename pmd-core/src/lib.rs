@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`mbuf`], [`burst`], [`pool`] | packets, lists of packets, and where they come from |
 //! | [`lport`], [`driver`], [`options`] | what a driver is, gives and accepts |
+//! | [`device`] | what the queues and control handles of most devices share |
 //! | [`details`] | what a driver tells of its device, for people and telemetry |
 //! | [`drivers`] | the two reference drivers, `net_null` and `net_ring` |
 //! | [`deployment`] | what is to be run, as plain data |
@@ -31,6 +32,7 @@ pub mod alarm;
 pub mod burst;
 pub mod deployment;
 pub mod details;
+pub mod device;
 pub mod driver;
 pub mod drivers;
 mod lane;
@@ -48,6 +50,7 @@ pub use alarm::Alarm;
 pub use burst::{BURST_MAX, Burst};
 pub use deployment::{Deployment, LportId};
 pub use details::Details;
+pub use device::{DeviceControl, DeviceState, QueueCounters};
 pub use driver::{DeviceRequest, Driver, MachineProblem, OpenError, QueueRequest, Registry};
 pub use lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
 pub use mbuf::Mbuf;

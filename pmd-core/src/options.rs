@@ -23,6 +23,36 @@ pub struct OptionSpec {
     pub help: &'static str,
 }
 
+impl OptionSpec {
+    /// A row for a [`OptionKind::Bool`].
+    pub const fn flag(name: &'static str, default: &'static str, help: &'static str) -> Self {
+        Self { name, kind: OptionKind::Bool, default, help }
+    }
+
+    /// A row for an [`OptionKind::Int`] from `min` to `max`.
+    pub const fn int(name: &'static str, min: u64, max: u64, default: &'static str, help: &'static str) -> Self {
+        Self { name, kind: OptionKind::Int { min, max }, default, help }
+    }
+
+    /// A row for an [`OptionKind::Text`] of at most `max_len` bytes.
+    pub const fn text(name: &'static str, max_len: usize, default: &'static str, help: &'static str) -> Self {
+        Self { name, kind: OptionKind::Text { max_len }, default, help }
+    }
+
+    /// A row for an [`OptionKind::Choice`]; the first word is the default.
+    ///
+    /// # Panics
+    /// When there is no word.
+    pub const fn choice(name: &'static str, words: &'static [&'static str], help: &'static str) -> Self {
+        Self { name, kind: OptionKind::Choice(words), default: words[0], help }
+    }
+
+    /// A row for an [`OptionKind::Mac`] without a default.
+    pub const fn mac(name: &'static str, help: &'static str) -> Self {
+        Self { name, kind: OptionKind::Mac, default: "", help }
+    }
+}
+
 /// Type and range of an option's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OptionKind {
@@ -269,11 +299,11 @@ mod tests {
     use super::*;
 
     const TABLE: &[OptionSpec] = &[
-        OptionSpec { name: "id", kind: OptionKind::Int { min: 0, max: 9 }, default: "3", help: "" },
-        OptionSpec { name: "fast", kind: OptionKind::Bool, default: "no", help: "" },
-        OptionSpec { name: "secret", kind: OptionKind::Text { max_len: 4 }, default: "", help: "" },
-        OptionSpec { name: "role", kind: OptionKind::Choice(&["client", "server"]), default: "client", help: "" },
-        OptionSpec { name: "mac", kind: OptionKind::Mac, default: "", help: "" },
+        OptionSpec::int("id", 0, 9, "3", ""),
+        OptionSpec::flag("fast", "no", ""),
+        OptionSpec::text("secret", 4, "", ""),
+        OptionSpec::choice("role", &["client", "server"], ""),
+        OptionSpec::mac("mac", ""),
     ];
 
     fn check(given: &[(&str, RawValue)]) -> Result<Options, Vec<String>> {

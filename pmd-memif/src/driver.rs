@@ -86,7 +86,7 @@ impl Driver for CndpMemifDriver {
 }
 
 fn open(request: &DeviceRequest, configured: Configured) -> Result<Vec<Lport>, OpenError> {
-    check_queue_numbers(request)?;
+    request.check_queue_numbers()?;
     let system = |error: &dyn std::fmt::Display| OpenError(format!("memif `{}`: {error}", request.name));
     // Pools first: nothing has been opened when one is missing.
     let pools = request.queues.iter().map(pmd_core::QueueRequest::need_pool).collect::<Result<Vec<_>, _>>()?;
@@ -108,7 +108,7 @@ fn open(request: &DeviceRequest, configured: Configured) -> Result<Vec<Lport>, O
 
 /// The pools of a zero-copy client, each once, in the order of its queues' numbers.
 fn exports(request: &DeviceRequest) -> Result<Exports, OpenError> {
-    check_queue_numbers(request)?;
+    request.check_queue_numbers()?;
     let mut queues: Vec<_> = request.queues.iter().collect();
     queues.sort_by_key(|queue| queue.qid);
     let mut exports = Exports::default();
@@ -154,20 +154,6 @@ fn check_exportable(pool: &Pool) -> Result<(), OpenError> {
         return Err(OpenError(format!("zero-copy: pool `{name}` has {bytes} bytes, but {limit}")));
     }
     Ok(())
-}
-
-/// Every queue of a memif takes part in it, so the lports must name them all.
-fn check_queue_numbers(request: &DeviceRequest) -> Result<(), OpenError> {
-    let mut numbers: Vec<_> = request.queues.iter().map(|queue| usize::from(queue.qid)).collect();
-    numbers.sort_unstable();
-    match (0..numbers.len()).find(|number| numbers[*number] != *number) {
-        None => Ok(()),
-        Some(missing) => Err(OpenError(format!(
-            "device `{}` has {} queues but none with `qid` {missing}: number them from 0 without gaps",
-            request.name,
-            numbers.len()
-        ))),
-    }
 }
 
 struct MemifControl {

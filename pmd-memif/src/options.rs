@@ -27,69 +27,73 @@ const DEFAULT_SOCKET: &str = "/run/memif.sock";
 /// The abstract name that CNDP always uses.
 const CNDP_SOCKET: &str = "/var/run/memif.sock";
 
-const fn int(name: &'static str, min: u64, max: u64, default: &'static str, help: &'static str) -> OptionSpec {
-    OptionSpec { name, kind: OptionKind::Int { min, max }, default, help }
-}
-
-const fn flag(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
-    OptionSpec { name, kind: OptionKind::Bool, default, help }
-}
-
-const fn choice(name: &'static str, words: &'static [&'static str], help: &'static str) -> OptionSpec {
-    OptionSpec { name, kind: OptionKind::Choice(words), default: words[0], help }
-}
-
-const fn text(name: &'static str, help: &'static str) -> OptionSpec {
-    OptionSpec { name, kind: OptionKind::Text { max_len: 255 }, default: "", help }
-}
-
 /// The table of `net_memif`.
 pub(crate) const OPTIONS: &[OptionSpec] = &[
-    choice("role", &["client", "server", "slave", "master"], "client connects and owns the memory, server listens"),
-    int("id", 0, u32::MAX as u64, "0", "interface id; tells the interfaces of one socket apart, equal on both sides"),
-    OptionSpec {
-        name: "socket",
-        kind: OptionKind::Text { max_len: 107 },
-        default: DEFAULT_SOCKET,
-        help: "path of the socket file, or its abstract name",
-    },
-    flag("socket-abstract", "yes", "whether `socket` is an abstract name instead of a file"),
-    flag("socket-padded", "no", "abstract name padded with NULs, as CNDP and DPDK up to 21.05 do"),
-    int("rsize", 1, 14, "10", "log2 of the descriptors of each ring (client)"),
-    int("bsize", 1, 65535, "2048", "bytes of each buffer (client)"),
-    OptionSpec {
-        name: "mac",
-        kind: OptionKind::Mac,
-        default: "",
-        help: "Ethernet address of the interface (default: random)",
-    },
-    OptionSpec {
-        name: "secret",
-        kind: OptionKind::Text { max_len: Secret::MAX_LEN },
-        default: "",
-        help: "what a client must know to connect, equal on both sides",
-    },
-    choice("mode", &["ethernet", "ip", "punt-inject"], "what packets are, equal on both sides; punt-inject is refused"),
-    flag(
+    OptionSpec::choice(
+        "role",
+        &["client", "server", "slave", "master"],
+        "client connects and owns the memory, server listens",
+    ),
+    OptionSpec::int(
+        "id",
+        0,
+        u32::MAX as u64,
+        "0",
+        "interface id; tells the interfaces of one socket apart, equal on both sides",
+    ),
+    OptionSpec::text("socket", 107, DEFAULT_SOCKET, "path of the socket file, or its abstract name"),
+    OptionSpec::flag("socket-abstract", "yes", "whether `socket` is an abstract name instead of a file"),
+    OptionSpec::flag("socket-padded", "no", "abstract name padded with NULs, as CNDP and DPDK up to 21.05 do"),
+    OptionSpec::int("rsize", 1, 14, "10", "log2 of the descriptors of each ring (client)"),
+    OptionSpec::int("bsize", 1, 65535, "2048", "bytes of each buffer (client)"),
+    OptionSpec::mac("mac", "Ethernet address of the interface (default: random)"),
+    OptionSpec::text("secret", Secret::MAX_LEN, "", "what a client must know to connect, equal on both sides"),
+    OptionSpec::choice(
+        "mode",
+        &["ethernet", "ip", "punt-inject"],
+        "what packets are, equal on both sides; punt-inject is refused",
+    ),
+    OptionSpec::flag(
         "zero-copy",
         "no",
         "share packets with the peer instead of copying them; trusts it not to write into them while they are read",
     ),
-    int("owner-uid", 0, u32::MAX as u64, "", "user that is to own the socket file (server)"),
-    int("owner-gid", 0, u32::MAX as u64, "", "group that is to own the socket file (server)"),
-    text("socket-mode", "permissions of the socket file, octal, such as 660 (server)"),
-    flag("mkdir", "no", "make the directory of the socket file when it is not there (server)"),
-    text("netns", "network namespace of an abstract socket: a name of `ip netns`, or the number of a process"),
-    text("allowed-uids", "users that may connect, by number, separated by `:` or `,` (server; default: all)"),
-    text("listener-fd", "listening socket to take over: a descriptor, or a name in systemd's LISTEN_FDNAMES (server)"),
-    int("segment-max", 64, 9216, "2048", "bytes put into one descriptor at most; larger packets become chains"),
-    choice("cache-line", &["64", "128"], "cache line that lays out the ring headers, equal on both sides"),
-    choice(
+    OptionSpec::int("owner-uid", 0, u32::MAX as u64, "", "user that is to own the socket file (server)"),
+    OptionSpec::int("owner-gid", 0, u32::MAX as u64, "", "group that is to own the socket file (server)"),
+    OptionSpec::text("socket-mode", 255, "", "permissions of the socket file, octal, such as 660 (server)"),
+    OptionSpec::flag("mkdir", "no", "make the directory of the socket file when it is not there (server)"),
+    OptionSpec::text(
+        "netns",
+        255,
+        "",
+        "network namespace of an abstract socket: a name of `ip netns`, or the number of a process",
+    ),
+    OptionSpec::text(
+        "allowed-uids",
+        255,
+        "",
+        "users that may connect, by number, separated by `:` or `,` (server; default: all)",
+    ),
+    OptionSpec::text(
+        "listener-fd",
+        255,
+        "",
+        "listening socket to take over: a descriptor, or a name in systemd's LISTEN_FDNAMES (server)",
+    ),
+    OptionSpec::int(
+        "segment-max",
+        64,
+        9216,
+        "2048",
+        "bytes put into one descriptor at most; larger packets become chains",
+    ),
+    OptionSpec::choice("cache-line", &["64", "128"], "cache line that lays out the ring headers, equal on both sides"),
+    OptionSpec::choice(
         "seals",
         &["require", "warn"],
         "whether a client's memory must be sealed against shrinking, or may be unsealed, as of zero-copy peers (server)",
     ),
-    int(
+    OptionSpec::int(
         "handshake-timeout",
         10,
         60_000,

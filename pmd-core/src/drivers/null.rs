@@ -6,23 +6,17 @@
 
 use std::sync::Arc;
 
-use super::{Control, Shared};
 use crate::burst::Burst;
 use crate::deployment::LportId;
+use crate::device::{DeviceControl, DeviceState, QueueCounters, bytes_of};
 use crate::driver::{DeviceRequest, Driver, OpenError, QueueRequest};
-use crate::lport::{Lport, RxQueue, TxQueue};
-use crate::mbuf::Mbuf;
-use crate::options::{OptionKind, OptionSpec, Options};
+use crate::lport::{Lport, LportInfo, RxQueue, TxQueue};
+use crate::options::{OptionSpec, Options};
 use crate::pool::{Pool, PoolConfig};
 
 const OPTIONS: &[OptionSpec] = &[
-    OptionSpec {
-        name: "size",
-        kind: OptionKind::Int { min: 14, max: 9216 },
-        default: "64",
-        help: "bytes of each packet it makes",
-    },
-    OptionSpec { name: "no-rx", kind: OptionKind::Bool, default: "no", help: "make no packets, only swallow them" },
+    OptionSpec::int("size", 14, 9216, "64", "bytes of each packet it makes"),
+    OptionSpec::flag("no-rx", "no", "make no packets, only swallow them"),
 ];
 
 /// The driver.
@@ -48,11 +42,12 @@ impl Driver for NullDriver {
 
     fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
         let DeviceRequest { options, queues, .. } = device;
-        queues.into_iter().map(|queue| open_queue(&options, queue)).collect()
+        let state = DeviceState::up();
+        queues.into_iter().map(|queue| open_queue(&options, &state, queue)).collect()
     }
 }
 
-fn open_queue(options: &Options, queue: QueueRequest) -> Result<Lport, OpenError> {
+fn open_queue(options: &Options, state: &Arc<DeviceState>, queue: QueueRequest) -> Result<Lport, OpenError> {
     let size = options.int("size").unwrap_or(64) as usize;
     let pool = match queue.pool {
         Some(pool) if pool.data_room() < size => {
@@ -62,14 +57,18 @@ fn open_queue(options: &Options, queue: QueueRequest) -> Result<Lport, OpenError
         Some(pool) => pool,
         None => own_pool(&queue.name, size)?,
     };
-    let shared = Arc::new(Shared::default());
+    let (state, counters) = (Arc::clone(state), Arc::new(QueueCounters::default()));
     let silent = options.bool("no-rx");
+    let rx =
+        NullRx { state: Arc::clone(&state), counters: Arc::clone(&counters), pool, size, silent, port: queue.lport.0 };
+    let tx = NullTx { state: Arc::clone(&state), counters: Arc::clone(&counters) };
+    let info = LportInfo { driver: "net_null".into(), mac: None, max_packet: u32::MAX, speed_mbps: 10_000 };
     Ok(Lport {
         id: queue.lport,
         name: queue.name,
-        rx: Box::new(NullRx { shared: Arc::clone(&shared), pool, size, silent, port: queue.lport.0 }),
-        tx: Box::new(NullTx { shared: Arc::clone(&shared) }),
-        control: Arc::new(Control { shared, driver: "net_null", max_packet: 9216 }),
+        rx: Box::new(rx),
+        tx: Box::new(tx),
+        control: Arc::new(DeviceControl::new(state, counters, info)),
     })
 }
 
@@ -80,7 +79,8 @@ fn own_pool(name: &str, size: usize) -> Result<Pool, OpenError> {
 }
 
 struct NullRx {
-    shared: Arc<Shared>,
+    state: Arc<DeviceState>,
+    counters: Arc<QueueCounters>,
     pool: Pool,
     size: usize,
     silent: bool,
@@ -89,7 +89,7 @@ struct NullRx {
 
 impl RxQueue for NullRx {
     fn rx_burst(&mut self, burst: &mut Burst) -> usize {
-        if self.silent || self.shared.is_down() {
+        if self.silent || !self.state.is_up() {
             return 0;
         }
         let (first, wanted) = (burst.len(), burst.room());
@@ -98,12 +98,10 @@ impl RxQueue for NullRx {
             mbuf.room_mut()[..self.size].fill(0);
             mbuf.set_received(self.size, self.port);
         }
-        let tally = &self.shared.rx;
         if n < wanted {
-            tally.nombuf.add(1);
+            self.counters.rx.nombuf.add(1);
         }
-        tally.packets.add(n as u64);
-        tally.bytes.add((n * self.size) as u64);
+        self.counters.rx.add(n, n * self.size);
         n
     }
 
@@ -113,19 +111,18 @@ impl RxQueue for NullRx {
 }
 
 struct NullTx {
-    shared: Arc<Shared>,
+    state: Arc<DeviceState>,
+    counters: Arc<QueueCounters>,
 }
 
 impl TxQueue for NullTx {
     fn tx_burst(&mut self, burst: &mut Burst) -> usize {
-        if self.shared.is_down() {
+        if !self.state.is_up() {
             return 0;
         }
         let n = burst.len();
-        let bytes: usize = burst.iter().map(Mbuf::packet_len).sum();
+        self.counters.tx.add(n, bytes_of(burst));
         burst.clear();
-        self.shared.tx.packets.add(n as u64);
-        self.shared.tx.bytes.add(bytes as u64);
         n
     }
 }
@@ -133,29 +130,18 @@ impl TxQueue for NullTx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::XdpHints;
     use crate::options::RawOption;
 
-    fn open(given: &[RawOption], pool: Option<Pool>) -> Result<Lport, OpenError> {
-        let queue = QueueRequest {
-            lport: LportId(3),
-            name: "n0".into(),
-            qid: 0,
-            pool,
-            rx_desc: 0,
-            tx_desc: 0,
-            xdp: XdpHints::default(),
-        };
+    fn open(given: &[RawOption], pool: Option<&Pool>) -> Result<Lport, OpenError> {
         let options = Options::check(OPTIONS, given).unwrap();
-        let lports = NullDriver.open(DeviceRequest { name: "n0".into(), options, queues: vec![queue] })?;
-        Ok(lports.into_iter().next().unwrap())
+        Ok(NullDriver.open(DeviceRequest::new("n0", options, 1, pool))?.remove(0))
     }
 
     #[test]
     fn makes_and_swallows_packets_and_counts_both() {
         let mut lport = open(&[RawOption::text("size", "100")], None).unwrap();
         let mut burst = Burst::with_limit(32);
-        assert_eq!((lport.rx.rx_burst(&mut burst), burst[0].packet_len(), burst[0].port()), (32, 100, 3));
+        assert_eq!((lport.rx.rx_burst(&mut burst), burst[0].packet_len(), burst[0].port()), (32, 100, 0));
         assert_eq!(lport.tx.tx_burst(&mut burst), 32);
         lport.rx.renumber(LportId(4));
         assert_eq!((lport.rx.rx_burst(&mut burst), burst[0].port()), (32, 4));
@@ -167,12 +153,20 @@ mod tests {
     }
 
     #[test]
+    fn setting_one_lport_down_sets_the_whole_device_down() {
+        let options = Options::check(OPTIONS, &[]).unwrap();
+        let lports = NullDriver.open(DeviceRequest::new("n0", options, 2, None)).unwrap();
+        lports[0].control.set_admin_up(false);
+        assert_eq!(lports[1].control.link(), crate::Link::Down("administratively down".into()));
+    }
+
+    #[test]
     fn an_exhausted_pool_is_counted_and_a_small_mbuf_refused() {
         let pool = Pool::new(&PoolConfig { size: 8, data_room: 64, ..PoolConfig::default() }).unwrap();
-        let mut lport = open(&[], Some(pool.clone())).unwrap();
+        let mut lport = open(&[], Some(&pool)).unwrap();
         let mut burst = Burst::with_limit(32);
         assert_eq!((lport.rx.rx_burst(&mut burst), lport.control.stats().rx_nombuf), (8, 1));
-        let error = open(&[RawOption::text("size", "65")], Some(pool)).unwrap_err();
+        let error = open(&[RawOption::text("size", "65")], Some(&pool)).unwrap_err();
         assert_eq!(error.to_string(), "option `size` is 65, but the mbufs of `pool` hold 64 bytes");
     }
 }

@@ -10,27 +10,21 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::{Control, Shared};
 use crate::burst::Burst;
+use crate::device::{DeviceControl, DeviceState, QueueCounters, bytes_of};
 use crate::driver::{DeviceRequest, Driver, OpenError};
 use crate::lane::{LaneRx, LaneTx, lane};
-use crate::lport::{Lport, RxQueue, TxQueue};
-use crate::mbuf::Mbuf;
-use crate::options::{OptionKind, OptionSpec};
+use crate::lport::{Lport, LportInfo, RxQueue, TxQueue};
+use crate::options::OptionSpec;
 
 const OPTIONS: &[OptionSpec] = &[
-    OptionSpec {
-        name: "ring",
-        kind: OptionKind::Text { max_len: 63 },
-        default: "",
-        help: "name of the ring; two lports of one name are cross-connected (default: the lport's own name)",
-    },
-    OptionSpec {
-        name: "size",
-        kind: OptionKind::Int { min: 1, max: 65536 },
-        default: "1024",
-        help: "packets each direction can hold",
-    },
+    OptionSpec::text(
+        "ring",
+        63,
+        "",
+        "name of the ring; two lports of one name are cross-connected (default: the lport's own name)",
+    ),
+    OptionSpec::int("size", 1, 65536, "1024", "packets each direction can hold"),
 ];
 
 /// The driver, with the rings that are open.
@@ -58,20 +52,22 @@ impl Driver for RingDriver {
 
     fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
         let size = device.options.int("size").unwrap_or(1024) as usize;
-        let mut lports = Vec::new();
+        let (state, mut lports) = (DeviceState::up(), Vec::new());
         for queue in device.queues {
             let name = match device.options.text("ring") {
                 "" => queue.name.clone(),
                 ring => format!("{ring}/{}", queue.qid),
             };
             let (ring, end) = self.join(&name, size)?;
-            let shared = Arc::new(Shared::default());
+            let seat = Seat { state: Arc::clone(&state), counters: Arc::default(), ring, end };
+            let info = LportInfo { driver: "net_ring".into(), mac: None, max_packet: u32::MAX, speed_mbps: 10_000 };
+            let control = DeviceControl::new(Arc::clone(&state), Arc::clone(&seat.counters), info);
             lports.push(Lport {
                 id: queue.lport,
                 name: queue.name,
-                rx: Box::new(RingRx { shared: Arc::clone(&shared), ring: Arc::clone(&ring), end, lane: None }),
-                tx: Box::new(RingTx { shared: Arc::clone(&shared), ring, end, lane: None }),
-                control: Arc::new(Control { shared, driver: "net_ring", max_packet: u32::MAX }),
+                rx: Box::new(RingRx { seat: seat.clone(), lane: None }),
+                tx: Box::new(RingTx { seat, lane: None }),
+                control: Arc::new(control),
             });
         }
         Ok(lports)
@@ -144,27 +140,32 @@ impl Ring {
     }
 }
 
-struct RingRx {
-    shared: Arc<Shared>,
+/// What both halves of an lport hold: its device, and its end of a ring.
+#[derive(Clone)]
+struct Seat {
+    state: Arc<DeviceState>,
+    counters: Arc<QueueCounters>,
     ring: Arc<Ring>,
     end: usize,
+}
+
+struct RingRx {
+    seat: Seat,
     lane: Option<LaneRx>,
 }
 
 impl RxQueue for RingRx {
     fn rx_burst(&mut self, burst: &mut Burst) -> usize {
-        if self.shared.is_down() {
+        if !self.seat.state.is_up() {
             return 0;
         }
         let Some(lane) = &mut self.lane else {
-            self.lane = self.ring.settled().rx[self.end].take();
+            self.lane = self.seat.ring.settled().rx[self.seat.end].take();
             return 0;
         };
         let first = burst.len();
         let n = lane.receive(burst);
-        let bytes: usize = burst[first..].iter().map(Mbuf::packet_len).sum();
-        self.shared.rx.packets.add(n as u64);
-        self.shared.rx.bytes.add(bytes as u64);
+        self.seat.counters.rx.add(n, bytes_of(&burst[first..]));
         n
     }
 
@@ -174,20 +175,18 @@ impl RxQueue for RingRx {
 }
 
 struct RingTx {
-    shared: Arc<Shared>,
-    ring: Arc<Ring>,
-    end: usize,
+    seat: Seat,
     lane: Option<LaneTx>,
 }
 
 impl TxQueue for RingTx {
     fn tx_burst(&mut self, burst: &mut Burst) -> usize {
-        if self.shared.is_down() {
+        if !self.seat.state.is_up() {
             return 0;
         }
         let lane = match &mut self.lane {
             Some(lane) => lane,
-            none => match self.ring.settled().tx[self.end].take() {
+            none => match self.seat.ring.settled().tx[self.seat.end].take() {
                 Some(lane) => none.insert(lane),
                 None => return 0,
             },
@@ -195,11 +194,9 @@ impl TxQueue for RingTx {
         if lane.is_abandoned() {
             return 0;
         }
-        let before: usize = burst.iter().map(Mbuf::packet_len).sum();
+        let before = bytes_of(burst);
         let n = lane.send(burst);
-        let after: usize = burst.iter().map(Mbuf::packet_len).sum();
-        self.shared.tx.packets.add(n as u64);
-        self.shared.tx.bytes.add((before - after) as u64);
+        self.seat.counters.tx.add(n, before - bytes_of(burst));
         n
     }
 }
@@ -207,24 +204,13 @@ impl TxQueue for RingTx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::{LportId, XdpHints};
-    use crate::driver::QueueRequest;
     use crate::options::{Options, RawOption};
     use crate::pool::{Pool, PoolConfig};
 
     fn open(driver: &RingDriver, name: &str, ring: Option<&str>) -> Result<Lport, OpenError> {
         let given: Vec<_> = ring.map(|ring| RawOption::text("ring", ring)).into_iter().collect();
-        let queue = QueueRequest {
-            lport: LportId(0),
-            name: name.into(),
-            qid: 0,
-            pool: None,
-            rx_desc: 0,
-            tx_desc: 0,
-            xdp: XdpHints::default(),
-        };
         let options = Options::check(OPTIONS, &given).unwrap();
-        Ok(driver.open(DeviceRequest { name: name.into(), options, queues: vec![queue] })?.remove(0))
+        Ok(driver.open(DeviceRequest::new(name, options, 1, None))?.remove(0))
     }
 
     fn pool() -> Pool {

@@ -191,6 +191,20 @@ impl Pool {
         cache::alloc_bulk(self.core(), burst, n.min(burst.room()))
     }
 
+    /// A packet that holds a copy of `data`, in as many segments as that takes; `None`, taking nothing, when the pool has
+    /// too few mbufs. For drivers that get whole packets in memory of their own.
+    pub fn alloc_packet(&self, data: &[u8]) -> Option<Mbuf> {
+        let (first, rest) = data.split_at(data.len().min(self.data_room()));
+        let mut packet = self.alloc()?;
+        packet.append(first.len())?.copy_from_slice(first);
+        for part in rest.chunks(self.data_room()) {
+            let mut segment = self.alloc()?;
+            segment.append(part.len())?.copy_from_slice(part);
+            packet.chain(segment).ok()?;
+        }
+        Some(packet)
+    }
+
     #[inline(always)]
     fn core(&self) -> &PoolCore {
         &self.0.0
@@ -376,6 +390,19 @@ mod tests {
         assert_eq!(pool.alloc_bulk(&mut second, 1), 0);
         drop((first, second));
         assert_eq!(pool.available(), 100);
+    }
+
+    #[test]
+    fn a_packet_takes_as_many_segments_as_it_needs_or_nothing() {
+        let pool = pool(3, 0);
+        for (len, segments) in [(0, 1), (64, 1), (65, 2), (192, 3)] {
+            let data: Vec<_> = (0..len).map(|byte| byte as u8).collect();
+            let packet = pool.alloc_packet(&data).unwrap();
+            assert_eq!((packet.segment_count(), packet.packet_len()), (segments, len));
+            assert_eq!(packet.segments().flatten().copied().collect::<Vec<_>>(), data);
+        }
+        assert!(pool.alloc_packet(&[0; 193]).is_none());
+        assert_eq!(pool.available(), 3);
     }
 
     #[test]

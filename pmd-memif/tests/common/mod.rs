@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pmd_core::deployment::XdpHints;
-use pmd_core::{
-    DeviceRequest, Driver, Lport, LportId, Mbuf, OpenError, Options, Pool, PoolConfig, QueueRequest, RawOption,
-};
+use pmd_core::{DeviceRequest, Driver, Lport, Mbuf, OpenError, Options, Pool, PoolConfig, RawOption};
 use pmd_memif::MemifDriver;
 
 /// One device with its pool.
@@ -24,31 +21,13 @@ impl Port {
         let shareable = MemifDriver.shares_pools(&options);
         let config = PoolConfig { name: name.into(), size: 4096, cache: 64, shareable, ..PoolConfig::default() };
         let pool = Pool::new(&config).unwrap();
-        let queue = |qid| QueueRequest {
-            lport: LportId(qid),
-            name: format!("{name}:{qid}"),
-            qid,
-            pool: Some(pool.clone()),
-            rx_desc: 0,
-            tx_desc: 0,
-            xdp: XdpHints::default(),
-        };
-        let request = DeviceRequest { name: name.into(), options, queues: (0..queues).map(queue).collect() };
+        let request = DeviceRequest::new(name, options, queues, Some(&pool));
         Ok(Self { lports: MemifDriver.open(request)?, pool })
     }
 
     /// A packet of one or more segments.
     pub(crate) fn packet(&self, data: &[u8]) -> Mbuf {
-        let mut packet: Option<Mbuf> = None;
-        for part in data.chunks(self.pool.data_room()) {
-            let mut segment = self.pool.alloc().expect("the pool is large enough");
-            segment.append(part.len()).unwrap().copy_from_slice(part);
-            match &mut packet {
-                None => packet = Some(segment),
-                Some(head) => head.chain(segment).unwrap(),
-            }
-        }
-        packet.expect("tests send data")
+        self.pool.alloc_packet(data).expect("the pool is large enough")
     }
 
     /// Closes the device: every mbuf is back.
