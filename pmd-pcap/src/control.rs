@@ -1,11 +1,10 @@
-//! What an lport of `net_pcap` counts and tells, from any thread.
+//! What an lport of `net_pcap` tells from any thread, beyond what every lport does.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_utils::CachePadded;
-use pmd_core::{Counter, Details, Link, LportControl, LportInfo, LportStats};
+use pmd_core::{Counter, Details, DeviceState, Link, LportControl, LportInfo, LportStats, QueueCounters};
 
 use crate::capture::PACKET_MAX;
 use crate::record::Recording;
@@ -14,23 +13,15 @@ use crate::record::Recording;
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// Of the whole device.
-    pub(crate) admin: Arc<Admin>,
-    pub(crate) rx: CachePadded<RxCounters>,
-    pub(crate) tx: CachePadded<TxCounters>,
-}
-
-/// Written by whoever sets the device down or up, read by its queues.
-#[derive(Debug, Default)]
-pub(crate) struct Admin {
-    down: AtomicBool,
+    pub(crate) state: Arc<DeviceState>,
+    pub(crate) counters: QueueCounters,
+    pub(crate) played: CachePadded<PlayCounters>,
+    pub(crate) recorded: CachePadded<RecordCounters>,
 }
 
 /// Written by the receiving queue.
 #[derive(Debug, Default)]
-pub(crate) struct RxCounters {
-    pub(crate) packets: Counter,
-    pub(crate) bytes: Counter,
-    pub(crate) nombuf: Counter,
+pub(crate) struct PlayCounters {
     /// Passes that are over.
     pub(crate) passes: Counter,
     /// Packets of which the file has only the beginning.
@@ -39,19 +30,19 @@ pub(crate) struct RxCounters {
     pub(crate) over: Counter,
 }
 
-/// Written by the sending queue.
+/// Written by the sending queue; all of it is also among its errors.
 #[derive(Debug, Default)]
-pub(crate) struct TxCounters {
-    pub(crate) packets: Counter,
-    pub(crate) bytes: Counter,
-    /// Packets that were accepted, and then could not be written.
+pub(crate) struct RecordCounters {
+    /// Packets that were sent, and then could not be written.
     pub(crate) lost: Counter,
+    /// Packets longer than a capture file may hold.
+    pub(crate) too_long: Counter,
 }
 
 impl Shared {
-    #[inline(always)]
-    pub(crate) fn is_down(&self) -> bool {
-        self.admin.down.load(Ordering::Relaxed)
+    pub(crate) fn new(state: &Arc<DeviceState>) -> Self {
+        let (counters, played, recorded) = Default::default();
+        Self { state: Arc::clone(state), counters, played, recorded }
     }
 }
 
@@ -71,20 +62,13 @@ pub(crate) struct Control {
     pub(crate) mac: Option<[u8; 6]>,
     /// Of all queues of the device.
     pub(crate) played: Arc<[Played]>,
+    /// Likewise.
     pub(crate) recordings: Arc<[Arc<Recording>]>,
-    /// Our own, of those.
-    pub(crate) recording: Option<Arc<Recording>>,
 }
 
 impl LportControl for Control {
     fn link(&self) -> Link {
-        if self.shared.is_down() {
-            return Link::Down("administratively down".into());
-        }
-        match self.recording.as_ref().and_then(|recording| recording.failure()) {
-            Some(why) => Link::Down(why),
-            None => Link::Up,
-        }
+        self.shared.state.link()
     }
 
     fn info(&self) -> LportInfo {
@@ -92,22 +76,15 @@ impl LportControl for Control {
     }
 
     fn stats(&self) -> LportStats {
-        let (rx, tx) = (&self.shared.rx, &self.shared.tx);
-        LportStats {
-            ipackets: rx.packets.get(),
-            ibytes: rx.bytes.get(),
-            rx_nombuf: rx.nombuf.get(),
-            opackets: tx.packets.get(),
-            obytes: tx.bytes.get(),
-            oerrors: tx.lost.get(),
-            xstats: vec![
-                ("rx_passes", rx.passes.get()),
-                ("rx_end_of_file", rx.over.get()),
-                ("rx_short_packets", rx.short.get()),
-                ("tx_not_written", tx.lost.get()),
-            ],
-            ..LportStats::default()
-        }
+        let Shared { counters, played, recorded, .. } = &*self.shared;
+        let xstats = vec![
+            ("rx_passes", played.passes.get()),
+            ("rx_end_of_file", played.over.get()),
+            ("rx_short_packets", played.short.get()),
+            ("tx_not_written", recorded.lost.get()),
+            ("tx_too_long", recorded.too_long.get()),
+        ];
+        LportStats { xstats, ..counters.stats() }
     }
 
     fn details(&self) -> Details {
@@ -127,10 +104,10 @@ impl LportControl for Control {
     }
 
     fn set_admin_up(&self, up: bool) {
-        self.shared.admin.down.store(!up, Ordering::Relaxed);
+        self.shared.state.set_admin_up(up);
         if up {
-            // Room may have been made on the disk.
-            self.recordings.iter().for_each(|recording| recording.try_again());
+            // Room may have been made on the disk: writing is tried again.
+            self.shared.state.set_link(Link::Up);
         }
     }
 }

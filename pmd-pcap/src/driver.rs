@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pmd_core::{
-    Alarm, DeviceRequest, Driver, Lport, MachineProblem, OpenError, OptionError, OptionSpec, Options, Pool, PoolConfig,
-    QueueRequest, RxQueue,
+    Alarm, DeviceRequest, DeviceState, Driver, Lport, MachineProblem, OpenError, OptionError, OptionSpec, Options,
+    Pool, PoolConfig, QueueRequest, RxQueue,
 };
 
 use crate::capture::{Capture, CaptureError, Direction, ETHERNET, Interface, PACKET_MAX};
-use crate::control::{Admin, Control, Played, Shared};
+use crate::control::{Control, Played, Shared};
 use crate::options::{self, Configured, path_of_queue};
 use crate::play::Player;
 use crate::queue::{NoRx, PlayRx, RecordTx};
@@ -69,7 +69,8 @@ impl Driver for PcapDriver {
         }
         let recordings: Vec<Arc<Recording>> =
             tracks.iter().flatten().map(|track| Arc::clone(track.recording())).collect();
-        let parts = DeviceParts { admin: Arc::default(), played, recordings: recordings.into(), mac: configured.mac };
+        let parts =
+            DeviceParts { state: DeviceState::up(), played, recordings: recordings.into(), mac: configured.mac };
         let queues = device.queues.into_iter().zip(sources).zip(tracks);
         queues.map(|((queue, source), track)| lport(&parts, &configured, queue, source, track)).collect()
     }
@@ -77,7 +78,7 @@ impl Driver for PcapDriver {
 
 /// What the lports of a device have in common.
 struct DeviceParts {
-    admin: Arc<Admin>,
+    state: Arc<DeviceState>,
     played: Arc<[Played]>,
     recordings: Arc<[Arc<Recording>]>,
     mac: Option<[u8; 6]>,
@@ -191,19 +192,18 @@ fn lport(
     track: Option<Track>,
 ) -> Result<Lport, OpenError> {
     let alarm = Alarm::new().map_err(|error| OpenError(format!("lport `{}` gets no timer: {error}", queue.name)))?;
-    let shared = Arc::new(Shared { admin: Arc::clone(&parts.admin), rx: Default::default(), tx: Default::default() });
+    let shared = Arc::new(Shared::new(&parts.state));
     let control = Control {
         shared: Arc::clone(&shared),
         mac: parts.mac,
         played: Arc::clone(&parts.played),
         recordings: Arc::clone(&parts.recordings),
-        recording: track.as_ref().map(|track| Arc::clone(track.recording())),
     };
     let rx: Box<dyn RxQueue> = match source {
         Some(Source { capture, pool, .. }) => {
             let player = Player::new(capture, configured.passes, configured.speed);
             let shared = Arc::clone(&shared);
-            shared.rx.over.add(u64::from(player.is_over()));
+            shared.played.over.add(u64::from(player.is_over()));
             Box::new(PlayRx { shared, player, pool, alarm, port: queue.lport.0 })
         }
         None => Box::new(NoRx { alarm }),

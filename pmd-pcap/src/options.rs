@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pmd_core::{MachineProblem, OptionError, OptionKind, OptionSpec, Options};
+use pmd_core::{MachineProblem, OptionError, OptionSpec, Options};
 
 use crate::capture::{Direction, PACKET_MAX};
 
@@ -16,51 +16,35 @@ const SPEED_MIN: f64 = 0.001;
 const SPEED_MAX: f64 = 1000.0;
 
 pub(crate) const OPTIONS: &[OptionSpec] = &[
-    OptionSpec {
-        name: "rx_pcap",
-        kind: OptionKind::Text { max_len: PATH_MAX },
-        default: "",
-        help: "pcap or pcapng file to play; `{queue}` in it is the queue's number; without it nothing is received",
-    },
-    OptionSpec {
-        name: "tx_pcap",
-        kind: OptionKind::Text { max_len: PATH_MAX },
-        default: "",
-        help: "pcapng file to record what is sent, overwritten; `{queue}` as above, or one file for all queues; without \
-               it packets are swallowed",
-    },
-    OptionSpec { name: "infinite_rx", kind: OptionKind::Bool, default: "no", help: "play again and again" },
-    OptionSpec {
-        name: "rx_passes",
-        kind: OptionKind::Int { min: 1, max: u32::MAX as u64 },
-        default: "1",
-        help: "times the file is played",
-    },
-    OptionSpec {
-        name: "rx_speed",
-        kind: OptionKind::Text { max_len: 16 },
-        default: "max",
-        help: "`max`: as fast as packets are asked for; or a factor, 0.001 to 1000: 1 keeps the recorded times",
-    },
-    OptionSpec {
-        name: "rx_direction",
-        kind: OptionKind::Choice(&["any", "inbound", "outbound"]),
-        default: "any",
-        help: "which packets of a pcapng file with directions are played",
-    },
-    OptionSpec {
-        name: "rx_size_max",
-        kind: OptionKind::Int { min: 1, max: 1 << 20 },
-        default: "1024",
-        help: "largest file to load for playing, in MiB; it stays in memory",
-    },
-    OptionSpec {
-        name: "tx_snaplen",
-        kind: OptionKind::Int { min: 1, max: PACKET_MAX as u64 },
-        default: "262144",
-        help: "bytes recorded of each packet",
-    },
-    OptionSpec { name: "mac", kind: OptionKind::Mac, default: "", help: "Ethernet address (default: none)" },
+    OptionSpec::text(
+        "rx_pcap",
+        PATH_MAX,
+        "",
+        "pcap or pcapng file to play; `{queue}` in it is the queue's number; without it nothing is received",
+    ),
+    OptionSpec::text(
+        "tx_pcap",
+        PATH_MAX,
+        "",
+        "pcapng file to record what is sent, overwritten; `{queue}` as above, or one file for all queues; without it \
+         packets are swallowed",
+    ),
+    OptionSpec::flag("infinite_rx", "no", "play again and again"),
+    OptionSpec::int("rx_passes", 1, u32::MAX as u64, "1", "times the file is played"),
+    OptionSpec::text(
+        "rx_speed",
+        16,
+        "max",
+        "`max`: as fast as packets are asked for; or a factor, 0.001 to 1000: 1 keeps the recorded times",
+    ),
+    OptionSpec::choice(
+        "rx_direction",
+        &["any", "inbound", "outbound"],
+        "which packets of a pcapng file with directions are played",
+    ),
+    OptionSpec::int("rx_size_max", 1, 1 << 20, "1024", "largest file to load for playing, in MiB; it stays in memory"),
+    OptionSpec::int("tx_snaplen", 1, PACKET_MAX as u64, "262144", "bytes recorded of each packet"),
+    OptionSpec::mac("mac", "Ethernet address (default: none)"),
 ];
 
 /// The options, as the driver uses them.

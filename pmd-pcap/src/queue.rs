@@ -3,9 +3,11 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use pmd_core::device::bytes_of;
 use pmd_core::worker::NAP_WITHOUT_FD;
-use pmd_core::{Alarm, Burst, LportId, Mbuf, Pool, RxQueue, TxQueue};
+use pmd_core::{Alarm, Burst, Link, LportId, Mbuf, Pool, RxQueue, TxQueue};
 
+use crate::capture::PACKET_MAX;
 use crate::control::Shared;
 use crate::play::Player;
 use crate::record::Track;
@@ -20,6 +22,7 @@ pub(crate) struct PlayRx {
 }
 
 impl PlayRx {
+    /// Appends the packets that are ready, as far as there are mbufs.
     fn play(&mut self, burst: &mut Burst) -> usize {
         let ready = self.player.ready(burst.room());
         if ready == 0 {
@@ -27,36 +30,71 @@ impl PlayRx {
         }
         let first = burst.len();
         self.pool.alloc_bulk(burst, ready);
-        let (mut done, mut bytes, mut short, mut passes) = (0, 0, 0, 0);
+        let mut played = Played::default();
         for mbuf in &mut burst[first..] {
-            let packet = self.player.packet();
-            if !fill(mbuf, packet.data, self.port, &self.pool) {
+            if !fill(mbuf, self.player.packet().data, self.port, &self.pool) {
                 break;
             }
-            done += 1;
-            bytes += packet.data.len() as u64;
-            short += u64::from(packet.original as usize > packet.data.len());
-            passes += u64::from(self.player.advance());
+            played.step(&mut self.player);
         }
-        burst.truncate(first + done);
-        let counters = &self.shared.rx;
-        counters.packets.add(done as u64);
-        counters.bytes.add(bytes);
-        counters.short.add(short);
-        if done < ready {
-            counters.nombuf.add(1);
+        burst.truncate(first + played.packets);
+        if played.packets < ready {
+            self.play_in_need(burst, &mut played);
         }
-        if passes > 0 {
-            counters.passes.add(passes);
-            counters.over.add(u64::from(self.player.is_over()));
+        self.count(&played);
+        played.packets
+    }
+
+    /// The next packet with the mbufs that are left now: those that had been taken for packets behind it are back. So a
+    /// chain gets through that needs most of the pool.
+    #[cold]
+    fn play_in_need(&mut self, burst: &mut Burst, played: &mut Played) {
+        self.shared.counters.rx.nombuf.add(1);
+        if let Some(mut packet) = self.pool.alloc_packet(self.player.packet().data) {
+            packet.set_port(self.port);
+            if burst.push(packet).is_ok() {
+                played.step(&mut self.player);
+            }
         }
-        done
+    }
+
+    fn count(&self, played: &Played) {
+        let Shared { counters, played: ours, .. } = &*self.shared;
+        counters.rx.add(played.packets, played.bytes);
+        if played.short > 0 {
+            ours.short.add(played.short);
+        }
+        if played.passes > 0 {
+            ours.passes.add(played.passes);
+            ours.over.add(u64::from(self.player.is_over()));
+        }
+    }
+}
+
+/// What one burst has played.
+#[derive(Default)]
+struct Played {
+    packets: usize,
+    bytes: usize,
+    short: u64,
+    passes: u64,
+}
+
+impl Played {
+    /// The player's packet has been played.
+    #[inline(always)]
+    fn step(&mut self, player: &mut Player) {
+        let packet = player.packet();
+        self.packets += 1;
+        self.bytes += packet.data.len();
+        self.short += u64::from(packet.original as usize > packet.data.len());
+        self.passes += u64::from(player.advance());
     }
 }
 
 impl RxQueue for PlayRx {
     fn rx_burst(&mut self, burst: &mut Burst) -> usize {
-        if self.shared.is_down() {
+        if !self.shared.state.is_up() {
             self.player.pause();
             return 0;
         }
@@ -68,7 +106,7 @@ impl RxQueue for PlayRx {
     }
 
     fn arm(&mut self) -> bool {
-        if self.shared.is_down() {
+        if !self.shared.state.is_up() {
             // Nothing tells when it is up again.
             self.alarm.set(NAP_WITHOUT_FD);
             return true;
@@ -86,26 +124,13 @@ impl RxQueue for PlayRx {
     }
 }
 
-/// Copies a packet into an empty mbuf, and into further ones chained to it; `false` when the pool has none left.
+/// Copies a packet into an empty mbuf, and into further ones chained to it; `false` when the pool has too few left.
 fn fill(mbuf: &mut Mbuf, packet: &[u8], port: u16, pool: &Pool) -> bool {
-    let mut rest = fill_one(mbuf, packet, port);
-    while !rest.is_empty() {
-        let Some(mut segment) = pool.alloc() else { return false };
-        rest = fill_one(&mut segment, rest, port);
-        if mbuf.chain(segment).is_err() {
-            return false;
-        }
-    }
-    true
-}
-
-/// Copies what fits, and gives what does not.
-fn fill_one<'p>(mbuf: &mut Mbuf, packet: &'p [u8], port: u16) -> &'p [u8] {
     let room = mbuf.room_mut();
-    let (now, rest) = packet.split_at(packet.len().min(room.len()));
-    room[..now.len()].copy_from_slice(now);
-    mbuf.set_received(now.len(), port);
-    rest
+    let (first, rest) = packet.split_at(packet.len().min(room.len()));
+    room[..first.len()].copy_from_slice(first);
+    mbuf.set_received(first.len(), port);
+    rest.is_empty() || pool.alloc_packet(rest).is_some_and(|tail| mbuf.chain(tail).is_ok())
 }
 
 /// Receives nothing: no file is played.
@@ -131,37 +156,59 @@ pub(crate) struct RecordTx {
 }
 
 impl RecordTx {
-    fn count_lost(&self, packets: u64) {
+    fn record(&mut self, packets: &[Mbuf]) -> Sent {
+        let mut sent = Sent::default();
+        let mut lost = 0;
+        // Whole runs, for one look at the clock; longer packets than a file may hold are rare.
+        for run in packets.chunk_by(|a, b| is_too_long(a) == is_too_long(b)) {
+            if is_too_long(&run[0]) {
+                self.shared.recorded.too_long.add(run.len() as u64);
+                self.shared.counters.tx.errors.add(run.len() as u64);
+                continue;
+            }
+            sent.packets += run.len();
+            sent.bytes += bytes_of(run);
+            lost += self.track.as_mut().map_or(0, |track| track.add(run));
+        }
+        self.report_lost(lost);
+        sent
+    }
+
+    /// What could not be written takes the link with it, until somebody sets the device up again.
+    fn report_lost(&self, packets: u64) {
         if packets > 0 {
-            self.shared.tx.lost.add(packets);
+            self.shared.recorded.lost.add(packets);
+            self.shared.counters.tx.errors.add(packets);
+            let why = self.track.as_ref().and_then(|track| track.recording().failure());
+            self.shared.state.set_link(Link::Down(why.unwrap_or_else(|| "cannot record".to_owned())));
         }
     }
 }
 
+#[derive(Default)]
+struct Sent {
+    packets: usize,
+    bytes: usize,
+}
+
+fn is_too_long(packet: &Mbuf) -> bool {
+    packet.packet_len() > PACKET_MAX as usize
+}
+
 impl TxQueue for RecordTx {
     fn tx_burst(&mut self, burst: &mut Burst) -> usize {
-        if self.shared.is_down() {
+        if !self.shared.state.is_up() {
             return 0;
         }
-        if let Some(track) = &mut self.track {
-            if track.recording().has_failed() {
-                return 0;
-            }
-            let lost = track.add(burst);
-            self.count_lost(lost);
-        }
-        let n = burst.len();
-        let bytes: usize = burst.iter().map(Mbuf::packet_len).sum();
+        let sent = self.record(burst);
         burst.clear();
-        let counters = &self.shared.tx;
-        counters.packets.add(n as u64);
-        counters.bytes.add(bytes as u64);
-        n
+        self.shared.counters.tx.add(sent.packets, sent.bytes);
+        sent.packets
     }
 
     fn flush(&mut self) {
         let lost = self.track.as_mut().map_or(0, Track::write);
-        self.count_lost(lost);
+        self.report_lost(lost);
     }
 }
 

@@ -35,7 +35,7 @@ fn a_file_is_played_once_and_whole_with_chains_for_long_packets() {
     assert_eq!(xstat(&lport, "rx_end_of_file"), 0);
     let mut burst = Burst::with_limit(4);
     assert_eq!(lport.rx.rx_burst(&mut burst), 4);
-    assert_eq!((burst[1].segment_count(), burst[2].segment_count(), burst[3].port()), (1, 2, 5));
+    assert_eq!((burst[1].segment_count(), burst[2].segment_count(), burst[3].port()), (1, 2, 0));
     let mut all: Vec<_> = burst.iter().map(|mbuf| mbuf.segments().flatten().copied().collect::<Vec<_>>()).collect();
     burst.clear();
     all.extend(received(&mut lport));
@@ -66,7 +66,8 @@ fn a_file_is_played_as_often_as_asked_within_one_burst_if_it_is_short() {
 #[test]
 fn an_exhausted_pool_delays_packets_and_loses_none() {
     let directory = tempfile::tempdir().unwrap();
-    let packets: Vec<_> = (0..40).map(|i| (1, packet(60 + 10 * i))).collect();
+    // The longest takes the whole pool.
+    let packets: Vec<_> = (0..97).map(|i| (1, packet(64 + 10 * i))).collect();
     let path = file(directory.path(), "in.pcap", &packets);
     let pool = pool(16, 64);
     let mut lport = open(&PcapDriver::default(), &[("rx_pcap", &path)], Some(&pool)).unwrap();
@@ -184,7 +185,8 @@ fn down_it_neither_plays_nor_records() {
     let pool = pool(8, 64);
     let mut lport = open(&PcapDriver::default(), &[("rx_pcap", &path)], Some(&pool)).unwrap();
     let mut burst = Burst::with_limit(1);
-    assert_eq!(lport.rx.rx_burst(&mut burst), 1);
+    lport.rx.renumber(pmd_core::LportId(9));
+    assert_eq!((lport.rx.rx_burst(&mut burst), burst[0].port()), (1, 9));
     lport.control.set_admin_up(false);
     assert_eq!(lport.control.link(), Link::Down("administratively down".into()));
     assert_eq!((lport.tx.tx_burst(&mut burst), burst.len()), (0, 1));
@@ -192,6 +194,30 @@ fn down_it_neither_plays_nor_records() {
     assert_eq!((lport.rx.rx_burst(&mut burst), lport.rx.arm()), (0, true));
     lport.control.set_admin_up(true);
     assert_eq!(lport.rx.rx_burst(&mut burst), 1);
+}
+
+#[test]
+fn a_packet_that_no_capture_file_may_hold_is_dropped_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.pcapng").display().to_string();
+    let pool = pool(300, 1024);
+    let mut lport = open(&PcapDriver::default(), &[("tx_pcap", &path)], None).unwrap();
+    let mut burst = Burst::new();
+    for size in [60, 262_145, 262_144] {
+        burst.push(pool.alloc_packet(&packet(size)).unwrap()).unwrap();
+        burst.push(pool.alloc_packet(&packet(60)).unwrap()).unwrap();
+        if size > 60 {
+            let sent = burst.len() - usize::from(size > 262_144);
+            assert_eq!((lport.tx.tx_burst(&mut burst), burst.len()), (sent, 0));
+        }
+    }
+    let stats = lport.control.stats();
+    assert_eq!((stats.opackets, stats.oerrors, xstat(&lport, "tx_too_long")), (5, 1, 1));
+    drop(lport);
+    let lengths: Vec<_> =
+        Capture::load(Path::new(&path), 1 << 20).unwrap().packets().map(|packet| packet.data.len()).collect();
+    assert_eq!(lengths, [60, 60, 60, 262_144, 60]);
+    assert_eq!(pool.available(), pool.size());
 }
 
 #[test]

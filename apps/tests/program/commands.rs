@@ -22,7 +22,7 @@ fn drivers_are_listed_with_every_option() {
     let size = named(&named(&drivers, "net_null")["options"], "size");
     assert_eq!((&size["min"], &size["max"], &size["default"]), (&14.into(), &9216.into(), &"64".into()));
     let text = lport(&["drivers"]);
-    for driver in ["net_null", "net_ring", "net_memif", "net_memif_socket"] {
+    for driver in ["net_null", "net_ring", "net_memif", "net_memif_socket", "net_pcap"] {
         assert!(text.stdout.lines().any(|line| line.starts_with(driver)), "{}", text.stdout);
     }
 }

@@ -1,5 +1,6 @@
 //! The program as a user sees it: arguments in, data and exit codes out. Real peers are the business of the tests crate.
 
+mod capture_files;
 mod check;
 mod commands;
 mod configs;

@@ -255,7 +255,7 @@ fn damaged(damage: impl FnOnce(&mut Writer)) -> String {
     let message = error(file.bytes);
     let (place, what) = message.split_once(": ").unwrap();
     let offset = place.strip_prefix("it is damaged at byte ").unwrap().split(',').next().unwrap();
-    assert!((at..at + 12).contains(&offset.parse().unwrap()), "{message}");
+    assert!((at..at + 12).contains(&offset.parse::<usize>().unwrap()), "{message}");
     assert!(place.ends_with("behind 1 whole packets"), "{message}");
     what.to_owned()
 }

@@ -23,7 +23,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -60,7 +59,6 @@ impl Sink for File {
 pub struct Recording {
     path: PathBuf,
     file: Mutex<Written>,
-    failed: AtomicBool,
 }
 
 /// The file and what is in it.
@@ -79,7 +77,7 @@ impl Recording {
         let mut header = Vec::new();
         blocks::section(&mut header);
         written.append(&header)?;
-        Ok(Self { path, file: Mutex::new(written), failed: AtomicBool::new(false) })
+        Ok(Self { path, file: Mutex::new(written) })
     }
 
     /// Adds an interface to the file. Of longer packets than `snap_length` bytes, 1 to [`PACKET_MAX`], only the beginning
@@ -108,37 +106,22 @@ impl Recording {
         &self.path
     }
 
-    /// Whether the last write failed.
-    #[inline(always)]
-    pub fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
-    }
-
     /// Why the last write failed, if it did.
     pub fn failure(&self) -> Option<String> {
         self.file().failure.clone()
-    }
-
-    /// Forgets a failure: the next write is tried.
-    pub fn try_again(&self) {
-        self.file().failure = None;
-        self.failed.store(false, Ordering::Relaxed);
     }
 
     /// Appends whole blocks; `false` when they are lost.
     fn write(&self, blocks: &[u8]) -> bool {
         let mut file = self.file();
         let Err(error) = file.append(blocks) else {
-            if file.failure.take().is_some() {
-                self.failed.store(false, Ordering::Relaxed);
-            }
+            file.failure = None;
             return true;
         };
         if file.failure.is_none() {
             let path = self.path.display();
             tracing::error!("cannot record to {path}: {error}");
             file.failure = Some(format!("cannot record to {path}: {error}"));
-            self.failed.store(true, Ordering::Relaxed);
         }
         false
     }
