@@ -17,6 +17,7 @@
 //! | [`device`] | what the queues and control handles of most devices share |
 //! | [`details`] | what a driver tells of its device, for people and telemetry |
 //! | [`drivers`] | the two reference drivers, `net_null` and `net_ring` |
+//! | `conformance` | the suite that every driver has to pass; feature `conformance`, for tests |
 //! | [`deployment`] | what is to be run, as plain data |
 //! | [`runtime`] | a deployment made live, changed while it runs, and stopped |
 //! | [`stats`] | counters with one writer |
@@ -30,6 +31,8 @@
 
 pub mod alarm;
 pub mod burst;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod deployment;
 pub mod details;
 pub mod device;

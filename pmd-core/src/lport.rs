@@ -3,12 +3,15 @@
 //! Life of an lport:
 //! 1. A [`crate::Driver`] opens a device and returns one [`Lport`] per queue.
 //! 2. Its owner, one thread, calls [`RxQueue::rx_burst`] and [`TxQueue::tx_burst`]; the two halves may also go to two
-//!    threads ([`Lport::split`]).
+//!    threads ([`Lport::split`]). They may move to another thread between two bursts.
 //! 3. Any thread may hold the [`LportControl`] and ask for link state and statistics, or set the lport down and up.
 //! 4. Dropping both queues and every control handle closes the device; every mbuf goes back to its pool.
 //!
 //! Bursts never return errors. A dead link receives and sends nothing; why it is dead is in [`LportControl::link`] and
 //! in the counters.
+//!
+//! What stands here is a contract: `conformance` (the feature of that name) checks a driver against it, sentence by
+//! sentence.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -47,17 +50,28 @@ impl std::fmt::Debug for Lport {
 
 /// The receive side of an lport.
 pub trait RxQueue: Send {
-    /// Appends received packets to `burst`, up to its limit, and says how many. Never blocks.
+    /// Appends received packets to `burst`, up to its limit, and says how many. Never blocks. What is in `burst` already
+    /// stays as it is.
+    ///
+    /// Packets arrive whole, unchanged, once, and in the order in which they came. Each carries the number of its lport
+    /// ([`crate::Mbuf::port`]). A received packet belongs to whoever holds it, for as long as they like.
+    ///
+    /// Without mbufs nothing is received and `rx_nombuf` counts; it goes on when there are mbufs again. Whether the packets
+    /// of the meantime wait or are lost is the device's nature; what is lost is counted.
     fn rx_burst(&mut self, burst: &mut Burst) -> usize;
 
     /// The lport has another number from now on, which received packets carry ([`crate::Mbuf::port`]). Called between two
-    /// owners; a queue that does not mark packets has nothing to do.
-    fn renumber(&mut self, _lport: LportId) {}
+    /// owners.
+    fn renumber(&mut self, lport: LportId);
 
     /// Asks the device to make [`Self::wake_fd`] readable when a packet comes.
     ///
-    /// Returns `true` when sleeping is safe, `false` when packets may be waiting already (poll again, do not sleep).
-    /// A queue without interrupts answers `true` and has no fd: its owner sleeps for a bounded time only.
+    /// Returns `true` when sleeping is safe, `false` when packets may be waiting already (poll again, do not sleep). A packet
+    /// that comes after that makes [`Self::wake_fd`] readable: no wake-up is lost. So a driver first asks its device for
+    /// interrupts and then looks whether a packet has come meanwhile. A loss of the link makes the fd readable, too, where
+    /// the driver hears of it.
+    ///
+    /// A queue without interrupts has no fd: its owner sleeps for a bounded time only.
     fn arm(&mut self) -> bool {
         true
     }
@@ -73,10 +87,18 @@ pub trait RxQueue: Send {
 
 /// The transmit side of an lport.
 pub trait TxQueue: Send {
-    /// Sends packets from the front of `burst` and says how many. What was not accepted stays in `burst`.
+    /// Sends packets from the front of `burst` and says how many. What was not accepted stays in `burst`, in order. Never
+    /// blocks.
+    ///
+    /// A packet that can never be sent is taken, dropped and counted in `oerrors`, and holds up nothing behind it: one
+    /// longer than [`LportInfo::max_packet`], one without data or in several segments where the device carries no such. So
+    /// packets offered are those sent, those dropped and those left.
+    ///
+    /// Packets may come from any pool. A device that reads them where they lie keeps their mbufs until it is done with them.
     fn tx_burst(&mut self, burst: &mut Burst) -> usize;
 
-    /// Pushes out what the queue holds back to build larger batches, and reclaims what the device is done with.
+    /// Pushes out what the queue holds back to build larger batches, and reclaims what the device is done with. After it
+    /// everything accepted is on its way, without further calls.
     fn flush(&mut self) {}
 }
 
@@ -88,7 +110,7 @@ pub trait LportControl: Send + Sync {
     /// What the lport is.
     fn info(&self) -> LportInfo;
 
-    /// All counters since the lport was opened.
+    /// All counters since the lport was opened. Nothing that did not happen is counted.
     fn stats(&self) -> LportStats;
 
     /// What the driver knows beyond that of the whole device: its peer, its memory, its rings. The same from each lport of
@@ -97,7 +119,10 @@ pub trait LportControl: Send + Sync {
         Details::new()
     }
 
-    /// Sets the whole device administratively up or down. Down: bursts return 0, the link is lost.
+    /// Sets the whole device administratively up or down.
+    ///
+    /// Down: soon the link is lost, and bursts of every queue return 0 and take nothing. What was on its way may be lost.
+    /// Up: soon packets flow as before.
     fn set_admin_up(&self, up: bool);
 }
 

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::burst::Burst;
+use crate::deployment::LportId;
 use crate::device::{DeviceControl, DeviceState, QueueCounters, bytes_of};
 use crate::driver::{DeviceRequest, Driver, OpenError};
 use crate::lane::{LaneRx, LaneTx, lane};
@@ -65,7 +66,7 @@ impl Driver for RingDriver {
             lports.push(Lport {
                 id: queue.lport,
                 name: queue.name,
-                rx: Box::new(RingRx { seat: seat.clone(), lane: None }),
+                rx: Box::new(RingRx { seat: seat.clone(), port: queue.lport.0, lane: None }),
                 tx: Box::new(RingTx { seat, lane: None }),
                 control: Arc::new(control),
             });
@@ -151,6 +152,7 @@ struct Seat {
 
 struct RingRx {
     seat: Seat,
+    port: u16,
     lane: Option<LaneRx>,
 }
 
@@ -165,8 +167,15 @@ impl RxQueue for RingRx {
         };
         let first = burst.len();
         let n = lane.receive(burst);
+        for mbuf in &mut burst[first..] {
+            mbuf.set_port(self.port);
+        }
         self.seat.counters.rx.add(n, bytes_of(&burst[first..]));
         n
+    }
+
+    fn renumber(&mut self, lport: LportId) {
+        self.port = lport.0;
     }
 
     fn arm(&mut self) -> bool {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use pmd_core::{
-    Burst, Counter, DeviceRequest, Driver, Link, Lport, LportControl, LportInfo, LportStats, Mbuf, OpenError,
+    Burst, Counter, DeviceRequest, Driver, Link, Lport, LportControl, LportId, LportInfo, LportStats, Mbuf, OpenError,
     OptionKind, OptionSpec, Options, Ports, Report, RxQueue, Task, TxQueue,
 };
 
@@ -154,6 +154,8 @@ impl RxQueue for BellRx {
         waiting.drain(..n).for_each(|mbuf| burst.push(mbuf).unwrap());
         n
     }
+
+    fn renumber(&mut self, _lport: LportId) {}
 
     fn arm(&mut self) -> bool {
         let waiting = self.wire.waiting.lock().unwrap();

@@ -1,0 +1,70 @@
+//! The reference drivers pass.
+
+mod null {
+    use crate::conformance::{Capabilities, Device, Fixture, Rig, Shape};
+    use crate::drivers::NullDriver;
+
+    struct Null;
+
+    impl Fixture for Null {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities {
+                uses_pool: true,
+                opens_twice: Some(true),
+                ..Capabilities::in_memory(Shape::Ends { source: true, sink: true })
+            }
+        }
+
+        fn rig(&self, _queues: u16) -> Rig {
+            Rig::alone(Device::new(NullDriver, "null", &[]))
+        }
+    }
+
+    crate::conformance_tests!(Null);
+}
+
+mod ring_loop {
+    use crate::conformance::{Capabilities, Device, Fixture, Rig, Shape};
+    use crate::drivers::RingDriver;
+
+    struct Loop;
+
+    impl Fixture for Loop {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::in_memory(Shape::Loop)
+        }
+
+        fn rig(&self, _queues: u16) -> Rig {
+            Rig::alone(Device::new(RingDriver::default(), "ring", &[]))
+        }
+    }
+
+    crate::conformance_tests!(Loop);
+}
+
+mod ring_pair {
+    use std::sync::Arc;
+
+    use crate::conformance::{Capabilities, Device, Fixture, Refusal, Rig, Shape};
+    use crate::drivers::RingDriver;
+
+    struct Pair;
+
+    impl Fixture for Pair {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities { opens_twice: Some(false), ..Capabilities::in_memory(Shape::Pair) }
+        }
+
+        fn rig(&self, _queues: u16) -> Rig {
+            let driver = Arc::new(RingDriver::default());
+            let options = [("ring", "r"), ("size", "100")];
+            Rig::pair(Device::of(driver.clone(), "near", &options), Device::of(driver, "far", &options))
+        }
+
+        fn refusals(&self) -> Vec<Refusal> {
+            vec![Refusal::new(Device::new(RingDriver::default(), "ring", &[("size", "0")]), &["size", "0", "65536"])]
+        }
+    }
+
+    crate::conformance_tests!(Pair);
+}
