@@ -144,6 +144,8 @@ impl RxQueue for NoRx {
         0
     }
 
+    fn renumber(&mut self, _lport: LportId) {}
+
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.alarm.as_fd())
     }
