@@ -21,6 +21,7 @@
 //! | [`deployment`] | what is to be run, as plain data |
 //! | [`runtime`] | a deployment made live, changed while it runs, and stopped |
 //! | [`stats`] | counters with one writer |
+//! | [`wrapper`], [`wrappers`] | what goes around an lport of any driver: `fault`, `trace` |
 //! | [`alarm`] | waking a thread at a moment |
 //!
 //! The hot path takes no lock, makes no system call, allocates nothing and uses no atomic read-modify-write
@@ -48,6 +49,8 @@ pub mod runtime;
 pub mod stats;
 pub mod topology;
 pub mod worker;
+pub mod wrapper;
+pub mod wrappers;
 
 pub use alarm::Alarm;
 pub use burst::{BURST_MAX, Burst};
@@ -62,3 +65,4 @@ pub use pool::{Pool, PoolConfig, PoolError};
 pub use runtime::{Plan, Report, Runtime, RuntimeError, Settings, TaskChange, TaskContext, TaskError};
 pub use stats::{Counter, LportStats};
 pub use worker::{Ports, Task};
+pub use wrapper::Wrapper;

@@ -205,6 +205,24 @@ impl Pool {
         Some(packet)
     }
 
+    /// A copy of a packet (DPDK's `rte_pktmbuf_copy`), with as many segments as it needs here and the same lport; `None`,
+    /// taking nothing, when the pool has too few mbufs.
+    pub fn copy_packet(&self, packet: &Mbuf) -> Option<Mbuf> {
+        let mut copy = self.alloc()?;
+        copy.set_port(packet.port());
+        for mut rest in packet.segments() {
+            while !rest.is_empty() {
+                if copy.tailroom() == 0 {
+                    copy.chain(self.alloc()?).ok()?;
+                }
+                let (now, later) = rest.split_at(rest.len().min(copy.tailroom()));
+                copy.append(now.len())?.copy_from_slice(now);
+                rest = later;
+            }
+        }
+        Some(copy)
+    }
+
     #[inline(always)]
     fn core(&self) -> &PoolCore {
         &self.0.0
@@ -403,6 +421,24 @@ mod tests {
         }
         assert!(pool.alloc_packet(&[0; 193]).is_none());
         assert_eq!(pool.available(), 3);
+    }
+
+    #[test]
+    fn a_copy_has_the_same_bytes_in_segments_of_its_own() {
+        let (from, to) = (pool(8, 0), pool(3, 0));
+        for lengths in [&[0][..], &[64], &[1, 64, 10], &[64, 64, 64], &[10, 0, 70]] {
+            let mut packet = from.alloc_packet(&vec![1; lengths[0]]).unwrap();
+            for (len, mark) in lengths[1..].iter().zip(2..) {
+                packet.chain(from.alloc_packet(&vec![mark; *len]).unwrap()).unwrap();
+            }
+            packet.set_port(9);
+            let copy = to.copy_packet(&packet).unwrap();
+            let bytes = |packet: &Mbuf| packet.segments().flatten().copied().collect::<Vec<u8>>();
+            assert_eq!((bytes(&copy), copy.port(), copy.packet_len()), (bytes(&packet), 9, packet.packet_len()));
+            assert_eq!(copy.segment_count(), packet.packet_len().div_ceil(64).max(1));
+        }
+        assert!(to.copy_packet(&from.alloc_packet(&[0; 193]).unwrap()).is_none());
+        assert_eq!((from.available(), to.available()), (8, 3));
     }
 
     #[test]

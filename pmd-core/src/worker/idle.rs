@@ -3,7 +3,7 @@
 //! 1. Without an `idle_timeout`, or with an `intr_timeout` of 0, a worker spins for ever.
 //! 2. Otherwise it spins until no packet has moved for `idle_timeout`; a task that acts on its own keeps it spinning.
 //! 3. Then it arms the interrupts of all its lports, announces that it sleeps, and looks once more: packets that came
-//!    before the arming would ring no bell.
+//!    before the arming would ring no bell, and none rings for what a queue has still to send.
 //! 4. It sleeps on the lports' fds and its own, `intr_timeout` long at most. An lport without an fd bounds the sleep to
 //!    [`NAP_WITHOUT_FD`].
 //! 5. It disarms and polls one round; with nothing there it sleeps again at once.
@@ -70,7 +70,7 @@ impl IdlePolicy {
             armed &= rx.arm();
         }
         waker.fall_asleep();
-        if armed && !ports.has_handed_over() && !stop.load(Ordering::Relaxed) {
+        if armed && !ports.has_handed_over() && !ports.holds_back() && !stop.load(Ordering::Relaxed) {
             activity.sleeps.add(1);
             let woken = wait(ports, waker, timeouts.sleep);
             activity.wakeups.add(u64::from(woken));
