@@ -1,7 +1,7 @@
 //! What a file would run, as JSON: the names and numbers that the summary of `lport run --json` has, and what they come
 //! from.
 
-use pmd_core::deployment::{Deployment, DeviceSpec, Placement, PoolSpec, QueueSpec, ThreadSpec};
+use pmd_core::deployment::{Deployment, DeviceSpec, Placement, PoolSpec, QueueSpec, ThreadSpec, WrapSpec};
 use pmd_core::{RawOption, RawValue};
 use serde_json::{Map, Value, json};
 
@@ -28,9 +28,14 @@ fn lports(deployment: &Deployment) -> Value {
             "qid": queue.qid,
             "options": device.options.iter().map(option).collect::<Map<_, _>>(),
             "pool": queue.pool.map(|pool| &deployment.pools[pool.0].name),
+            "wrap": queue.wrap.iter().map(wrapper).collect::<Vec<_>>(),
         })
     };
     deployment.lports().into_iter().map(lport).collect()
+}
+
+fn wrapper(wrap: &WrapSpec) -> Value {
+    json!({ "wrapper": wrap.wrapper, "options": wrap.options.iter().map(option).collect::<Map<_, _>>() })
 }
 
 fn option(option: &RawOption) -> (String, Value) {

@@ -223,6 +223,10 @@ OPTION_TYPE: Error "E0307" "a driver option is of a JSON type that no option tak
 OPTION_MISSING: Error "E0308" "an option is missing"
 "The driver needs an option that is not given, at least together with the others that are."
 
+UNKNOWN_WRAPPER: Error "E0309" "a wrapper is unknown"
+"`wrap` lists wrappers that the program has, each as \"name\", \"name:key=value,key=value\" or {\"name\": {\"key\": value}}. The \
+first one is next to the device. `lport drivers` lists them."
+
 OPTIONS_TYPE: Error "E0401" "a key of `options` is of the wrong type"
 "The application reads this key and needs a value of another JSON type."
 

@@ -1,6 +1,6 @@
-//! What a program tells this crate about its drivers.
+//! What a program tells this crate about its drivers and wrappers.
 
-use pmd_core::deployment::DeviceSpec;
+use pmd_core::deployment::{DeviceSpec, WrapSpec};
 use pmd_core::options::{OptionError, OptionSpec};
 
 /// The drivers of a program. This crate knows none by itself; it asks here and puts the answers at their place in the
@@ -22,5 +22,20 @@ pub trait DriverCheck {
     /// has no queues yet.
     fn queue_count(&self, _device: &DeviceSpec) -> Option<u16> {
         None
+    }
+
+    /// Names of all wrappers.
+    fn wrapper_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The options of a wrapper, empty for one that does not exist.
+    fn wrapper_options(&self, _wrapper: &str) -> Vec<OptionSpec> {
+        Vec::new()
+    }
+
+    /// Everything that is wrong with the options of a wrapper, which exists. Option keys are unique.
+    fn check_wrapper(&self, _wrapper: &WrapSpec) -> Vec<OptionError> {
+        Vec::new()
     }
 }

@@ -1,4 +1,5 @@
-//! Capture files as lports: `net_pcap` plays pcap and pcapng files and records pcapng.
+//! Capture files as lports: the driver `net_pcap` plays pcap and pcapng files and records pcapng, and the wrapper `tap`
+//! records what passes through an lport of any driver.
 //!
 //! ```text
 //!   rx_pcap --load--> capture::Capture --play::Player, by the clock or not--> rx_burst
@@ -25,7 +26,9 @@ mod options;
 mod play;
 mod queue;
 pub mod record;
+mod tap;
 
 pub use capture::{Capture, CaptureError, Direction};
 pub use driver::PcapDriver;
 pub use record::Recordings;
+pub use tap::PcapTap;

@@ -10,7 +10,7 @@ use crate::capture::{Direction, PACKET_MAX};
 const QUEUE: &str = "{queue}";
 
 /// Longest path, as the kernel takes it.
-const PATH_MAX: usize = 4095;
+pub(crate) const PATH_MAX: usize = 4095;
 
 const SPEED_MIN: f64 = 0.001;
 const SPEED_MAX: f64 = 1000.0;

@@ -5,11 +5,14 @@ mod common;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::{classic, packet};
-use pmd_core::conformance::{Capabilities, Device, Far, Fixture, Refusal, Rig, Shape, far_end};
-use pmd_pcap::PcapDriver;
+use pmd_core::Driver;
+use pmd_core::conformance::{Capabilities, Device, Far, Fixture, Refusal, Rig, Shape, Wrapped, far_end};
+use pmd_core::drivers::RingDriver;
 use pmd_pcap::capture::{Capture, PACKET_MAX};
+use pmd_pcap::{PcapDriver, PcapTap};
 
 fn device(options: &[(&str, &str)]) -> Device {
     Device::new(PcapDriver::default(), "pcap", options)
@@ -101,6 +104,29 @@ fn reader(path: PathBuf) -> impl FnMut() -> Option<Vec<u8>> {
         }
         waiting.pop_front()
     }
+}
+
+/// A pair of rings, the near one with a tap.
+struct TappedRing;
+
+impl Fixture for TappedRing {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::in_memory(Shape::Pair)
+    }
+
+    fn rig(&self, _queues: u16) -> Rig {
+        let directory = tempfile::tempdir().unwrap();
+        let file = path(directory.path(), "tap.pcapng");
+        let ring: Arc<dyn Driver> = Arc::new(RingDriver::default());
+        let options = [("ring", "r"), ("size", "300")];
+        let near = Wrapped::new(Arc::clone(&ring), PcapTap::default(), &[("file", &file)]);
+        Rig::pair(Device::of(Arc::new(near), "near", &options), Device::of(ring, "far", &options)).keeping(directory)
+    }
+}
+
+mod tapped_ring {
+    use super::*;
+    pmd_core::conformance_tests!(TappedRing);
 }
 
 mod plays_and_records {

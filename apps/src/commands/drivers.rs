@@ -1,4 +1,4 @@
-//! `lport drivers`: the drivers with every option, its range and default.
+//! `lport drivers`: the drivers, and the wrappers that go around their lports, with every option, its range and default.
 
 use pmd_core::{OptionKind, OptionSpec};
 use serde_json::{Value, json};
@@ -14,21 +14,44 @@ use crate::output::{Align, Table, print, print_json};
 /// When it cannot print.
 pub(crate) fn drivers(format: Format) -> Result<(), Failure> {
     let registry = registry();
+    let drivers = registry.iter().map(|driver| Listed {
+        kind: "driver",
+        name: driver.name(),
+        summary: driver.summary(),
+        options: driver.options(),
+    });
+    let wrappers = registry.wrappers().map(|wrapper| Listed {
+        kind: "wrapper",
+        name: wrapper.name(),
+        summary: wrapper.summary(),
+        options: wrapper.options(),
+    });
     if format.json {
-        let driver = |driver: &std::sync::Arc<dyn pmd_core::Driver>| {
-            let options: Vec<_> = driver.options().iter().map(option_json).collect();
-            json!({ "name": driver.name(), "summary": driver.summary(), "options": options })
-        };
-        return print_json(&registry.iter().map(driver).collect::<Vec<_>>());
+        return print_json(&drivers.chain(wrappers).map(|listed| listed.json()).collect::<Vec<_>>());
     }
-    let texts: Vec<_> = registry
-        .iter()
-        .map(|driver| {
-            let options = options_text(driver.options());
-            format!("{}  {}\n{options}", driver.name(), driver.summary())
-        })
-        .collect();
+    let texts: Vec<_> = drivers.map(|listed| listed.text()).collect();
+    let heading = "Wrappers, for `wrap` of an lport:".to_owned();
+    let texts: Vec<_> = texts.into_iter().chain([heading]).chain(wrappers.map(|listed| listed.text())).collect();
     print(texts.join("\n\n").trim_end())
+}
+
+/// A driver or a wrapper.
+struct Listed<'a> {
+    kind: &'static str,
+    name: &'a str,
+    summary: &'a str,
+    options: &'a [OptionSpec],
+}
+
+impl Listed<'_> {
+    fn json(&self) -> Value {
+        let options: Vec<_> = self.options.iter().map(option_json).collect();
+        json!({ "name": self.name, "kind": self.kind, "summary": self.summary, "options": options })
+    }
+
+    fn text(&self) -> String {
+        format!("{}  {}\n{}", self.name, self.summary, options_text(self.options))
+    }
 }
 
 fn options_text(options: &[OptionSpec]) -> String {

@@ -68,7 +68,7 @@ fn run(directory: &Path, threads: &Value, options: &Value, packets: &[Vec<u8>]) 
     until_idle(&file).summary()
 }
 
-fn until_idle(file: &str) -> Finished {
+pub(crate) fn until_idle(file: &str) -> Finished {
     lport(&["run", file, "--until-idle", "0.3", "--json", "--no-telemetry"])
 }
 

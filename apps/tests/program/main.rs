@@ -8,3 +8,4 @@ mod rules;
 mod run;
 mod schema;
 mod support;
+mod wrappers;

@@ -175,8 +175,7 @@ impl Track {
         if packets.is_empty() {
             return 0;
         }
-        let time_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
-        let mut lost = 0;
+        let (time_ns, mut lost) = (now_ns(), 0);
         for packet in packets {
             self.add_one(packet, time_ns);
             if self.buffer.len() >= FULL {
@@ -184,6 +183,30 @@ impl Track {
             }
         }
         lost
+    }
+
+    /// Records packets that may be taken back, as many as there is room for, and appends to `marks` where each ends. Without
+    /// room the buffer wants to be written.
+    pub(crate) fn stage(&mut self, packets: &[Mbuf], marks: &mut Vec<usize>) {
+        let time_ns = now_ns();
+        for packet in packets {
+            if self.buffer.len() >= FULL {
+                return;
+            }
+            self.add_one(packet, time_ns);
+            marks.push(self.buffer.len());
+        }
+    }
+
+    /// Takes the packets back that were staged behind this mark.
+    pub(crate) fn take_back(&mut self, mark: usize, packets: usize) {
+        self.buffer.truncate(mark);
+        self.packets -= packets as u64;
+    }
+
+    /// Where the last packet ends.
+    pub(crate) fn mark(&self) -> usize {
+        self.buffer.len()
     }
 
     fn add_one(&mut self, packet: &Mbuf, time_ns: u64) {
@@ -214,10 +237,21 @@ impl Track {
         if written { 0 } else { packets }
     }
 
+    /// Whether there is nothing in the buffer.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.packets == 0
+    }
+
     /// The file it is written to.
     pub fn recording(&self) -> &Arc<Recording> {
         &self.recording
     }
+}
+
+/// Now, in nanoseconds since 1970.
+fn now_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
 }
 
 impl Drop for Track {
