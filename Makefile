@@ -53,7 +53,8 @@ lint: deps-build
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 
 doc: deps-build
-	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items \
+		--features pmd-core/conformance
 
 miri: deps-build
 	.ci/miri

@@ -13,9 +13,18 @@ use crate::telemetry::place::FilePrefix;
 /// Longest duration or period that can be asked for: a hundred years, which every clock can add.
 const SECONDS_MAX: f64 = 100.0 * 365.0 * 86_400.0;
 
+/// How the program ends, for its help; the kinds of [`crate::failure::Failure`].
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  good
+  2  wrong usage
+  3  the file is at fault, or no thread of it polls an lport
+  4  a configured lport could not be opened
+  5  something failed while running, or nothing runs that could be shown";
+
 /// Runs packet forwarders described by lport files.
 #[derive(Debug, Parser)]
-#[command(name = "lport", version, arg_required_else_help = true)]
+#[command(name = "lport", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -26,8 +35,9 @@ pub(crate) enum Command {
     /// Shows it all in ten seconds: two processes joined by memif, one makes packets, the other sends them back
     Demo(DemoArgs),
     /// Runs the threads of an lport file until SIGINT or SIGTERM; SIGHUP reads the file again
+    #[command(after_help = EXIT_CODES)]
     Run(RunArgs),
-    /// Finds all problems of lport files
+    /// Finds all problems of lport files (exit code 3 when there are errors)
     Check(CheckArgs),
     /// Explains the code of a problem, such as E0204
     Explain {
@@ -36,8 +46,8 @@ pub(crate) enum Command {
     },
     /// Prints the JSON Schema of lport files, for editors
     Schema,
-    /// Lists the drivers with all their options
-    Drivers(Format),
+    /// Lists the drivers with all their options, ranges and defaults
+    Drivers(DriversArgs),
     /// Shows the machine: CPUs, cores, NUMA nodes, caches
     Topology(Format),
     /// Shows what a running `lport run` does, from another terminal (exit code 5 when none runs)
@@ -52,6 +62,15 @@ pub(crate) struct Format {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DriversArgs {
+    /// Only these drivers
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,10 @@
 //! What a file would run, as JSON: the names and numbers that the summary of `lport run --json` has, and what they come
 //! from.
 
-use pmd_core::deployment::{Deployment, DeviceSpec, Placement, PoolSpec, QueueSpec, ThreadSpec, WrapSpec};
+#[cfg(test)]
+mod tests;
+
+use pmd_core::deployment::{Deployment, DeviceSpec, Placement, PoolSpec, QueueSpec, ThreadSpec, WrapSpec, XdpHints};
 use pmd_core::{RawOption, RawValue};
 use serde_json::{Map, Value, json};
 
@@ -29,6 +32,9 @@ fn lports(deployment: &Deployment) -> Value {
             "options": device.options.iter().map(option).collect::<Map<_, _>>(),
             "pool": queue.pool.map(|pool| &deployment.pools[pool.0].name),
             "wrap": queue.wrap.iter().map(wrapper).collect::<Vec<_>>(),
+            "rx_desc": queue.rx_desc,
+            "tx_desc": queue.tx_desc,
+            "af_xdp": af_xdp(&queue.xdp),
         })
     };
     deployment.lports().into_iter().map(lport).collect()
@@ -36,6 +42,25 @@ fn lports(deployment: &Deployment) -> Value {
 
 fn wrapper(wrap: &WrapSpec) -> Value {
     json!({ "wrapper": wrap.wrapper, "options": wrap.options.iter().map(option).collect::<Map<_, _>>() })
+}
+
+/// The keys for AF_XDP that say something.
+fn af_xdp(hints: &XdpHints) -> Map<String, Value> {
+    let flag = |key: &str, value: bool| value.then(|| (key.to_owned(), json!(true)));
+    let number = |key: &str, value: u16| (value > 0).then(|| (key.to_owned(), json!(value)));
+    let path = |key: &str, value: &Option<String>| value.as_ref().map(|path| (key.to_owned(), json!(path)));
+    let keys = [
+        flag("busy_poll", hints.busy_poll),
+        number("busy_timeout", hints.busy_timeout),
+        number("busy_budget", hints.busy_budget),
+        flag("force_wakeup", hints.force_wakeup),
+        flag("skb_mode", hints.skb_mode),
+        flag("unaligned_buffers", hints.unaligned_buffers),
+        flag("shared_umem", hints.shared_umem),
+        path("xsk_pin_path", &hints.xsk_pin_path),
+        path("uds_path", &hints.uds_path),
+    ];
+    keys.into_iter().flatten().collect()
 }
 
 fn option(option: &RawOption) -> (String, Value) {

@@ -27,6 +27,11 @@ impl DriverCheck for Drivers<'_> {
         checked.err().unwrap_or_default()
     }
 
+    fn claim(&self, device: &DeviceSpec) -> Option<String> {
+        let driver = self.0.get(&device.driver)?;
+        driver.claim(&Options::check(driver.options(), &device.options).ok()?)
+    }
+
     fn queue_count(&self, device: &DeviceSpec) -> Option<u16> {
         let driver = self.0.get(&device.driver)?;
         driver.queue_count(&device.name, &Options::check(driver.options(), &device.options).ok()?)

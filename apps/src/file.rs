@@ -19,7 +19,6 @@ use lport_config::{
 use pmd_core::{BURST_MAX, Deployment, LportId, Registry};
 
 use crate::driver_check::Drivers;
-use crate::failure::Failure;
 use crate::machine::{self, Facts};
 use crate::modes::{Acl, Action, Forwarding, Mode, Routes, SIZE_MAX, SIZE_MIN, Traffic, UnknownMode};
 use crate::rules;
@@ -70,7 +69,7 @@ impl Checked {
             Config::load(path, &Settings::default().drivers(&drivers));
         let complete = config.is_some();
         let Some(config) = config.or(incomplete) else { return Self { source, diagnostics, file: None } };
-        let (file, more) = read_forwarder(&config, &source, mode, complete);
+        let (file, more) = read_forwarder(&config, &source, mode);
         diagnostics.extend(more);
         sort(&mut diagnostics);
         let usable = complete && !diagnostics.iter().any(Diagnostic::is_error);
@@ -97,15 +96,19 @@ impl Checked {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count()
     }
 
-    /// The file, or the failure that says how many errors it has.
+    /// The file, to be run.
     ///
     /// # Errors
-    /// When it has any.
-    pub(crate) fn into_file(self) -> Result<LportFile, Failure> {
+    /// Why it cannot be: it has errors, or leaves all its lports to other programs.
+    pub(crate) fn into_runnable(self) -> Result<LportFile, String> {
         let errors = self.errors();
         let count = if errors == 1 { "an error".to_owned() } else { format!("{errors} errors") };
-        let message = format!("{} has {count}; nothing was started", self.source.name());
-        self.file.ok_or(Failure::Configuration(message))
+        let name = self.source.name();
+        let file = self.file.ok_or_else(|| format!("{name} has {count}"))?;
+        if file.deployment.threads.is_empty() {
+            return Err(format!("no thread of {name} polls an lport, so there is nothing to run"));
+        }
+        Ok(file)
     }
 }
 
@@ -114,13 +117,8 @@ fn sort(diagnostics: &mut [Diagnostic]) {
     diagnostics.sort_by_key(|diagnostic| (diagnostic.primary.line, diagnostic.primary.column));
 }
 
-/// Reads what is the forwarder's own, and says what is wrong with it. `complete`: whether the rest of the file has no errors.
-fn read_forwarder(
-    config: &Config,
-    source: &Source,
-    mode: Option<Mode>,
-    complete: bool,
-) -> (LportFile, Vec<Diagnostic>) {
+/// Reads what is the forwarder's own, and says what is wrong with it.
+fn read_forwarder(config: &Config, source: &Source, mode: Option<Mode>) -> (LportFile, Vec<Diagnostic>) {
     let mut options = config.options();
     let mode = read_mode(&mut options, mode, &config.deployment);
     let port_map = read_port_map(&mut options, &config.deployment);
@@ -132,19 +130,16 @@ fn read_forwarder(
         options.node(key);
     }
     for key in NOT_SUPPORTED {
-        if let Some(node) = options.node(key) {
+        options.node(key);
+        if let Some(place) = config.places.options_key(key) {
             let message = format!("option `{key}` is not supported and has no effect");
-            options.report(Problem::new(rules::NOT_SUPPORTED, node.span, message).label("has no effect"));
+            let problem = Problem::new(rules::NOT_SUPPORTED, place, message).label("has no effect");
+            options.report(problem.help("remove it, unless CNDP's forwarder reads the file, too"));
         }
     }
     let mut deployment = config.deployment.clone();
     // A thread without lports has nothing to poll: it exists in CNDP's files for the sake of its name.
     deployment.threads.retain(|thread| !thread.lports.is_empty());
-    // In a file with errors the lports of a thread may be missing because of one of them.
-    if complete && deployment.threads.is_empty() && !deployment.devices.is_empty() {
-        let problem = Problem::new(rules::NOTHING_POLLED, Span::default(), "no thread polls any lport");
-        options.report(problem.help("list the lports in `threads.<name>.lports`"));
-    }
     let forwarding = Forwarding { mode, port_map, routes: Arc::new(routes), acl: Arc::new(acl), traffic, tx_first };
     let file = LportFile { deployment, forwarding, places: config.places.clone(), metrics };
     (file, options.finish(source))
@@ -155,7 +150,8 @@ fn read_mode(options: &mut OptionsReader<'_>, given: Option<Mode>, deployment: &
         let said = options.node("mode").is_some() || given.is_some();
         if !said && !deployment.devices.is_empty() {
             let problem =
-                Problem::new(rules::NO_MODE, Span::default(), "the file names no mode; packets will be dropped");
+                Problem::new(rules::NO_MODE, Span::default(), "the file names no mode; packets will be dropped")
+                    .label("no mode");
             options.report(problem.help("write `\"options\": { \"mode\": \"fwd\" }`, or run with `--mode`"));
         }
         return given.unwrap_or(Mode::Drop);
@@ -172,10 +168,10 @@ fn read_mode(options: &mut OptionsReader<'_>, given: Option<Mode>, deployment: &
 }
 
 fn mode_problem(error: &UnknownMode, word: &Spanned<&str>) -> Problem {
-    let problem = Problem::new(rules::UNKNOWN_MODE, word.span, error.to_string());
+    let problem = Problem::new(rules::UNKNOWN_MODE, word.span, error.to_string()).label("unknown mode");
     match lport_config::nearest(word.value, Mode::names()) {
         Some(near) => problem.help(format!("did you mean \"{near}\"?")),
-        None => problem,
+        None => problem.help("`lport explain E0501` says what each mode does"),
     }
 }
 

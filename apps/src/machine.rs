@@ -27,6 +27,8 @@ pub(crate) struct Facts {
     /// Why the topology is not known beyond the CPUs that are allowed.
     pub(crate) topology_error: Option<String>,
     pub(crate) huge_pages: HugePages,
+    /// Bytes of memory that can be had; `None` if that is not known.
+    pub(crate) memory: Option<usize>,
 }
 
 impl Facts {
@@ -36,7 +38,7 @@ impl Facts {
             Ok(topology) => (topology, None),
             Err(error) => (Machine::flat(&allowed_cpus()), Some(error.to_string())),
         };
-        Self { topology, topology_error, huge_pages: HugePages::read() }
+        Self { topology, topology_error, huge_pages: HugePages::read(), memory: memory::available() }
     }
 }
 
@@ -45,25 +47,39 @@ pub(crate) fn check(deployment: &Deployment, places: &Places, registry: &Registr
     let mut problems = Vec::new();
     if let Some(error) = &facts.topology_error {
         let message = format!("cores and NUMA nodes are not known: {error}");
-        problems.push(Problem::new(rules::TOPOLOGY_UNKNOWN, Span::default(), message));
+        let problem = Problem::new(rules::TOPOLOGY_UNKNOWN, Span::default(), message);
+        problems.push(problem.help("`lport topology` shows what is known"));
     }
     let cpus = cpus_of_threads(&deployment.threads, || facts.topology.clone());
     problems.extend(cpus::missing(&deployment.threads, places, &facts.topology));
     problems.extend(cpus::crowded(&deployment.threads, &cpus, places, &facts.topology));
     problems.extend(memory::remote(deployment, &cpus, places, &facts.topology));
     problems.extend(memory::huge_pages(&deployment.pools, places, &facts.huge_pages));
+    problems.extend(facts.memory.and_then(|available| memory::exhausted(&deployment.pools, places, available)));
     problems.extend(deployment.devices.iter().flat_map(|device| check_device(device, places, registry)));
     problems
 }
 
 /// What the driver says about a device, at the option that it is about.
 fn check_device(device: &DeviceSpec, places: &Places, registry: &Registry) -> Vec<Problem> {
-    let Some(driver) = registry.get(&device.driver) else { return Vec::new() };
+    let Some(driver) = registry.get(&device.driver) else {
+        let message =
+            format!("device `{}` cannot be opened: this program has no driver `{}`", device.name, device.driver);
+        let place = places.driver(&device.name).unwrap_or_default();
+        let problem = Problem::new(rules::DEVICE_IMPOSSIBLE, place, message).label("not in this program");
+        return vec![problem.help("`lport drivers` lists those there are")];
+    };
     let Ok(options) = Options::check(driver.options(), &device.options) else { return Vec::new() };
     let found = driver.check_machine(&options).into_iter().map(|found| {
         let rule = if found.fatal { rules::DEVICE_IMPOSSIBLE } else { rules::DEVICE_INCOMPLETE };
         let place = places.option_value(&device.name, found.option).or_else(|| places.driver(&device.name));
+        let help = match found.fatal {
+            true => "`lport run` needs it; with --allow-partial it runs without the device",
+            false => "the link comes up by itself as soon as that is there",
+        };
         Problem::new(rule, place.unwrap_or_default(), format!("device `{}`: {}", device.name, found.message))
+            .label("not to be had")
+            .help(help)
     });
     found.collect()
 }

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::check(args),
         Command::Explain { code } => commands::explain::explain(code),
         Command::Schema => commands::schema::schema(),
-        Command::Drivers(format) => commands::drivers::drivers(*format),
+        Command::Drivers(args) => commands::drivers::drivers(args),
         Command::Topology(format) => commands::topology::topology(*format),
         Command::Show(args) => commands::show::show(args),
         Command::Bench(args) => commands::bench::bench(args),

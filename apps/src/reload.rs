@@ -51,9 +51,12 @@ pub(crate) fn read_again(
     }
     let checked = Checked::load(&args.file, registry, args.mode);
     say(&checked.render(is_coloured(&std::io::stderr())))?;
-    let Some(file) = checked.file else {
-        say(&format!("error: {name} is not reloaded, because of its errors; running on as before"))?;
-        return Ok(None);
+    let file = match checked.into_runnable() {
+        Ok(file) => file,
+        Err(why) => {
+            say(&format!("error: {why}; not reloaded, running on as before"))?;
+            return Ok(None);
+        }
     };
     let prepared = runtime.prepare(&file.deployment, registry, |thread| task_change(running, &file, thread));
     let prepared = match prepared {

@@ -1,5 +1,5 @@
 //! The program's own rules for lport files, numbered on behind those of the format: 05xx are about the forwarder's
-//! `options`, 06xx about this machine.
+//! `options`, 06xx about this machine. A number that is missing was a rule that is gone; it is never given again.
 
 use lport_config::{Rule, Severity};
 
@@ -104,15 +104,6 @@ pub(crate) static HOST_BITS: &Rule = &Rule {
 meant.",
 };
 
-/// No thread with lports.
-pub(crate) static NOTHING_POLLED: &Rule = &Rule {
-    code: "E0504",
-    severity: Severity::Error,
-    title: "no thread polls any lport",
-    explanation: "Packets move only on lports that a thread polls: list them in `threads.<name>.lports`. A file all of whose lports are \
-left alone would run and do nothing.",
-};
-
 /// A CPU that cannot be had.
 pub(crate) static CPU_MISSING: &Rule = &Rule {
     code: "E0601",
@@ -167,6 +158,15 @@ pub(crate) static HUGE_PAGES: &Rule = &Rule {
 /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`. Where there are too few, the next smaller size is taken.",
 };
 
+/// Not enough memory.
+pub(crate) static MEMORY: &Rule = &Rule {
+    code: "W0607",
+    severity: Severity::Warning,
+    title: "there is not enough memory",
+    explanation: "The pools together are larger than what the kernel says is available without swapping. Either they cannot be made, or \
+the kernel ends a process as soon as they fill up.",
+};
+
 /// A device that will open and not work.
 pub(crate) static DEVICE_INCOMPLETE: &Rule = &Rule {
     code: "W0605",
@@ -188,7 +188,6 @@ allowed CPUs in order.",
 pub(crate) const ALL: &[&Rule] = &[
     UNKNOWN_MODE,
     UNKNOWN_PORT,
-    NOTHING_POLLED,
     BAD_ROUTE,
     ROUTE_TWICE,
     UNKNOWN_EGRESS,
@@ -206,6 +205,7 @@ pub(crate) const ALL: &[&Rule] = &[
     HUGE_PAGES,
     DEVICE_INCOMPLETE,
     TOPOLOGY_UNKNOWN,
+    MEMORY,
 ];
 
 #[cfg(test)]

@@ -223,7 +223,11 @@ OPTION_TYPE: Error "E0307" "a driver option is of a JSON type that no option tak
 OPTION_MISSING: Error "E0308" "an option is missing"
 "The driver needs an option that is not given, at least together with the others that are."
 
-UNKNOWN_WRAPPER: Error "E0309" "a wrapper is unknown"
+SAME_CLAIM: Error "E0309" "two devices want what only one can have"
+"By their options both devices would be the same thing, such as one interface id on one socket, and the second could not be \
+opened. Give one of them other options."
+
+UNKNOWN_WRAPPER: Error "E0310" "a wrapper is unknown"
 "`wrap` lists wrappers that the program has, each as \"name\", \"name:key=value,key=value\" or {\"name\": {\"key\": value}}. The \
 first one is next to the device. `lport drivers` lists them."
 
@@ -238,7 +242,8 @@ OLD_KEY: Warning "W0101" "a key of older files has no effect"
 
 NOT_POLLED: Warning "W0201" "no thread polls an lport"
 "The lport is opened, but nothing is received from it, unless the application polls it by itself. Add it to `lports` of \
-a thread."
+a thread. A file all of whose lports are left alone, as in applications that bring threads of their own, is good too, but \
+`lport run` has nothing to do with it and refuses it."
 
 UNPINNED: Warning "W0202" "a polling thread has no lcore-group"
 "The thread names no `group`, and the file has no group `default`, so the kernel moves the thread between CPUs as it \
@@ -252,6 +257,9 @@ CPU_TWICE: Warning "W0204" "a CPU is listed twice in one group"
 
 NEVER_SLEEPS: Warning "W0205" "a thread with idle_timeout never sleeps"
 "After `idle_timeout` without traffic a thread sleeps for at most `intr_timeout`, and 0 turns that off."
+
+ABSENT_DRIVER: Warning "W0301" "the program lacks a driver that CNDP has"
+"The file is good, but this program cannot run it: a device needs its driver. `lport drivers` lists those it has."
 
 NOT_ASKED: Warning "W0401" "the application does not know a key of `options`"
 "The keys of `options` are the application's own. This one was never read, so it has no effect; it may be misspelt."

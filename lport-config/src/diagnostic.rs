@@ -47,15 +47,6 @@ impl Problem {
         self
     }
 
-    /// [`Problem::help`], if there is any.
-    #[must_use]
-    pub(crate) fn maybe_help(self, text: Option<String>) -> Self {
-        match text {
-            Some(text) => self.help(text),
-            None => self,
-        }
-    }
-
     /// Whether a file with this problem cannot be used.
     pub(crate) fn is_error(&self) -> bool {
         self.rule.severity == Severity::Error

@@ -3,6 +3,34 @@
 use pmd_core::deployment::{DeviceSpec, WrapSpec};
 use pmd_core::options::{OptionError, OptionSpec};
 
+/// The drivers that CNDP's files name.
+pub(crate) const CNDP: &[&str] =
+    &["net_null", "net_ring", "net_af_packet", "net_tap", "net_tun", "net_af_xdp", "net_memif_socket"];
+
+/// Who has a driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The program.
+    Program,
+    /// CNDP, but not this program: its files are good, and not for this program to run.
+    Cndp,
+    /// Nobody: the name is a mistake.
+    Nobody,
+}
+
+impl Owner {
+    /// Who has the driver `name`, in a program with the drivers `known`.
+    pub(crate) fn of(name: &str, known: &[String]) -> Self {
+        if known.iter().any(|known| known == name) {
+            Self::Program
+        } else if CNDP.contains(&name) {
+            Self::Cndp
+        } else {
+            Self::Nobody
+        }
+    }
+}
+
 /// The drivers of a program. This crate knows none by itself; it asks here and puts the answers at their place in the
 /// text.
 pub trait DriverCheck {
@@ -17,6 +45,11 @@ pub trait DriverCheck {
 
     /// Everything that is wrong with the options and queues of a device, whose driver exists. Option keys are unique.
     fn check(&self, device: &DeviceSpec) -> Vec<OptionError>;
+
+    /// What the device takes for itself alone, in a few words; its options and queues are right.
+    fn claim(&self, _device: &DeviceSpec) -> Option<String> {
+        None
+    }
 
     /// How many queues the device has, for `"queues": "all"` of an lport-group; `None` if that cannot be told. `device`
     /// has no queues yet.

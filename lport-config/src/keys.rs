@@ -89,6 +89,9 @@ const BUFCNT_MAX: u64 = (pmd_core::pool::POOL_MAX / 1024) as u64;
 /// Largest CPU number: as many as the Linux kernel can be built for.
 pub(crate) const CPU_MAX: u64 = 8191;
 
+/// How the units of numbers begin that count in 1024.
+pub(crate) const UNITS: &str = "x1024";
+
 const BUFCNT: Kind = Int { min: 1, max: BUFCNT_MAX, unit: "x1024 buffers" };
 const BUFSZ: Kind = Int { min: 1, max: 64, unit: "x1024 bytes" };
 const PAGES: Kind = Choice(&["4KB", "2MB", "1GB", "default"]);
@@ -274,7 +277,7 @@ impl std::fmt::Display for Kind {
             Descriptors => f.write_str("a power of two from 1 to 32 (x1024 descriptors), or 0 for the default"),
             Text => f.write_str("a string"),
             Driver => f.write_str("a driver, \"name\" or \"name:key=value,key=value\""),
-            Name => f.write_str("a name, which is a string"),
+            Name => f.write_str("a name in quotes"),
             Choice(words) => write!(f, "one of {}", crate::nearest::list(words.iter().copied())),
             Ints { min, max, unit } => write!(f, "an array of whole numbers from {min} to {max}{}", counted(unit)),
             Names { or_one: false } => f.write_str("an array of names"),

@@ -37,7 +37,8 @@ pub(crate) fn read_source(path: &Path) -> Result<Source, Box<Unreadable>> {
 /// The problem of a text beyond the limit.
 pub(crate) fn too_large(name: &str) -> Box<Unreadable> {
     let message = format!("{} is larger than {MAX_BYTES} bytes, the most that is read", quoted(name));
-    refuse(Source::new(name, ""), Problem::new(codes::UNREADABLE, Span::default(), message))
+    let help = "an lport file has a few kilobytes: check the path";
+    refuse(Source::new(name, ""), Problem::new(codes::UNREADABLE, Span::default(), message).help(help))
 }
 
 fn refuse(source: Source, problem: Problem) -> Box<Unreadable> {

@@ -1,4 +1,4 @@
-//! Typed access to the section `options`, whose keys are the application's own.
+//! Typed access to what is the application's own: the section `options`, and any object of a section that it registered.
 //!
 //! The application asks for each key it knows; a value of another type becomes a problem at its place and reads as if
 //! the key were not given. At the end [`OptionsReader::finish`] adds a warning for every key that nobody asked for.
@@ -9,9 +9,47 @@ use crate::codes;
 use crate::diagnostic::{Diagnostic, Problem, Problems};
 use crate::nearest::quoted;
 use crate::node::{Member, Node, Value};
+use crate::sections::fields::instead;
 use crate::source::{Source, Spanned};
 
-/// A reader of the section `options`, and a collector of what is wrong in it.
+/// A reader of the section `options` ([`crate::Config::options`]) or of another object of the file, and a collector of what
+/// is wrong in it.
+///
+/// An application with a section of its own:
+///
+/// ```
+/// use lport_config::{Config, Node, OptionsReader, Settings, render};
+///
+/// let text = r#"{
+///     "lports": { "null:0": { "pmd": "net_null" } },
+///     "lcore-groups": { "default": [0] },
+///     "threads": { "police:0": { "lports": ["null:0"] } },
+///     "policers": { "gold": { "rate": 1000, "brust": 64 } },
+/// }"#;
+/// let outcome = Config::parse("police.jsonc", text, &Settings::default().section("policers"));
+/// let mut diagnostics = outcome.diagnostics.clone();
+///
+/// // A file with errors is read as far as it goes, so that one run reports everything.
+/// let policers = outcome.readable().and_then(|config| config.section("policers"));
+/// for policer in policers.and_then(Node::as_object).unwrap_or_default() {
+///     let mut keys = OptionsReader::of(&policer.node);
+///     assert_eq!(keys.int("rate", 1..=1_000_000).map(|rate| rate.value), Some(1000));
+///     assert!(keys.int("burst", 1..=4096).is_none());
+///     diagnostics.extend(keys.finish(&outcome.source));
+/// }
+///
+/// assert_eq!(
+///     render(&outcome.source, &diagnostics[0], false),
+///     r#"warning[W0401]: unknown option `brust`
+///  --> police.jsonc:5:43
+///   |
+/// 5 |     "policers": { "gold": { "rate": 1000, "brust": 64 } },
+///   |                                           ^^^^^^^ has no effect
+///   |
+///   = help: did you mean "burst"?
+/// "#
+/// );
+/// ```
 #[derive(Debug)]
 pub struct OptionsReader<'c> {
     members: &'c [Member],
@@ -23,6 +61,17 @@ impl<'c> OptionsReader<'c> {
     pub(crate) fn new(section: Option<&'c Node>) -> Self {
         let members = section.and_then(Node::as_object).unwrap_or_default();
         Self { members, asked: Vec::new(), problems: Problems::default() }
+    }
+
+    /// A reader of any object. Something else is reported, and reads as an object without keys.
+    pub fn of(node: &'c Node) -> Self {
+        let mut reader = Self::new(Some(node));
+        if node.as_object().is_none() {
+            let message = format!("{} stands where an object belongs", node.describe());
+            let problem = Problem::new(codes::OPTIONS_TYPE, node.span, message).label("not an object");
+            reader.report(problem.help("write { \"key\": value, ... }"));
+        }
+        reader
     }
 
     /// A value of any type.
@@ -46,7 +95,8 @@ impl<'c> OptionsReader<'c> {
             return Some(value);
         }
         let message = format!("option {} is {}, but takes {limits}", quoted(key), value.value);
-        self.problems.push(Problem::new(codes::OPTIONS_RANGE, node.span, message).label("out of range"));
+        let help = format!("write {limits}");
+        self.problems.push(Problem::new(codes::OPTIONS_RANGE, node.span, message).label("out of range").help(help));
         None
     }
 
@@ -91,7 +141,7 @@ impl<'c> OptionsReader<'c> {
             let near = self.problems.nearest(key.value, self.asked.iter().map(String::as_str));
             let problem = Problem::new(codes::NOT_ASKED, key.span, format!("unknown option {}", quoted(key.value)))
                 .label("has no effect")
-                .maybe_help(near.map(|near| format!("did you mean \"{near}\"?")));
+                .help(near.map_or("remove it".to_owned(), |near| format!("did you mean \"{near}\"?")));
             self.problems.push(problem);
         }
         self.problems.locate(source)
@@ -101,7 +151,8 @@ impl<'c> OptionsReader<'c> {
         let value = node.as_str().map(|value| Spanned::new(value, node.span));
         if value.is_none() {
             let message = format!("option {} takes strings, but one of them is {}", quoted(key), node.describe());
-            self.problems.push(Problem::new(codes::OPTIONS_TYPE, node.span, message).label("not a string"));
+            let problem = Problem::new(codes::OPTIONS_TYPE, node.span, message).label("not a string");
+            self.problems.push(problem.help("write a string in quotes"));
         }
         value
     }
@@ -111,7 +162,7 @@ impl<'c> OptionsReader<'c> {
             let large = matches!(&node.value, Value::Number(digits) if digits.bytes().all(|c| c.is_ascii_digit()));
             let rule = if large && wanted.contains("number") { codes::OPTIONS_RANGE } else { codes::OPTIONS_TYPE };
             let message = format!("option {} is {}, but takes {wanted}", quoted(key), node.describe());
-            self.problems.push(Problem::new(rule, node.span, message).label("wrong type"));
+            self.problems.push(Problem::new(rule, node.span, message).label("wrong type").help(instead(node, wanted)));
         }
         value.map(|value| Spanned::new(value, node.span))
     }

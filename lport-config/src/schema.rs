@@ -6,6 +6,7 @@
 use pmd_core::options::{OptionKind, OptionSpec};
 use serde_json::{Map, Value, json};
 
+use crate::drivers::CNDP;
 use crate::keys::{Key, Kind, SECTIONS, Shape};
 
 /// Numbers and ranges in one string.
@@ -125,7 +126,7 @@ fn kind(kind: Kind, required: bool, program: Program<'_>) -> Value {
         Kind::Int { min, max, .. } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Descriptors => json!({ "enum": [0, 1, 2, 4, 8, 16, 32] }),
         Kind::Text => json!({ "type": "string" }),
-        Kind::Driver => name_with_options(program.drivers),
+        Kind::Driver => driver(program.drivers),
         Kind::Name => json!({ "type": "string", "minLength": 1 }),
         Kind::Choice(words) => {
             let any_case: Vec<_> = words.iter().map(|word| without_case(word)).collect();
@@ -145,7 +146,7 @@ fn kind(kind: Kind, required: bool, program: Program<'_>) -> Value {
             json!({ "type": "object", "additionalProperties": { "type": ["boolean", "integer", "string"] } })
         }
         Kind::Wrappers => {
-            let wrapper = json!({ "anyOf": [name_with_options(program.wrappers), wrapper_object(program.wrappers)] });
+            let wrapper = json!({ "anyOf": [wrapper_text(program.wrappers), wrapper_object(program.wrappers)] });
             json!({ "type": "array", "items": wrapper })
         }
         Kind::Ignored => json!({ "deprecated": true }),
@@ -158,12 +159,28 @@ fn names(or_one: bool, required: bool) -> Value {
     if or_one { json!({ "anyOf": [list, name] }) } else { list }
 }
 
-/// A name with or without options behind it.
-fn name_with_options(tables: Tables<'_>) -> Value {
-    if tables.is_empty() {
-        return json!({ "type": "string", "minLength": 1 });
+/// A driver's name with or without options behind it. Files of CNDP are good for whoever has their drivers.
+fn driver(drivers: Tables<'_>) -> Value {
+    if drivers.is_empty() {
+        return any_name();
     }
-    let names: Vec<_> = tables.iter().map(|(name, _)| *name).collect();
+    let absent = CNDP.iter().copied().filter(|cndp| drivers.iter().all(|(name, _)| name != cndp));
+    name_with_options(&drivers.iter().map(|(name, _)| *name).chain(absent).collect::<Vec<_>>())
+}
+
+/// A wrapper's, likewise.
+fn wrapper_text(wrappers: Tables<'_>) -> Value {
+    if wrappers.is_empty() {
+        return any_name();
+    }
+    name_with_options(&wrappers.iter().map(|(name, _)| *name).collect::<Vec<_>>())
+}
+
+fn any_name() -> Value {
+    json!({ "type": "string", "minLength": 1 })
+}
+
+fn name_with_options(names: &[&str]) -> Value {
     let with_options = format!("^({}):", names.iter().map(|name| escaped(name)).collect::<Vec<_>>().join("|"));
     json!({ "type": "string", "anyOf": [{ "enum": names }, { "pattern": with_options }] })
 }

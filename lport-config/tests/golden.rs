@@ -64,6 +64,10 @@ fn every_file_breaks_a_rule_and_every_rule_is_broken() {
     for name in names("jsonc") {
         let (_, diagnostics) = check(&file(&name, "jsonc"));
         assert!(!diagnostics.is_empty(), "{name} breaks no rule");
+        for Diagnostic { message, help, primary, .. } in &diagnostics {
+            assert!(help.is_some(), "{name}: what to do about it? {message}");
+            assert!(!primary.text.is_empty() || primary.span.start == primary.span.end, "{name}: no word at the caret");
+        }
         broken.extend(diagnostics.iter().map(|diagnostic| diagnostic.code));
     }
     // A file that cannot be read cannot be kept beside its expectation.

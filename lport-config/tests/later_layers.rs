@@ -2,7 +2,7 @@
 
 mod common;
 
-use lport_config::{Config, Outcome, Problem, RULES, Settings, Span, explain, render};
+use lport_config::{Config, OptionsReader, Outcome, Problem, RULES, Settings, Span, explain, render};
 use pmd_core::deployment::{LportId, PoolIndex};
 
 use common::TestDrivers;
@@ -66,6 +66,26 @@ fn options_are_read_by_type_and_everything_wrong_is_told() {
         options.finish(source).into_iter().map(|d| (d.code, source.slice(d.primary.span).to_owned())).collect();
     let expected = [("E0401", "true"), ("E0401", "1"), ("E0401", "2"), ("W0401", "\"spare\"")];
     assert_eq!(told, expected.map(|(code, text)| (code, text.to_owned())));
+}
+
+#[test]
+fn sections_of_the_application_are_read_by_type() {
+    let text = r#"{ "threads": { "main": {} }, "shapers": { "a": { "rate": 7, "depht": 1 }, "b": [] } }"#;
+    let outcome = Config::parse("t", text, &Settings::default().section("shapers"));
+    let shapers = outcome.config.as_ref().and_then(|config| config.section("shapers")).unwrap();
+    let mut told = Vec::new();
+    let mut rates = Vec::new();
+    for shaper in shapers.as_object().unwrap() {
+        let mut keys = OptionsReader::of(&shaper.node);
+        rates.push(keys.int("rate", 1..=9).map(|rate| rate.value));
+        keys.int("depth", 0..=9);
+        told.extend(keys.finish(&outcome.source).into_iter().map(|d| (d.code, d.primary.column, d.help)));
+    }
+    assert_eq!(rates, [Some(7), None]);
+    let help = |text: &str| Some(text.to_owned());
+    let expected =
+        [("W0401", 61, help("did you mean \"depth\"?")), ("E0401", 80, help("write { \"key\": value, ... }"))];
+    assert_eq!(told, expected);
 }
 
 #[test]

@@ -48,6 +48,12 @@ pub trait Driver: Send + Sync {
         None
     }
 
+    /// What a device with these options takes for itself alone, such as `id 0 on /run/memif.sock`: no two devices of a
+    /// deployment can have the same. `None` when there is nothing of the kind.
+    fn claim(&self, _options: &Options) -> Option<String> {
+        None
+    }
+
     /// What on this machine stands in the way of a device with these options, found without changing anything.
     fn check_machine(&self, _options: &Options) -> Vec<MachineProblem> {
         Vec::new()

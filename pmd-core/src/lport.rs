@@ -97,6 +97,19 @@ pub trait TxQueue: Send {
     /// Packets may come from any pool. A device that reads them where they lie keeps their mbufs until it is done with them.
     fn tx_burst(&mut self, burst: &mut Burst) -> usize;
 
+    /// Adds up to `n` empty mbufs to `burst` that this queue sends from where they lie, as far as the burst has room (what
+    /// libmemif calls `memif_buffer_alloc`): a packet that is built in one is written once, and copied by nobody. Says how
+    /// many there are now; `None` when the queue has no such memory, and any mbuf of a pool is as good.
+    ///
+    /// They behave like all mbufs, but may have no headroom, and belong to slots of the device, in the order in which they
+    /// were taken. Send them on this queue, in that order, and soon:
+    /// - one that is dropped, or sent elsewhere, or changed in front ([`crate::Mbuf::adj`]) is no loss: what it delays is copied;
+    /// - one that is kept back holds up every other packet of the queue, which does not accept them meanwhile;
+    /// - one that outlives its link is still there, and is sent by a copy.
+    fn alloc_burst(&mut self, _burst: &mut Burst, _n: usize) -> Option<usize> {
+        None
+    }
+
     /// Pushes out what the queue holds back to build larger batches, and reclaims what the device is done with. After it
     /// everything accepted is on its way, without further calls. (Of wrappers that delay packets [`Self::holds`] tells.)
     fn flush(&mut self) {}
@@ -149,7 +162,7 @@ impl Link {
 }
 
 /// What an lport is, for people and for telemetry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LportInfo {
     /// Driver's name.
     pub driver: String,
@@ -157,6 +170,6 @@ pub struct LportInfo {
     pub mac: Option<[u8; 6]>,
     /// Largest packet the lport carries, in bytes from the first byte of the Ethernet header, without FCS.
     pub max_packet: u32,
-    /// Speed in Mbit/s.
+    /// Speed in Mbit/s; 0 when it has none, or it is not known.
     pub speed_mbps: u32,
 }

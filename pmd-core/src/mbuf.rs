@@ -151,7 +151,12 @@ impl Mbuf {
 
     /// The data of each segment in turn.
     pub fn segments(&self) -> Segments<'_> {
-        Segments { next: Some(self.0), life: PhantomData }
+        Segments(self.headers())
+    }
+
+    #[inline]
+    pub(crate) fn headers(&self) -> Headers<'_> {
+        Headers { next: Some(self.0), life: PhantomData }
     }
 
     /// Number of the lport it was received on.
@@ -239,10 +244,12 @@ impl Mbuf {
         Ok(())
     }
 
-    /// Empties the mbuf: no data, the whole headroom, one segment. Segments chained to it return to their pools.
+    /// Empties the mbuf: no data, the whole headroom, one segment. Segments chained to it return to their pools. An mbuf that
+    /// is smaller than a headroom, as a lent one may be, has no room behind it then.
     pub fn reset(&mut self) {
         let header = self.header_mut();
-        (header.offset, header.len, header.packet_len, header.segments) = (HEADROOM as u32, 0, 0, 1);
+        let offset = header.room.min(HEADROOM as u32);
+        (header.offset, header.len, header.packet_len, header.segments) = (offset, 0, 0, 1);
         if let Some(next) = header.next.take() {
             // SAFETY: the chain behind us is ours (H2), and from here on its own packet.
             unsafe { pool::release(&[next]) };
@@ -348,19 +355,32 @@ impl std::fmt::Debug for Mbuf {
 
 /// Iterator over the data of a packet's segments; made by [`Mbuf::segments`].
 #[derive(Debug)]
-pub struct Segments<'a> {
-    next: Option<NonNull<Header>>,
-    life: PhantomData<&'a Mbuf>,
-}
+pub struct Segments<'a>(Headers<'a>);
 
 impl<'a> Iterator for Segments<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
+        self.0.next().map(Header::data)
+    }
+}
+
+/// Iterator over the headers of a packet's segments; made by [`Mbuf::headers`].
+#[derive(Debug)]
+pub(crate) struct Headers<'a> {
+    next: Option<NonNull<Header>>,
+    life: PhantomData<&'a Mbuf>,
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = &'a Header;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a Header> {
         // SAFETY: H1 and H2 hold along the chain for as long as the mbuf is borrowed, which is 'a.
         let header: &'a Header = unsafe { self.next?.as_ref() };
         self.next = header.next;
-        Some(header.data())
+        Some(header)
     }
 }
 

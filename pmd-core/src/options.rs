@@ -70,7 +70,7 @@ pub enum OptionKind {
         /// Largest length in bytes.
         max_len: usize,
     },
-    /// One of a few words, exactly spelt.
+    /// One of a few words, exactly spelt. The empty word alone makes an option that is given without a value.
     Choice(&'static [&'static str]),
     /// An Ethernet address, `02:00:00:00:00:01`, unicast.
     Mac,
@@ -82,6 +82,7 @@ impl fmt::Display for OptionKind {
             Self::Bool => f.write_str("yes or no"),
             Self::Int { min, max } => write!(f, "a whole number from {min} to {max}"),
             Self::Text { max_len } => write!(f, "text of at most {max_len} bytes"),
+            Self::Choice([""]) => f.write_str("no value"),
             Self::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Self::Mac => f.write_str("a unicast Ethernet address such as 02:00:00:00:00:01"),
         }

@@ -41,6 +41,8 @@ pub(crate) struct TxCounters {
     too_long: Counter,
     nombuf: Counter,
     full: Counter,
+    held: Counter,
+    in_place: Counter,
     overrun: Counter,
     /// Bursts turned away because another queue sent on the ring they share.
     pub(crate) busy: Counter,
@@ -98,18 +100,20 @@ impl TxCounters {
             self.packets.add(tally.packets);
             self.bytes.add(tally.bytes);
         }
-        let TxTally { empty, too_long, nombuf, full, overrun, .. } = *tally;
-        if empty | too_long | nombuf | full | overrun != 0 {
-            self.add_trouble(tally);
+        let TxTally { empty, too_long, nombuf, full, held, in_place, overrun, .. } = *tally;
+        if empty | too_long | nombuf | full | held | in_place | overrun != 0 {
+            self.add_rest(tally);
         }
     }
 
     #[cold]
-    fn add_trouble(&self, tally: &TxTally) {
+    fn add_rest(&self, tally: &TxTally) {
         self.empty.add(tally.empty);
         self.too_long.add(tally.too_long);
         self.nombuf.add(tally.nombuf);
         self.full.add(tally.full);
+        self.held.add(tally.held);
+        self.in_place.add(tally.in_place);
         self.overrun.add(tally.overrun);
     }
 }
@@ -132,7 +136,7 @@ pub(crate) fn stats(queue: &QueueCounters, link: &LinkCounters) -> LportStats {
 }
 
 /// Everything but packets and bytes that a queue counts, by name.
-pub(crate) fn of_queue(QueueCounters { rx, tx }: &QueueCounters) -> [(&'static str, u64); 16] {
+pub(crate) fn of_queue(QueueCounters { rx, tx }: &QueueCounters) -> [(&'static str, u64); 18] {
     [
         ("rx_bad_region_dropped", rx.bad_region.get()),
         ("rx_bad_range_dropped", rx.bad_range.get()),
@@ -145,6 +149,8 @@ pub(crate) fn of_queue(QueueCounters { rx, tx }: &QueueCounters) -> [(&'static s
         ("tx_nombuf_dropped", tx.nombuf.get()),
         ("tx_ring_full", tx.full.get()),
         ("tx_ring_busy", tx.busy.get()),
+        ("tx_ring_held", tx.held.get()),
+        ("tx_in_place", tx.in_place.get()),
         ("tx_overruns", tx.overrun.get()),
         ("tx_faults", tx.faults.get()),
         ("tx_no_link", tx.no_link.get()),

@@ -12,6 +12,7 @@ use crate::control::{Peer, Role};
 use crate::counters;
 use crate::device::{Device, End, Ends, OpenDevice, Snapshot};
 use crate::message::Direction;
+use crate::queue::RxMode;
 use crate::shm::CacheLine;
 use crate::view::{RegionView, RingView};
 
@@ -31,6 +32,7 @@ pub(crate) fn of(open: &OpenDevice) -> Details {
         .with("socket", config.address.to_string())
         .with("secret", !config.secret.is_none())
         .with("zero_copy", device.settings.borrows || !device.settings.exports.pools.is_empty())
+        .with("rx_mode", rx_mode(device.settings.rx_mode))
         .with("cache_line", if device.settings.line == CacheLine::B128 { 128_u64 } else { 64 })
         .with("link", of_link(&now))
         .with("peer", now.peer.as_ref().map(of_peer))
@@ -39,6 +41,14 @@ pub(crate) fn of(open: &OpenDevice) -> Details {
         .with("regions", regions.unwrap_or_default())
         .with("rings", rings.unwrap_or_default())
         .with("queues", device.counters.iter().zip(0..).map(|queue| of_queue(queue, device)).collect::<Vec<_>>())
+}
+
+fn rx_mode(mode: RxMode) -> &'static str {
+    match mode {
+        RxMode::Polling => "polling",
+        RxMode::Interrupt => "interrupt",
+        RxMode::Adaptive => "adaptive",
+    }
 }
 
 fn of_link(now: &Snapshot) -> Details {

@@ -6,10 +6,10 @@
 //! 4. `down` withdraws the link: the epoch changes again, and each queue lets go of its rings by itself. The last one
 //!    unmaps the memory. No thread ever waits for another.
 //!
-//! Who writes what: the control thread `epoch` and `state`; each queue its own counters. Readers: anyone.
+//! Who writes what: the control thread `state`; each queue its own counters. Readers: anyone.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -17,12 +17,14 @@ use pmd_core::deployment::PageSize;
 use pmd_core::lport;
 use pmd_core::pool::sealed_memfd;
 
-use crate::control::{self, DownReason, EndedBy, Endpoint, InterfaceConfig, Memory, Peer, Region, Ring};
+use crate::control::{self, DownReason, EndedBy, Endpoint, InterfaceConfig, LinkId, Memory, Peer, Region, Ring};
 use crate::counters::{LinkCounters, QueueCounters};
+use crate::epoch::{Epoch, Seen};
 use crate::handshake::{Agreed, Placement};
 use crate::layout::Layout;
 use crate::link::{Exports, Link, Side};
 use crate::message::Direction;
+use crate::queue::RxMode;
 use crate::ring::exported::ExportedPool;
 use crate::ring::{COOKIE, RingSize};
 use crate::shm::CacheLine;
@@ -40,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) mac: [u8; 6],
     /// A server that lends received packets where they lie, instead of copying them.
     pub(crate) borrows: bool,
+    /// When receiving queues want to be interrupted.
+    pub(crate) rx_mode: RxMode,
     /// A client's pools that the peer maps; none when packets are copied.
     pub(crate) exports: Exports,
 }
@@ -50,9 +54,8 @@ pub(crate) struct Device {
     pub(crate) settings: Settings,
     pub(crate) counters: Vec<QueueCounters>,
     pub(crate) link_counters: LinkCounters,
-    /// Changes whenever the link does; queues compare it with the one they have seen.
-    epoch: AtomicU32,
-    state: Mutex<State>,
+    /// Changes whenever the link does; the queues follow it.
+    state: Epoch<State>,
     /// Wakes each receiving queue's owner when the link changes.
     wakes: Vec<Arc<EventFd>>,
 }
@@ -94,6 +97,13 @@ impl Ends {
     }
 }
 
+impl State {
+    fn set_link(&mut self, link: Option<Arc<Link>>) {
+        self.link = link;
+        self.changed = Some(SystemTime::now());
+    }
+}
+
 /// A device as it is at one moment, for those who watch it.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -118,8 +128,7 @@ impl Device {
             settings,
             counters: (0..queues).map(|_| QueueCounters::default()).collect(),
             link_counters: LinkCounters::default(),
-            epoch: AtomicU32::new(0),
-            state: Mutex::new(State {
+            state: Epoch::new(State {
                 link: None,
                 peer: None,
                 changed: None,
@@ -131,16 +140,15 @@ impl Device {
         })
     }
 
-    /// Changes whenever the link does.
+    /// Whether the link has changed since a queue has seen it.
     #[inline(always)]
-    pub(crate) fn epoch(&self) -> u32 {
-        self.epoch.load(Ordering::Acquire)
+    pub(crate) fn has_changed(&self, seen: Seen) -> bool {
+        self.state.is_news(seen)
     }
 
-    /// The link of now, with its epoch.
-    pub(crate) fn current(&self) -> (u32, Option<Arc<Link>>) {
-        let state = self.lock();
-        (self.epoch(), state.link.clone())
+    /// The link of now.
+    pub(crate) fn link(&self, seen: &mut Seen) -> Option<Arc<Link>> {
+        self.state.look(seen, |state| state.link.clone())
     }
 
     /// What wakes the owner of receiving queue `queue` when the link changes.
@@ -150,26 +158,19 @@ impl Device {
 
     /// Whether packets can flow, and if not, why.
     pub(crate) fn link_state(&self) -> lport::Link {
-        let state = self.lock();
+        let state = self.state.lock();
         if state.link.is_some() { lport::Link::Up } else { lport::Link::Down(state.down.clone()) }
     }
 
     /// Everything about the link of now, by one look. It keeps the link's memory mapped: not for keeping.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let state = self.lock();
+        let state = self.state.lock();
         let State { link, peer, changed, ends, down, .. } = &*state;
         Snapshot { link: link.clone(), down: down.clone(), peer: peer.clone(), changed: *changed, ends: ends.clone() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the link under the lock, so that epoch and link agree, and wakes the queues' owners.
-    fn change(&self, state: &mut State, link: Option<Arc<Link>>) {
-        state.link = link;
-        state.changed = Some(SystemTime::now());
-        self.epoch.fetch_add(1, Ordering::Release);
+    /// Wakes the queues' owners: the link has changed.
+    fn wake_all(&self) {
         for wake in &self.wakes {
             // It fails only when it is signalled already.
             let _ = wake.write(1);
@@ -194,37 +195,42 @@ impl Endpoint for Device {
         for export in &self.settings.exports.pools {
             memory.regions.push(exported_region(export)?);
         }
-        self.lock().prepared = Some(layout);
+        self.state.lock().prepared = Some(layout);
         Ok(memory)
     }
 
     fn up(&self, link: control::Link) -> Result<(), String> {
-        let mut state = self.lock();
         let Settings { queues, segment_max, line, borrows, ref exports, .. } = self.settings;
-        let server = Side::Server { borrows };
-        let side = state.prepared.take().map_or(server, |layout| Side::Client(layout, exports));
-        let live = Link::new(link.memory, side, line, queues, segment_max).map_err(|error| error.to_string())?;
-        state.peer = Some(link.peer);
+        let prepared = self.state.lock().prepared.take();
+        let side = prepared.map_or(Side::Server { borrows }, |layout| Side::Client(layout, exports));
+        let live =
+            Link::new(link.id, link.memory, side, line, queues, segment_max).map_err(|error| error.to_string())?;
         self.link_counters.connects.fetch_add(1, Ordering::Relaxed);
-        self.change(&mut state, Some(Arc::new(live)));
+        self.state.change(|state| {
+            state.peer = Some(link.peer);
+            state.set_link(Some(Arc::new(live)));
+        });
+        self.wake_all();
         Ok(())
     }
 
     fn down(&self, reason: &DownReason) {
-        let mut state = self.lock();
-        state.down = reason.to_string();
-        state.ends.add(reason);
-        state.peer = None;
         self.link_counters.disconnects.fetch_add(1, Ordering::Relaxed);
-        self.change(&mut state, None);
+        self.state.change(|state| {
+            state.down = reason.to_string();
+            state.ends.add(reason);
+            state.peer = None;
+            state.set_link(None);
+        });
+        self.wake_all();
     }
 
     fn has_lost_memory(&self) -> bool {
-        self.lock().link.as_ref().is_some_and(|link| link.has_lost_memory())
+        self.state.lock().link.as_ref().is_some_and(|link| link.has_lost_memory())
     }
 
     fn refused(&self, reason: &DownReason) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         // Nobody at the other end yet is how every client begins, not a refusal.
         if !matches!(reason, DownReason::Unreachable { .. }) {
             self.link_counters.refusals.fetch_add(1, Ordering::Relaxed);
@@ -298,9 +304,9 @@ impl OpenDevice {
         &self.config
     }
 
-    /// Ends the link for a fault of the peer.
-    pub(crate) fn condemn(&self, reason: &str) {
-        self.interface.disconnect(reason);
+    /// Ends a link for a fault of its peer; a later one goes on.
+    pub(crate) fn condemn(&self, link: LinkId, reason: &str) {
+        self.interface.disconnect(link, reason);
     }
 
     /// Sets the interface administratively up or down.

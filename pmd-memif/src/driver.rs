@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pmd_core::{
     Details, DeviceRequest, Driver, Link, Lport, LportControl, LportInfo, LportStats, MachineProblem, OpenError,
-    OptionError, OptionSpec, Options, Pool,
+    OptionError, OptionSpec, Options, Pool, RxQueue,
 };
 
 use crate::counters;
@@ -15,7 +15,7 @@ use crate::details;
 use crate::device::{Device, OpenDevice};
 use crate::link::Exports;
 use crate::options::{self, Configured};
-use crate::queue::{MemifRx, MemifTx};
+use crate::queue::{InterruptRx, MemifRx, MemifTx, RxMode};
 use crate::ring::PACKET_MAX;
 use crate::ring::exported::ExportedPool;
 
@@ -42,6 +42,10 @@ impl Driver for MemifDriver {
 
     fn check(&self, options: &Options, queues: usize) -> Result<(), Vec<OptionError>> {
         options::check(options, queues)
+    }
+
+    fn claim(&self, options: &Options) -> Option<String> {
+        options::claim(options)
     }
 
     fn check_machine(&self, options: &Options) -> Vec<MachineProblem> {
@@ -79,6 +83,10 @@ impl Driver for CndpMemifDriver {
         options::check_cndp(options)
     }
 
+    fn claim(&self, options: &Options) -> Option<String> {
+        options::claim_cndp(options)
+    }
+
     fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
         let configured = options::configure_cndp(&device.name, &device.options, device.queues.len());
         open(&device, configured.map_err(OpenError)?)
@@ -94,12 +102,17 @@ fn open(request: &DeviceRequest, configured: Configured) -> Result<Vec<Lport>, O
     let open = OpenDevice::open(device, configured.interface).map_err(|error| system(&error))?;
     let lports = request.queues.iter().zip(pools).map(|(queue, pool)| {
         let number = usize::from(queue.qid);
+        let tx = Box::new(MemifTx::new(Arc::clone(&open), number, pool.clone()));
         let rx = MemifRx::new(Arc::clone(&open), number, queue.lport.0, pool).map_err(|error| system(&error))?;
+        let rx: Box<dyn RxQueue> = match open.device().settings.rx_mode {
+            RxMode::Interrupt => Box::new(InterruptRx(rx)),
+            RxMode::Polling | RxMode::Adaptive => Box::new(rx),
+        };
         Ok(Lport {
             id: queue.lport,
             name: queue.name.clone(),
-            rx: Box::new(rx),
-            tx: Box::new(MemifTx::new(Arc::clone(&open), number)),
+            rx,
+            tx,
             control: Arc::new(MemifControl { open: Arc::clone(&open), queue: number }),
         })
     });

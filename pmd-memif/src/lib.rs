@@ -26,7 +26,9 @@ mod copy;
 mod counters;
 mod details;
 mod device;
+mod doorbell;
 mod driver;
+mod epoch;
 pub mod fake;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -45,6 +47,7 @@ mod secret;
 mod shm;
 mod sigbus;
 mod socket;
+mod sync;
 mod view;
 
 pub use driver::{CndpMemifDriver, MemifDriver};

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pmd_core::{Burst, Pool};
 
-use crate::control::{Memory, Ring};
+use crate::control::{LinkId, Memory, Ring};
 use crate::layout::Layout;
 use crate::message::Direction;
 use crate::ring::exported::ExportedPool;
@@ -20,6 +20,7 @@ use crate::ring::rx::{RxRing, RxTally};
 use crate::ring::rx_borrow::BorrowRxRing;
 use crate::ring::rx_zero_copy::ZeroCopyRxRing;
 use crate::ring::tx::{Sent, TxRing, TxTally};
+use crate::ring::tx_lend::LendTxRing;
 use crate::ring::tx_zero_copy::ZeroCopyTxRing;
 use crate::ring::{OwnSlots, PeersSlots, Place, RingSize};
 use crate::shm::{CacheLine, Regions, ShmError, ShmLender, ShmRing};
@@ -45,6 +46,8 @@ pub(crate) enum TxEnd {
     Client(TxRing<ShmRing, OwnSlots>),
     /// Packets are copied into buffers of the peer.
     Server(TxRing<ShmRing, PeersSlots>),
+    /// Packets are copied into buffers of the peer, a client, unless they were written there.
+    Lend(LendTxRing<ShmRing, ShmLender>),
     /// The peer reads our mbufs.
     ZeroCopy(ZeroCopyTxRing<ShmRing>),
 }
@@ -65,7 +68,7 @@ pub(crate) enum Side<'a> {
     Client(Layout, &'a Exports),
     /// The peer made it.
     Server {
-        /// Whether received packets are lent instead of copied.
+        /// Whether received packets are lent instead of copied, and the buffers of packets to be sent.
         borrows: bool,
     },
 }
@@ -92,6 +95,7 @@ impl Side<'_> {
 /// The rings of a connection that its queues have not taken yet.
 #[derive(Debug)]
 pub(crate) struct Link {
+    id: LinkId,
     rx: Vec<Mutex<Vec<RxEnd>>>,
     tx: Vec<Mutex<Option<TxOwner>>>,
     view: View,
@@ -106,6 +110,7 @@ impl Link {
     /// # Errors
     /// Memory that is not what the peer said it was.
     pub(crate) fn new(
+        id: LinkId,
         memory: Memory,
         side: Side<'_>,
         line: CacheLine,
@@ -130,9 +135,14 @@ impl Link {
         let mut tx = Vec::new();
         for ring in open_rings(sent, outgoing, &regions, line)? {
             view.rings.push(ring.view(side.buffer_size(usize::from(ring.index) % queues)));
-            tx.push(TxEnd::new(side, ring, segment_max));
+            tx.push(TxEnd::new(side, ring, segment_max)?);
         }
-        Ok(Self { rx: rx.into_iter().map(Mutex::new).collect(), tx: deal(tx, queues), view, regions })
+        Ok(Self { id, rx: rx.into_iter().map(Mutex::new).collect(), tx: deal(tx, queues), view, regions })
+    }
+
+    /// Its name.
+    pub(crate) fn id(&self) -> LinkId {
+        self.id
     }
 
     /// Whether the peer has taken memory away under us.
@@ -209,23 +219,41 @@ impl RxEnd {
 }
 
 impl TxEnd {
-    fn new(side: Side<'_>, ring: OpenRing, segment_max: u32) -> Self {
+    fn new(side: Side<'_>, ring: OpenRing, segment_max: u32) -> Result<Self, ShmError> {
         let OpenRing { direction, index, size, shm, .. } = ring;
-        let Side::Client(layout, exports) = side else {
-            return Self::Server(TxRing::new(shm, size, PeersSlots, segment_max));
+        let (layout, exports) = match side {
+            Side::Client(layout, exports) => (layout, exports),
+            Side::Server { borrows: false } => {
+                return Ok(Self::Server(TxRing::new(shm, size, PeersSlots, segment_max)));
+            }
+            Side::Server { borrows: true } => {
+                let lender = ShmLender::new(&shm, size).map_err(ShmError::Lender)?;
+                return Ok(Self::Lend(LendTxRing::new(TxRing::new(shm, size, PeersSlots, segment_max), lender)));
+            }
         };
-        match layout.buffers(direction, index) {
+        Ok(match layout.buffers(direction, index) {
             Some(own) => Self::Client(TxRing::new(shm, size, own, segment_max)),
             None => Self::ZeroCopy(ZeroCopyTxRing::new(shm, size, exports.pools.clone(), segment_max)),
+        })
+    }
+
+    /// Adds empty mbufs that are sent from where they lie to `burst`, and says how many; `None` when there are none such.
+    pub(crate) fn alloc(&mut self, burst: &mut Burst, n: usize, tally: &mut TxTally) -> Option<usize> {
+        match self {
+            Self::Client(_) | Self::Server(_) => None,
+            Self::Lend(ring) => Some(ring.alloc(burst, n, tally)),
+            Self::ZeroCopy(ring) => Some(ring.alloc(burst, n)),
         }
     }
 
-    /// Sends the leading mbufs of `burst`, as many as fit, and takes them out of it.
+    /// Sends the leading mbufs of `burst`, as many as fit, and takes them out of it. `pool` is for packets that were written
+    /// into the ring and cannot stay there.
     #[inline(always)]
-    pub(crate) fn send(&mut self, burst: &mut Burst, tally: &mut TxTally) -> Sent {
+    pub(crate) fn send(&mut self, pool: &Pool, burst: &mut Burst, tally: &mut TxTally) -> Sent {
         let sent = match self {
             Self::Client(ring) => ring.send(burst, tally),
             Self::Server(ring) => ring.send(burst, tally),
+            Self::Lend(ring) => return ring.send(pool, burst, tally),
             Self::ZeroCopy(ring) => return ring.send(burst, tally),
         };
         burst.free_front(sent.taken);
@@ -245,6 +273,7 @@ impl TxEnd {
         match self {
             Self::Client(ring) => ring.memory(),
             Self::Server(ring) => ring.memory(),
+            Self::Lend(ring) => ring.memory(),
             Self::ZeroCopy(ring) => ring.memory(),
         }
     }

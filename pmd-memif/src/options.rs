@@ -13,6 +13,7 @@ use crate::device::Settings;
 use crate::handshake::{Mode, SealPolicy};
 use crate::link::Exports;
 use crate::listener::FileOptions;
+use crate::queue::RxMode;
 use crate::secret::Secret;
 use crate::shm::CacheLine;
 
@@ -87,6 +88,11 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "2048",
         "bytes put into one descriptor at most; larger packets become chains",
     ),
+    OptionSpec::choice(
+        "rx-mode",
+        &["adaptive", "polling", "interrupt"],
+        "when the peer interrupts us: while a thread sleeps; never; always, for an event loop that polls when woken",
+    ),
     OptionSpec::choice("cache-line", &["64", "128"], "cache line that lays out the ring headers, equal on both sides"),
     OptionSpec::choice(
         "seals",
@@ -154,6 +160,11 @@ pub(crate) fn configure(name: &str, options: &Options, queues: usize) -> Result<
         line,
         mac: options.mac("mac").unwrap_or_else(random_mac),
         borrows: options.bool("zero-copy") && !is_client,
+        rx_mode: match options.text("rx-mode") {
+            "polling" => RxMode::Polling,
+            "interrupt" => RxMode::Interrupt,
+            _ => RxMode::Adaptive,
+        },
         exports: Exports::default(),
     };
     let role = if is_client {
@@ -215,9 +226,26 @@ pub(crate) fn configure_cndp(name: &str, options: &Options, queues: usize) -> Re
         line,
         mac: random_mac(),
         borrows: false,
+        rx_mode: RxMode::Adaptive,
         exports: Exports::default(),
     };
     Ok(Configured { interface: interface(name, address, role), settings })
+}
+
+/// A server has its id on its socket for itself; clients may be several.
+pub(crate) fn claim(options: &Options) -> Option<String> {
+    let id = options.int("id").filter(|_| !is_client(options))?;
+    Some(claimed(id, &socket::address(options).ok()?))
+}
+
+/// The same for CNDP's form.
+pub(crate) fn claim_cndp(options: &Options) -> Option<String> {
+    let address = Address::abstract_padded(CNDP_SOCKET).ok().filter(|_| !options.is_given("client"))?;
+    Some(claimed(0, &address))
+}
+
+fn claimed(id: u64, address: &Address) -> String {
+    format!("memif id {id} on {address}")
 }
 
 /// Whether the device's pools are to be shared with the peer.

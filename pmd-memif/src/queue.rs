@@ -2,19 +2,44 @@
 //!
 //! Each burst begins with one look at the device's epoch, a load. When it has changed, the queue lets go of the rings it
 //! has and takes those of the new link, if there is one; then it works on its own rings without asking anyone.
+//!
+//! What a receiving queue has to do with interrupts, `rx-mode` says:
+//!
+//! | mode | the peer interrupts | the queue's descriptor is readable |
+//! |---|---|---|
+//! | polling | never | there is none: who sleeps does so for a bounded time |
+//! | adaptive | from `arm` to `disarm` | when a packet came in between, or the link changed |
+//! | interrupt | always | when packets may wait, until a burst has found none |
+//!
+//! The descriptor is an epoll set over the rings' eventfds and one of our own. It takes edges, so nobody has to read an
+//! eventfd that a peer shares: such a read could be made to block, as a write could (`crate::doorbell`).
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
 use pmd_core::{Burst, LportId, Pool, RxQueue, TxQueue};
 
+use crate::control::LinkId;
 use crate::device::{Device, OpenDevice};
+use crate::epoch::Seen;
 use crate::link::{RxEnd, TxEnd, TxOwner};
-use crate::ring::tx::{self, Sent, TxTally};
-use crate::ring::{RING_MASK_INT, RingMemory, rx::RxTally};
+use crate::ring::interrupt;
+use crate::ring::rx::RxTally;
+use crate::ring::tx::{Sent, TxTally};
+
+/// When a receiving queue wants to be interrupted, see this file's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RxMode {
+    Polling,
+    Interrupt,
+    Adaptive,
+}
+
+/// What an event of the epoll set is about.
+const OWN: u64 = 0;
+const RING: u64 = 1;
 
 /// The receiving half of an lport.
 pub(crate) struct MemifRx {
@@ -22,13 +47,15 @@ pub(crate) struct MemifRx {
     queue: usize,
     port: u16,
     pool: Pool,
-    epoch: u32,
+    seen: Seen,
     rings: Vec<RxEnd>,
     /// Which ring a burst begins with; moves on, so that no ring starves.
     turn: usize,
-    /// Readable when a ring's eventfd is, or when the link has changed.
+    mode: RxMode,
+    /// Readable when a ring's eventfd has been rung, or our own.
     epoll: Epoll,
-    link_changed: Arc<EventFd>,
+    /// Rung by the control thread when the link has changed, and by us when packets have to wait.
+    own: Arc<EventFd>,
 }
 
 impl MemifRx {
@@ -38,9 +65,9 @@ impl MemifRx {
     /// When the system has no more file descriptors.
     pub(crate) fn new(open: Arc<OpenDevice>, queue: usize, port: u16, pool: Pool) -> nix::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let link_changed = open.device().wake(queue);
-        epoll.add(&link_changed, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
-        Ok(Self { open, queue, port, pool, epoch: 0, rings: Vec::new(), turn: 0, epoll, link_changed })
+        let (own, mode) = (open.device().wake(queue), open.device().settings.rx_mode);
+        epoll.add(&own, edges(OWN))?;
+        Ok(Self { open, queue, port, pool, seen: Seen::default(), rings: Vec::new(), turn: 0, mode, epoll, own })
     }
 
     fn device(&self) -> &Device {
@@ -49,19 +76,21 @@ impl MemifRx {
 
     #[inline(always)]
     fn link_has_changed(&self) -> bool {
-        self.device().epoch() != self.epoch
+        self.device().has_changed(self.seen)
     }
 
     /// Lets the old rings go and takes the new ones.
     #[cold]
     fn adopt(&mut self) {
         self.release();
-        let (epoch, link) = self.device().current();
-        self.epoch = epoch;
+        let link = self.open.device().link(&mut self.seen);
         self.rings = link.map(|link| link.take_rx(self.queue)).unwrap_or_default();
         for ring in &self.rings {
             // Without it the owner's bounded sleep still finds the packets, later.
-            let _ = self.epoll.add(ring.memory().event(), EpollEvent::new(EpollFlags::EPOLLIN, 1));
+            let _ = self.epoll.add(ring.memory().event(), edges(RING));
+            if self.mode == RxMode::Interrupt {
+                interrupt::unmask(ring.memory());
+            }
         }
     }
 
@@ -78,11 +107,29 @@ impl MemifRx {
         (0..count).map(|i| self.rings[(self.turn + i) % count].receive(&self.pool, self.port, burst, tally)).sum()
     }
 
-    fn set_flags(&self, flags: u16) {
-        for ring in &self.rings {
-            ring.memory().set_flags(flags);
-        }
+    fn has_packets(&self) -> bool {
+        self.rings.iter().any(RxEnd::has_packets)
     }
+
+    /// Takes what the epoll set has seen, and counts interrupts.
+    fn take_edges(&self) {
+        const AT_ONCE: usize = 16;
+        let mut events = [EpollEvent::empty(); AT_ONCE];
+        let mut woken = 0;
+        loop {
+            let taken = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+            woken += events[..taken].iter().filter(|event| event.data() == RING).count();
+            if taken < AT_ONCE {
+                break;
+            }
+        }
+        self.device().counters[self.queue].rx.interrupts.add(woken as u64);
+    }
+}
+
+/// An interest in an eventfd's being rung, once for each time.
+fn edges(what: u64) -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, what)
 }
 
 impl RxQueue for MemifRx {
@@ -109,25 +156,62 @@ impl RxQueue for MemifRx {
         if self.link_has_changed() {
             return false;
         }
-        // Statement 65: unmask, then look once more; a packet that came before the peer saw the mask is seen here.
-        self.set_flags(0);
-        fence(Ordering::SeqCst);
-        !self.rings.iter().any(RxEnd::has_packets)
+        if self.mode != RxMode::Polling {
+            // In mode `interrupt` as well: some peers write into the flags of rings that are not theirs.
+            self.rings.iter().for_each(|ring| interrupt::unmask(ring.memory()));
+        }
+        // Statement 65: a packet that came before the peer saw the mask gone is seen here.
+        !self.has_packets()
     }
 
     fn disarm(&mut self) {
-        self.set_flags(RING_MASK_INT);
-        let mut woken = 0;
-        for ring in &self.rings {
-            // Empty (EAGAIN) is the usual case: another queue, or the timeout, woke the owner.
-            woken += u64::from(nix::unistd::read(ring.memory().event(), &mut [0; 8]).is_ok());
+        if self.mode == RxMode::Adaptive {
+            self.rings.iter().for_each(|ring| interrupt::mask(ring.memory()));
         }
-        let _ = self.link_changed.read();
-        self.device().counters[self.queue].rx.interrupts.add(woken);
+        self.take_edges();
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.epoll.0.as_fd())
+        (self.mode != RxMode::Polling).then(|| self.epoll.0.as_fd())
+    }
+}
+
+/// The receiving half of an lport in mode `interrupt`: whoever sleeps on its descriptor needs nothing but bursts.
+pub(crate) struct InterruptRx(pub(crate) MemifRx);
+
+impl RxQueue for InterruptRx {
+    fn rx_burst(&mut self, burst: &mut Burst) -> usize {
+        let n = self.0.rx_burst(burst);
+        if n > 0 { n } else { self.receive_last(burst) }
+    }
+
+    fn renumber(&mut self, lport: LportId) {
+        self.0.renumber(lport);
+    }
+
+    fn arm(&mut self) -> bool {
+        self.0.arm()
+    }
+
+    fn disarm(&mut self) {
+        self.0.disarm();
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.wake_fd()
+    }
+}
+
+impl InterruptRx {
+    /// A burst has found nothing: from here on the descriptor is not readable, but for what comes after this look.
+    fn receive_last(&mut self, burst: &mut Burst) -> usize {
+        self.0.take_edges();
+        let n = self.0.rx_burst(burst);
+        if n == 0 && self.0.has_packets() {
+            // They wait for mbufs, or for the end of a chain: nobody will interrupt us for those again.
+            let _ = self.0.own.write(1);
+        }
+        n
     }
 }
 
@@ -135,21 +219,25 @@ impl RxQueue for MemifRx {
 pub(crate) struct MemifTx {
     open: Arc<OpenDevice>,
     queue: usize,
-    epoch: u32,
+    /// For packets that cannot be sent from where they lie.
+    pool: Pool,
+    seen: Seen,
+    /// The link that `end` belongs to.
+    link: Option<LinkId>,
     end: Option<TxOwner>,
 }
 
 impl MemifTx {
     /// The sending half of queue `queue`.
-    pub(crate) fn new(open: Arc<OpenDevice>, queue: usize) -> Self {
-        Self { open, queue, epoch: 0, end: None }
+    pub(crate) fn new(open: Arc<OpenDevice>, queue: usize, pool: Pool) -> Self {
+        Self { open, queue, pool, seen: Seen::default(), link: None, end: None }
     }
 
     #[cold]
     fn adopt(&mut self) {
         self.end = None;
-        let (epoch, link) = self.open.device().current();
-        self.epoch = epoch;
+        let link = self.open.device().link(&mut self.seen);
+        self.link = link.as_ref().map(|link| link.id());
         self.end = link.and_then(|link| link.take_tx(self.queue));
     }
 
@@ -157,24 +245,26 @@ impl MemifTx {
     #[cold]
     fn condemn(&mut self, reason: &str) {
         self.end = None;
-        self.open.condemn(reason);
+        if let Some(link) = self.link {
+            self.open.condemn(link, reason);
+        }
     }
 }
 
 impl TxQueue for MemifTx {
     #[inline]
     fn tx_burst(&mut self, burst: &mut Burst) -> usize {
-        if self.open.device().epoch() != self.epoch {
+        if self.open.device().has_changed(self.seen) {
             self.adopt();
         }
         let counters = &self.open.device().counters[self.queue].tx;
         let mut tally = TxTally::default();
-        let mut interrupt = None;
+        let mut interrupted = None;
         let sent = match &mut self.end {
-            Some(TxOwner::Own(ring)) => send(ring, burst, &mut tally, &mut interrupt),
+            Some(TxOwner::Own(ring)) => send(ring, &self.pool, burst, &mut tally, &mut interrupted),
             // Whoever else sends on the ring just now: these packets wait.
             Some(TxOwner::Shared(ring)) => match ring.try_lock() {
-                Ok(mut ring) => send(&mut ring, burst, &mut tally, &mut interrupt),
+                Ok(mut ring) => send(&mut ring, &self.pool, burst, &mut tally, &mut interrupted),
                 Err(_) => {
                     counters.busy.add(1);
                     return 0;
@@ -186,7 +276,7 @@ impl TxQueue for MemifTx {
             }
         };
         counters.add(&tally);
-        match interrupt {
+        match interrupted {
             None => {}
             Some(true) => counters.interrupts.add(1),
             Some(false) => counters.interrupt_errors.add(1),
@@ -196,6 +286,18 @@ impl TxQueue for MemifTx {
             self.condemn(&fault.to_string());
         }
         tally.packets as usize
+    }
+
+    fn alloc_burst(&mut self, burst: &mut Burst, n: usize) -> Option<usize> {
+        if self.open.device().has_changed(self.seen) {
+            self.adopt();
+        }
+        // Queues that share a ring would wait for each other's mbufs.
+        let Some(TxOwner::Own(ring)) = &mut self.end else { return None };
+        let mut tally = TxTally::default();
+        let allocated = ring.alloc(burst, n, &mut tally);
+        self.open.device().counters[self.queue].tx.add(&tally);
+        allocated
     }
 
     fn flush(&mut self) {
@@ -215,10 +317,10 @@ impl TxQueue for MemifTx {
 }
 
 #[inline(always)]
-fn send(ring: &mut TxEnd, burst: &mut Burst, tally: &mut TxTally, interrupt: &mut Option<bool>) -> Sent {
-    let sent = ring.send(burst, tally);
+fn send(ring: &mut TxEnd, pool: &Pool, burst: &mut Burst, tally: &mut TxTally, interrupted: &mut Option<bool>) -> Sent {
+    let sent = ring.send(pool, burst, tally);
     if tally.packets > 0 {
-        *interrupt = tx::interrupt(ring.memory());
+        *interrupted = interrupt::send(ring.memory());
     }
     sent
 }

@@ -25,10 +25,12 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use memmap2::{MmapOptions, MmapRaw};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use pmd_core::Mbuf;
-use pmd_core::pool::Lender;
+use pmd_core::pool::{Lender, LentSegment};
 
 use crate::copy::{self, Kernel};
+use crate::doorbell;
 use crate::ring::rx_borrow::LendSlots;
+use crate::ring::tx_lend::LendBuffers;
 use crate::ring::{BadPlace, COOKIE, Descriptor, Place, RingMemory, RingSize};
 use crate::sigbus::Watch;
 
@@ -266,6 +268,20 @@ impl LendSlots for ShmLender {
     }
 }
 
+impl LendBuffers for ShmLender {
+    fn lend_empty(&mut self, slot: u16, buffer: Descriptor) -> Result<Mbuf, BadPlace> {
+        let room = buffer.length as usize;
+        let data = self.regions.address(buffer.place(), room)?;
+        // SAFETY: as in `lend`; the client has posted the buffer for us to write into.
+        Ok(unsafe { self.lender.lend_empty(slot.into(), data, room) })
+    }
+
+    #[inline(always)]
+    fn segments<'a>(&'a self, packet: &'a Mbuf) -> impl Iterator<Item = Option<LentSegment>> + 'a {
+        self.lender.segments(packet)
+    }
+}
+
 /// The index words of a ring, read only: for those who watch a link, not for those who move packets.
 #[derive(Debug)]
 pub(crate) struct RingWords {
@@ -407,7 +423,7 @@ impl RingMemory for ShmRing {
     }
 
     fn interrupt(&self) -> bool {
-        nix::unistd::write(&self.event, &1_u64.to_ne_bytes()).is_ok()
+        doorbell::ring(self.event.as_fd())
     }
 }
 

@@ -185,6 +185,13 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether an object of the kernel without a file is an eventfd. The kernel tells only by its name in /proc; where that is
+/// not mounted, anything is believed: whoever rings it (`crate::doorbell`) is told no.
+fn is_eventfd(fd: BorrowedFd<'_>) -> bool {
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    name.map_or(true, |name| name.to_string_lossy().contains("[eventfd]"))
+}
+
 /// What kind of file a descriptor is, and how large.
 pub(crate) fn inspect(fd: BorrowedFd<'_>) -> Attached {
     let Ok(status) = fstat(fd) else { return Attached { kind: FileKind::Other, size: 0 } };
@@ -196,7 +203,7 @@ pub(crate) fn inspect(fd: BorrowedFd<'_>) -> Attached {
             }
             Err(_) => FileKind::Other,
         },
-        none if none.is_empty() => FileKind::Anonymous,
+        none if none.is_empty() && is_eventfd(fd) => FileKind::Event,
         _ => FileKind::Other,
     };
     Attached { kind, size: u64::try_from(status.st_size).unwrap_or(0) }
@@ -360,9 +367,11 @@ mod tests {
         fcntl(&memory, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK)).unwrap();
         assert_eq!(inspect(memory.as_fd()), Attached { kind: kind(true), size: 5000 });
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC).unwrap();
-        assert_eq!(inspect(event.as_fd()).kind, FileKind::Anonymous);
+        assert_eq!(inspect(event.as_fd()).kind, FileKind::Event);
         let (reader, _writer) = pipe().unwrap();
         assert_eq!(inspect(reader.as_fd()).kind, FileKind::Other);
+        let epoll = nix::sys::epoll::Epoll::new(nix::sys::epoll::EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        assert_eq!(inspect(epoll.0.as_fd()).kind, FileKind::Other, "without a file, but no eventfd");
         assert_eq!(inspect(pair().0.as_fd()).kind, FileKind::Other);
         assert_eq!(inspect(std::fs::File::open("/dev/null").unwrap().as_fd()).kind, FileKind::Other);
     }

@@ -2,15 +2,14 @@
 //! sees, over real sockets and shared memory.
 
 mod common;
+#[path = "common/pair.rs"]
+mod pair;
 
 use pmd_core::details::Value;
 use pmd_core::{Burst, Lport};
 
 use common::{Port, until};
-
-fn wait_for_links(ports: [&Port; 2]) {
-    until("links up", || ports.iter().all(|port| port.lports[0].control.link().is_up()));
-}
+use pair::{pair, wait_for_links};
 
 /// Sends the packets from one lport to the other, in bursts as they fit, and checks that each arrives, in order.
 fn transfer(from: &mut Port, to: &mut Port, queue: usize, packets: &[Vec<u8>]) {
@@ -38,16 +37,6 @@ fn transfer(from: &mut Port, to: &mut Port, queue: usize, packets: &[Vec<u8>]) {
 
 fn packets(count: usize, max: usize) -> Vec<Vec<u8>> {
     (0..count).map(|i| (0..1 + (i * 997) % max).map(|j| (i * 31 + j) as u8).collect()).collect()
-}
-
-fn pair(queues: [u16; 2], server: &[(&str, &str)], client: &[(&str, &str)]) -> (Port, Port, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("memif.sock");
-    let common: &[_] = &[("socket", socket.to_str().unwrap()), ("socket-abstract", "no")];
-    let server = Port::open("server", queues[0], &[common, &[("role", "server")], server].concat()).unwrap();
-    let client = Port::open("client", queues[1], &[common, client].concat()).unwrap();
-    wait_for_links([&server, &client]);
-    (server, client, dir)
 }
 
 #[test]

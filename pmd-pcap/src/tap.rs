@@ -228,6 +228,10 @@ impl TxQueue for TapTx {
         }
     }
 
+    fn alloc_burst(&mut self, burst: &mut Burst, n: usize) -> Option<usize> {
+        self.inner.alloc_burst(burst, n)
+    }
+
     fn flush(&mut self) {
         if let Some(track) = &mut self.track {
             self.tallies.tx.count(0, track.write());

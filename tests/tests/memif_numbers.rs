@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use lport_tests::memif::{Memif, Role};
-use lport_tests::summary::LportSummary;
+use lport_tests::summary::{LportSummary, Summary};
 use lport_tests::testpmd::Forward;
 use lport_tests::{LportFile, Testbed};
 use serde_json::json;
@@ -12,6 +12,10 @@ use serde_json::json;
 /// Packet sizes in bytes and how many of them a burst may hold, so that a burst's segments of 2048 bytes fit into a
 /// ring of 2^6.
 const SIZES: [(usize, u16); 3] = [(64, 32), (1500, 32), (9000, 8)];
+
+/// Chains of 1 to 5 segments of 2048 bytes, exact fits and one byte more; several fill a ring of 2^6 to its last slot.
+const CHAINS: [(usize, u16); 9] =
+    [(2047, 32), (2048, 64), (2049, 32), (4096, 32), (4097, 21), (6144, 21), (8192, 16), (8193, 12), (9216, 12)];
 
 fn copying(ours: Memif) -> Memif {
     ours
@@ -39,6 +43,16 @@ fn everything_comes_back(
     log2_ring_size: u32,
     sharing: impl Fn(Memif) -> Memif,
 ) -> Result<()> {
+    all_come_back(our_role, queues, log2_ring_size, &SIZES, sharing)
+}
+
+fn all_come_back(
+    our_role: Role,
+    queues: u16,
+    log2_ring_size: u32,
+    sizes: &[(usize, u16)],
+    sharing: impl Fn(Memif) -> Memif,
+) -> Result<()> {
     let testbed = Testbed::new()?;
     let socket = if log2_ring_size == 6 { testbed.path_socket("sock") } else { testbed.abstract_socket("sock") };
     let ours = sharing(Memif::new(our_role, &socket).log2_ring_size(log2_ring_size).secret("psst"));
@@ -49,7 +63,7 @@ fn everything_comes_back(
 
     let mut sent = (0, 0);
     for round in 0..30 {
-        let (size, burst) = SIZES[round % SIZES.len()];
+        let (size, burst) = sizes[round % sizes.len()];
         peer.set_packet_size(size)?;
         peer.set_burst(burst)?;
         peer.send_bursts(1)?;
@@ -149,6 +163,21 @@ fn a_borrowing_server_of_a_sharing_client_returns_everything_on_four_queues_of_1
     everything_comes_back(Role::Server, 4, 10, both_share)
 }
 
+#[test]
+fn a_server_returns_chains_of_1_to_5_segments_on_a_ring_that_they_fill_exactly() -> Result<()> {
+    all_come_back(Role::Server, 1, 6, &CHAINS, copying)
+}
+
+#[test]
+fn a_client_returns_chains_of_1_to_5_segments_on_a_ring_that_they_fill_exactly() -> Result<()> {
+    all_come_back(Role::Client, 1, 6, &CHAINS, copying)
+}
+
+#[test]
+fn a_borrowing_server_returns_chains_of_1_to_5_segments_on_a_ring_that_they_fill_exactly() -> Result<()> {
+    all_come_back(Role::Server, 1, 6, &CHAINS, we_share)
+}
+
 /// Lets testpmd send as fast as it can for a while, far more than the rings hold, and compares after a quiet stop.
 fn a_flood_is_counted_wholly(our_role: Role, queues: u16, size: usize) -> Result<()> {
     const ENOUGH: u64 = 300_000;
@@ -199,43 +228,63 @@ fn a_client_counts_a_flood_of_9000_byte_packets_on_four_queues_wholly() -> Resul
     a_flood_is_counted_wholly(Role::Client, 4, 9000)
 }
 
-/// Our program sends a number of packets, more than the rings hold; after that it is quiet, and all have arrived.
-fn testpmd_receives_what_we_send(our_role: Role, queues: u16, size: u64) -> Result<()> {
-    const PER_QUEUE: u64 = 100_000;
+/// Our program sends a number of packets, so many that the rings' indices pass 65535 several times; after that it is quiet,
+/// and all have arrived. Gives the summary.
+fn testpmd_receives_what_we_send(
+    our_role: Role,
+    queues: u16,
+    size: u64,
+    sharing: impl Fn(Memif) -> Memif,
+) -> Result<Summary> {
+    let per_queue = 500_000 / size.div_ceil(2048);
     let testbed = Testbed::new()?;
-    let ours = Memif::new(our_role, &testbed.path_socket("sock"));
-    let file = LportFile::new("tx-only").option("tx-size", json!(size)).option("tx-count", json!(PER_QUEUE));
+    let ours = sharing(Memif::new(our_role, &testbed.path_socket("sock")));
+    let file = LportFile::new("tx-only").option("tx-size", json!(size)).option("tx-count", json!(per_queue));
     let file = file.memif("source", &ours, queues);
     let peer = testbed.testpmd("peer").forward(Forward::RxOnly).queues(queues);
     let (lport, mut peer) = testbed.run_with_peer(&file, &ours, peer)?;
     peer.start_forwarding()?;
     for queue in 0..queues {
-        lport.wait_for_counters(&format!("source:{queue}"), |port| port.opackets == PER_QUEUE)?;
+        lport.wait_for_counters(&format!("source:{queue}"), |port| port.opackets == per_queue)?;
     }
-    let packets = PER_QUEUE * u64::from(queues);
+    let packets = per_queue * u64::from(queues);
     let theirs = peer.wait_for_stats(0, |stats| stats.rx_packets == packets)?;
     assert_eq!(theirs.rx_bytes, packets * size);
     let summary = lport.stop()?.summary()?;
-    assert!(summary.lports.iter().all(|port| port.obytes == PER_QUEUE * size), "{:?}", summary.lports);
-    Ok(())
+    assert!(summary.lports.iter().all(|port| port.obytes == per_queue * size), "{:?}", summary.lports);
+    Ok(summary)
 }
 
 #[test]
 fn testpmd_receives_what_our_server_sends() -> Result<()> {
-    testpmd_receives_what_we_send(Role::Server, 1, 64)
+    testpmd_receives_what_we_send(Role::Server, 1, 64, copying).map(drop)
+}
+
+#[test]
+fn testpmd_receives_what_our_server_builds_in_the_ring() -> Result<()> {
+    for queues in [1, 2] {
+        let summary = testpmd_receives_what_we_send(Role::Server, queues, 1500, we_share)?;
+        assert!(summary.lports.iter().all(|port| port.xstats["tx_in_place"] == port.opackets), "{:?}", summary.lports);
+    }
+    Ok(())
 }
 
 #[test]
 fn testpmd_receives_what_our_client_sends() -> Result<()> {
-    testpmd_receives_what_we_send(Role::Client, 1, 1500)
+    testpmd_receives_what_we_send(Role::Client, 1, 1500, copying).map(drop)
+}
+
+#[test]
+fn testpmd_receives_what_our_client_shares() -> Result<()> {
+    testpmd_receives_what_we_send(Role::Client, 1, 1500, we_share).map(drop)
 }
 
 #[test]
 fn testpmd_receives_what_our_server_sends_in_chains_on_four_queues() -> Result<()> {
-    testpmd_receives_what_we_send(Role::Server, 4, 9000)
+    testpmd_receives_what_we_send(Role::Server, 4, 9000, copying).map(drop)
 }
 
 #[test]
 fn testpmd_receives_what_our_client_sends_in_chains_on_four_queues() -> Result<()> {
-    testpmd_receives_what_we_send(Role::Client, 4, 9000)
+    testpmd_receives_what_we_send(Role::Client, 4, 9000, copying).map(drop)
 }

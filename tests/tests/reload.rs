@@ -131,11 +131,14 @@ fn an_lport_comes_and_goes_while_the_others_forward() -> Result<()> {
 fn a_broken_file_is_refused_as_a_whole_and_traffic_goes_on() -> Result<()> {
     let forwarder = Forwarder::start()?;
     let good = pair_and_third(&forwarder.testbed).text();
+    let mut unpolled: serde_json::Value = serde_json::from_str(&good)?;
+    unpolled["threads"] = serde_json::json!({});
     for (wrong, words) in [
         (good.replace("net_memif:role=server", "net_memif:role=boss"), &["error[", "boss", "client, server"][..]),
         (good.replace("\"third:0\": \"right:0\"", "\"third:0\": \"rihgt:0\""), &["E0503", "did you mean \"right:0\"?"]),
         (good.replace("\"anywhere\": []", "\"anywhere\": [1023]"), &["CPU 1023 does not exist"]),
         (format!("{good}}}"), &["E0010", "file.jsonc:"]),
+        (unpolled.to_string(), &["W0201", "polls an lport, so there is nothing to run"]),
     ] {
         let said = forwarder.reload(&wrong, "running on as before")?;
         for word in words {

@@ -1,9 +1,12 @@
-//! `lport drivers`: the drivers, and the wrappers that go around their lports, with every option, its range and default.
+//! `lport drivers`: the drivers, and the wrappers that go around their lports, all or those named, with every option, what it
+//! takes, its default and what it is for.
 
-use pmd_core::{OptionKind, OptionSpec};
+use std::sync::Arc;
+
+use pmd_core::{Driver, OptionKind, OptionSpec, Wrapper};
 use serde_json::{Value, json};
 
-use crate::cli::Format;
+use crate::cli::DriversArgs;
 use crate::drivers::registry;
 use crate::failure::Failure;
 use crate::output::{Align, Table, print, print_json};
@@ -11,61 +14,96 @@ use crate::output::{Align, Table, print, print_json};
 /// Runs the command.
 ///
 /// # Errors
-/// When it cannot print.
-pub(crate) fn drivers(format: Format) -> Result<(), Failure> {
+/// When a name is no driver's, or it cannot print.
+pub(crate) fn drivers(args: &DriversArgs) -> Result<(), Failure> {
     let registry = registry();
-    let drivers = registry.iter().map(|driver| Listed {
-        kind: "driver",
-        name: driver.name(),
-        summary: driver.summary(),
-        options: driver.options(),
-    });
-    let wrappers = registry.wrappers().map(|wrapper| Listed {
-        kind: "wrapper",
-        name: wrapper.name(),
-        summary: wrapper.summary(),
-        options: wrapper.options(),
-    });
-    if format.json {
-        return print_json(&drivers.chain(wrappers).map(|listed| listed.json()).collect::<Vec<_>>());
+    let all = registry.iter().map(Listed::Driver).chain(registry.wrappers().map(Listed::Wrapper)).collect::<Vec<_>>();
+    let named = |name: &String| {
+        let found = all.iter().find(|listed| listed.name() == name);
+        found.copied().ok_or_else(|| unknown(name, &all))
+    };
+    let named = args.names.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+    let shown = if named.is_empty() { all } else { named };
+    if args.format.json {
+        return print_json(&shown.into_iter().map(Listed::json).collect::<Vec<_>>());
     }
-    let texts: Vec<_> = drivers.map(|listed| listed.text()).collect();
-    let heading = "Wrappers, for `wrap` of an lport:".to_owned();
-    let texts: Vec<_> = texts.into_iter().chain([heading]).chain(wrappers.map(|listed| listed.text())).collect();
-    print(texts.join("\n\n").trim_end())
+    print(shown.into_iter().map(Listed::text).collect::<Vec<_>>().join("\n\n").trim_end())
 }
 
 /// A driver or a wrapper.
-struct Listed<'a> {
-    kind: &'static str,
-    name: &'a str,
-    summary: &'a str,
-    options: &'a [OptionSpec],
+#[derive(Clone, Copy)]
+enum Listed<'a> {
+    Driver(&'a Arc<dyn Driver>),
+    Wrapper(&'a Arc<dyn Wrapper>),
 }
 
-impl Listed<'_> {
-    fn json(&self) -> Value {
-        let options: Vec<_> = self.options.iter().map(option_json).collect();
-        json!({ "name": self.name, "kind": self.kind, "summary": self.summary, "options": options })
+impl<'a> Listed<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Self::Driver(driver) => driver.name(),
+            Self::Wrapper(wrapper) => wrapper.name(),
+        }
     }
 
-    fn text(&self) -> String {
-        format!("{}  {}\n{}", self.name, self.summary, options_text(self.options))
+    fn text(self) -> String {
+        match self {
+            Self::Driver(driver) => driver_text(driver),
+            Self::Wrapper(wrapper) => wrapper_text(wrapper),
+        }
     }
+
+    fn json(self) -> Value {
+        match self {
+            Self::Driver(driver) => driver_json(driver),
+            Self::Wrapper(wrapper) => wrapper_json(wrapper),
+        }
+    }
+}
+
+fn unknown(name: &str, all: &[Listed<'_>]) -> Failure {
+    let known: Vec<_> = all.iter().map(|listed| listed.name()).collect();
+    let nearest = lport_config::nearest(name, known.iter().copied());
+    let help = nearest.map(|nearest| format!(" (did you mean `{nearest}`?)")).unwrap_or_default();
+    Failure::Configuration(format!("there is no driver or wrapper `{name}`{help}; known are: {}", known.join(", ")))
+}
+
+fn driver_text(driver: &Arc<dyn Driver>) -> String {
+    let umem = if driver.needs_pool() { "its lports need a `umem`" } else { "its lports need no `umem`" };
+    format!("{}: {}; {umem}\n{}", driver.name(), driver.summary(), options_text(driver.options()))
+}
+
+fn wrapper_text(wrapper: &Arc<dyn Wrapper>) -> String {
+    let (name, summary) = (wrapper.name(), wrapper.summary());
+    format!("{name}: {summary}; for `wrap` of an lport\n{}", options_text(wrapper.options()))
 }
 
 fn options_text(options: &[OptionSpec]) -> String {
     if options.is_empty() {
         return "  (no options)".into();
     }
-    let mut table = Table::headless(&[Align::Left; 5]);
+    let headings = [("", Align::Left), ("option", Align::Left), ("takes", Align::Left), ("default", Align::Left)];
+    let mut table = Table::new(&[&headings[..], &[("", Align::Left)]].concat());
     for option in options {
-        let default =
-            if option.default.is_empty() { "no default".into() } else { format!("default {}", option.default) };
-        let cells = [String::new(), option.name.into(), option.kind.to_string(), default, option.help.into()];
-        table.row(cells);
+        let default = if option.default.is_empty() { "-" } else { option.default };
+        table.row([String::new(), option.name.into(), option.kind.to_string(), default.into(), option.help.into()]);
     }
     table.to_string()
+}
+
+fn driver_json(driver: &Arc<dyn Driver>) -> Value {
+    let options: Vec<_> = driver.options().iter().map(option_json).collect();
+    json!({
+        "name": driver.name(),
+        "kind": "driver",
+        "summary": driver.summary(),
+        "needs_umem": driver.needs_pool(),
+        "options": options,
+    })
+}
+
+fn wrapper_json(wrapper: &Arc<dyn Wrapper>) -> Value {
+    let options: Vec<_> = wrapper.options().iter().map(option_json).collect();
+    json!({ "name": wrapper.name(), "kind": "wrapper", "summary": wrapper.summary(), "options": options })
 }
 
 fn option_json(option: &OptionSpec) -> Value {
@@ -85,4 +123,63 @@ fn option_json(option: &OptionSpec) -> Value {
         }
     }
     json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every word and number of the kind of an option.
+    fn limits(kind: OptionKind) -> Vec<String> {
+        match kind {
+            OptionKind::Bool => vec!["yes".into(), "no".into()],
+            OptionKind::Int { min, max } => vec![min.to_string(), max.to_string()],
+            OptionKind::Text { max_len } => vec![max_len.to_string()],
+            OptionKind::Choice(words) => words.iter().map(|word| (*word).to_owned()).collect(),
+            OptionKind::Mac => vec!["02:00:00:00:00:01".into()],
+        }
+    }
+
+    #[test]
+    fn every_option_has_a_line_with_its_limits_its_default_and_its_help() {
+        for driver in registry().iter() {
+            let text = driver_text(driver);
+            assert!(text.starts_with(&format!("{}: {}", driver.name(), driver.summary())), "{text}");
+            assert_eq!(text.lines().count(), 2 + driver.options().len());
+            for option in driver.options() {
+                let is_its = |line: &&str| line.split_whitespace().next() == Some(option.name);
+                let line = text.lines().skip(2).find(is_its).unwrap_or_else(|| panic!("no {}: {text}", option.name));
+                let default = if option.default.is_empty() { "-" } else { option.default };
+                let wanted = limits(option.kind).into_iter().chain([default.to_owned(), option.help.to_owned()]);
+                for word in wanted {
+                    assert!(line.contains(&word), "no {word:?} in: {line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn json_tells_all_that_the_table_of_a_driver_has() {
+        for driver in registry().iter() {
+            let json = driver_json(driver);
+            assert_eq!(
+                (json["name"].as_str(), json["summary"].as_str()),
+                (Some(driver.name()), Some(driver.summary()))
+            );
+            let options = json["options"].as_array().unwrap();
+            assert_eq!(options.len(), driver.options().len());
+            for (json, option) in options.iter().zip(driver.options()) {
+                assert_eq!((json["name"].as_str(), json["help"].as_str()), (Some(option.name), Some(option.help)));
+                assert_eq!(json["default"].as_str().unwrap_or_default(), option.default);
+                let told = match option.kind {
+                    OptionKind::Bool => json["kind"] == "bool",
+                    OptionKind::Int { min, max } => json["min"] == min && json["max"] == max,
+                    OptionKind::Text { max_len } => json["max_len"] == max_len,
+                    OptionKind::Choice(words) => json["choices"] == json!(words),
+                    OptionKind::Mac => json["kind"] == "mac",
+                };
+                assert!(told, "{json}");
+            }
+        }
+    }
 }

@@ -38,7 +38,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let registry = registry();
     let checked = Checked::load(&args.file, &registry, args.mode);
     eprint!("{}", checked.render(is_coloured(&std::io::stderr())));
-    let mut file = checked.into_file()?;
+    let refused = |why| Failure::Configuration(format!("{why}; nothing was started"));
+    let mut file = checked.into_runnable().map_err(refused)?;
     let settings = Settings { burst: args.burst, allow_partial: args.allow_partial, ..Settings::default() };
     let mut drops = Arc::new(ModeDrops::new(file.forwarding.mode, file.deployment.lports().len()));
     let mut runtime =

@@ -23,6 +23,9 @@ const KEY: &str = "acl-rules";
 /// Most rules: each packet is compared with them one by one.
 pub(super) const RULES_MAX: usize = 1024;
 
+/// A rule, for messages.
+const EXAMPLE: &str = "{ \"action\": \"permit\", \"src\": \"192.0.2.0/24\" }";
+
 const KEYS: &[&str] = &["action", "proto", "src", "dst", "src-port", "dst-port", "description", "desc"];
 
 /// Protocols that have a name, with their numbers.
@@ -39,7 +42,8 @@ pub(super) fn read(options: &mut OptionsReader<'_>) -> Vec<AclRule> {
     let elements = elements(options);
     if let Some(excess) = elements.get(RULES_MAX) {
         let message = format!("there are {} rules, but at most {RULES_MAX} are possible", elements.len());
-        options.report(Problem::new(rules::TOO_MANY_ACL_RULES, excess.span, message).label("too many"));
+        let problem = Problem::new(rules::TOO_MANY_ACL_RULES, excess.span, message).label("too many");
+        options.report(problem.help("larger prefixes and ranges of ports make a list shorter"));
     }
     elements.iter().take(RULES_MAX).filter_map(|node| read_rule(options, node)).collect()
 }
@@ -48,18 +52,18 @@ fn elements<'c>(options: &mut OptionsReader<'c>) -> &'c [Node] {
     let Some(node) = options.node(KEY) else { return &[] };
     if node.as_array().is_none() {
         let message = format!("`{KEY}` is {}, but takes an array of objects", node.describe());
-        options.report(bad(node.span, message));
+        options.report(bad(node.span, message).help(format!("write [{EXAMPLE}]")));
     }
     node.as_array().unwrap_or_default()
 }
 
 fn bad(span: Span, message: String) -> Problem {
-    Problem::new(rules::BAD_ACL_RULE, span, message)
+    Problem::new(rules::BAD_ACL_RULE, span, message).label("in this rule")
 }
 
 fn read_rule(options: &mut OptionsReader<'_>, node: &Node) -> Option<AclRule> {
     let Some(members) = node.as_object() else {
-        let help = "write { \"action\": \"permit\", \"src\": \"192.0.2.0/24\" }";
+        let help = format!("write {EXAMPLE}");
         options.report(bad(node.span, format!("a rule is an object, not {}", node.describe())).help(help));
         return None;
     };
@@ -132,19 +136,21 @@ fn read_protocol(options: &mut OptionsReader<'_>, value: &Node) -> Option<u8> {
     if protocol.is_none() {
         let message =
             format!("`proto` is {}, but takes icmp, tcp, udp, sctp or a number from 0 to 255", value.describe());
-        options.report(bad(value.span, message));
+        options.report(bad(value.span, message).help("names are in lower case, such as \"udp\""));
     }
     protocol
 }
 
 fn read_network(options: &mut OptionsReader<'_>, value: &Node) -> Option<RangeInclusive<u32>> {
     let Some(text) = value.as_str() else {
-        options.report(bad(value.span, format!("a prefix is a string, not {}", value.describe())));
+        let problem = bad(value.span, format!("a prefix is a string, not {}", value.describe()));
+        options.report(problem.help("write an address and a length, such as \"192.0.2.0/24\""));
         return None;
     };
     let network = prefix(options, &Spanned::new(text, value.span), rules::BAD_ACL_RULE)?;
     if network.v4().is_none() {
-        options.report(bad(value.span, format!("`{text}` is IPv6, but the access list is about IPv4 only")));
+        let problem = bad(value.span, format!("`{text}` is IPv6, but the access list is about IPv4 only"));
+        options.report(problem.help("write an IPv4 prefix; packets of IPv6 never match a rule"));
     }
     network.v4()
 }

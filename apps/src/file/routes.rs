@@ -57,10 +57,18 @@ fn read_route(
 }
 
 fn read_lport(options: &mut OptionsReader<'_>, deployment: &Deployment, text: &Spanned<&str>) -> Option<LportId> {
-    let number = || text.value.parse().ok().map(LportId).filter(|id| usize::from(id.0) < deployment.lports().len());
-    let found = deployment.lport_named(text.value).or_else(number);
+    let lports = deployment.lports();
+    let number: Option<u16> = text.value.parse().ok();
+    let numbered = number.map(LportId).filter(|id| usize::from(id.0) < lports.len());
+    let found = deployment.lport_named(text.value).or(numbered);
     if found.is_none() {
-        options.report(unknown_lport(rules::UNKNOWN_EGRESS, KEY, deployment, text));
+        let problem = unknown_lport(rules::UNKNOWN_EGRESS, KEY, deployment, text);
+        options.report(match (number, lports.last()) {
+            (Some(_), Some((_, last))) => {
+                problem.help(format!("lports are numbered from 0; the last one is {}, `{}`", last.lport, last.name))
+            }
+            _ => problem,
+        });
     }
     found
 }

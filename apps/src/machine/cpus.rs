@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use lport_config::{Places, Problem};
+use lport_config::{Places, Problem, Span};
 use pmd_core::deployment::{Placement, ThreadSpec};
 use pmd_core::lcore::cpu_list;
 use pmd_core::topology::Machine;
@@ -10,28 +10,49 @@ use pmd_core::topology::Machine;
 use super::place_of;
 use crate::rules;
 
-/// The CPUs that threads name, but cannot have: each once for a place.
+/// The CPUs that threads name, but cannot have: one problem for each part of the file that names some, and each reason.
 pub(super) fn missing(threads: &[ThreadSpec], places: &Places, machine: &Machine) -> Vec<Problem> {
     let allowed: Vec<_> = machine.cpus.iter().filter(|cpu| cpu.allowed).map(|cpu| cpu.id).collect();
-    let mut seen = HashSet::new();
-    let mut problems = Vec::new();
+    let mut found: Vec<Missing<'_>> = Vec::new();
     for thread in threads {
         let Placement::Cpus(cpus) = &thread.lcores else { continue };
         for cpu in cpus.iter().filter(|cpu| !allowed.contains(cpu)) {
             let place = places.thread_cpu(&thread.name, *cpu).unwrap_or_else(|| place_of(&thread.name, places));
-            if !seen.insert((*cpu, place)) {
-                continue;
-            }
             let exists = machine.cpus.iter().any(|other| other.id == *cpu);
-            let why = if exists { "may not be used by this process" } else { "does not exist on this machine" };
-            let problem = Problem::new(rules::CPU_MISSING, place, format!("CPU {cpu} {why}"))
-                .label("not to be had")
-                .also(place_of(&thread.name, places), format!("thread `{}` runs there", thread.name))
-                .help(format!("there are: {}", cpu_list(&allowed)));
-            problems.push(problem);
+            match found.iter_mut().find(|known| (known.place, known.exist) == (place, exists)) {
+                Some(known) if known.cpus.contains(cpu) => {}
+                Some(known) => known.cpus.push(*cpu),
+                None => found.push(Missing { place, exist: exists, cpus: vec![*cpu], thread: &thread.name }),
+            }
         }
     }
-    problems
+    found.iter().map(|missing| missing.problem(&allowed, places)).collect()
+}
+
+/// CPUs that cannot be had, named in one place.
+struct Missing<'t> {
+    place: Span,
+    /// Whether they are there, and only not for us.
+    exist: bool,
+    cpus: Vec<usize>,
+    /// The first thread that wants them.
+    thread: &'t str,
+}
+
+impl Missing<'_> {
+    fn problem(&self, allowed: &[usize], places: &Places) -> Problem {
+        let list = cpu_list(&self.cpus);
+        let message = match (&self.cpus[..], self.exist) {
+            ([_], true) => format!("CPU {list} may not be used by this process"),
+            ([_], false) => format!("CPU {list} does not exist on this machine"),
+            (_, true) => format!("CPUs {list} may not be used by this process"),
+            (_, false) => format!("CPUs {list} do not exist on this machine"),
+        };
+        Problem::new(rules::CPU_MISSING, self.place, message)
+            .label("not to be had")
+            .also(place_of(self.thread, places), format!("thread `{}` runs there", self.thread))
+            .help(format!("there are: {}", cpu_list(allowed)))
+    }
 }
 
 /// Threads that must share a CPU with another one, or that run on another hyperthread of its core.

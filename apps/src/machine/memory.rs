@@ -1,4 +1,4 @@
-//! Whether pools lie near the threads that use them, and whether their pages can be had.
+//! Whether pools lie near the threads that use them, and whether their pages and memory can be had.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -29,6 +29,39 @@ impl HugePages {
         };
         Self { free_2m: free("2048kB"), free_1g: free("1048576kB") }
     }
+}
+
+/// Bytes of memory that can be had without swapping, as the kernel says.
+pub(super) fn available() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// The pool on ordinary pages with which there is no memory left.
+pub(super) fn exhausted(pools: &[PoolSpec], places: &Places, available: usize) -> Option<Problem> {
+    let bytes = |pool: &PoolSpec| match pool.page {
+        PageSize::Small => buffer_bytes(pool.size, pool.data_room),
+        PageSize::Huge2M | PageSize::Huge1G => 0,
+    };
+    let together = pools.iter().scan(0_usize, |sum, pool| {
+        *sum = sum.saturating_add(bytes(pool));
+        Some(*sum)
+    });
+    let (i, wanted) = together.enumerate().find(|(_, sum)| *sum > available)?;
+    let [wanted, left] = [wanted, available].map(|bytes| bytes >> 20);
+    let name = &pools[i].name;
+    let message = match i {
+        0 => format!("pool `{name}` needs {wanted} MiB, but {left} MiB are available"),
+        _ => format!("pool `{name}` and those in front of it need {wanted} MiB, but {left} MiB are available"),
+    };
+    let problem = Problem::new(rules::MEMORY, places.pool(PoolIndex(i)).unwrap_or_default(), message);
+    Some(
+        problem
+            .label("too large")
+            .help("`bufcnt` is in units of 1024 buffers, `bufsz` in 1024 bytes: make them smaller"),
+    )
 }
 
 /// Pools whose memory lies on another NUMA node than a thread that receives into them. A pool lies where the first of its

@@ -14,7 +14,7 @@ fn machine(nodes: usize, cores: usize, threads: usize) -> Facts {
         Cpu { id, core, package: node, node, allowed: true }
     };
     let topology = Machine { cpus: (0..all * threads).map(cpu).collect(), ..Machine::default() };
-    Facts { topology, topology_error: None, huge_pages: HugePages::default() }
+    Facts { topology, topology_error: None, huge_pages: HugePages::default(), memory: None }
 }
 
 /// A file of two threads, each with one lport; `groups` are the lcore-groups `a` and `b`, `umems` those of the lports.
@@ -38,7 +38,8 @@ fn found(text: &str, facts: &Facts) -> Vec<(&'static str, String, String)> {
     let problems = check(&config.deployment, &config.places, &Registry::with_reference_drivers(), facts);
     let located = problems.into_iter().map(|problem| problem.locate(&source));
     located
-        .map(|Diagnostic { code, primary, message, .. }| {
+        .map(|Diagnostic { code, primary, message, help, .. }| {
+            assert!(help.is_some(), "what to do about it? {message}");
             (code, text[primary.span.start..primary.span.end].to_owned(), message)
         })
         .collect()
@@ -71,6 +72,7 @@ fn a_machine_that_has_everything_has_no_problems() {
 fn a_cpu_that_is_not_there_or_not_allowed_is_shown_in_its_group() {
     let mut facts = machine(1, 4, 1);
     assert_one(&file(["[0]", "[1, 4]"], OWN, "4KB"), &facts, "E0601", "4", "CPU 4 does not exist");
+    assert_one(&file(["[0]", "\"2-6\""], OWN, "4KB"), &facts, "E0601", "2-6", "CPUs 4-6 do not exist");
     facts.topology.cpus[2].allowed = false;
     assert_one(&file(["[0]", "\"1-2\""], OWN, "4KB"), &facts, "E0601", "1-2", "CPU 2 may not be used");
 }
@@ -103,6 +105,25 @@ fn pools_take_huge_pages_in_turn_and_the_one_that_finds_none_is_shown() {
         let words = format!("pool `v` needs {wanted} pages of {page}, but {left} are free");
         assert_one(&file(["[0]", "[1]"], OWN, page), &facts, "W0604", "\"v\"", &words);
     }
+}
+
+#[test]
+fn a_device_whose_driver_the_program_lacks_cannot_be_opened() {
+    let text = file(["[0]", "[1]"], OWN, "4KB").replacen("net_null", "net_nowhere", 1);
+    let words = "device `x` cannot be opened: this program has no driver `net_nowhere`";
+    assert_one(&text, &machine(1, 2, 1), "E0602", "net_nowhere", words);
+}
+
+#[test]
+fn the_pool_that_finds_no_memory_left_is_shown() {
+    // 1024 buffers of 2048 bytes and headroom are 2.1 MiB.
+    let facts = |mib: usize| Facts { memory: Some(mib << 20), ..machine(1, 2, 1) };
+    let text = file(["[0]", "[1]"], OWN, "4KB");
+    assert_eq!(found(&text, &facts(5)), []);
+    let both = "pool `v` and those in front of it need 4 MiB, but 3 MiB are available";
+    assert_one(&text, &facts(3), "W0607", "\"v\"", both);
+    assert_one(&text, &facts(1), "W0607", "\"u\"", "pool `u` needs 2 MiB, but 1 MiB are available");
+    assert!(Facts::gather().memory.is_some_and(|memory| memory > 1 << 20), "this machine has some");
 }
 
 #[test]

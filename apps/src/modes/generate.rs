@@ -2,7 +2,7 @@
 //!
 //! 1. Each lport of a thread gets a stream of its own: frames of one size, numbered from 0, at full speed or at a rate, for
 //!    ever or a given number of them.
-//! 2. A burst is built when the one before has left; what the lport does not accept stays and is sent first next time, so
+//! 2. A burst is built when the one before has left, in the memory that the lport sends from if it has such; what the lport does not accept stays and is sent first next time, so
 //!    a generator loses nothing, and a number of packets is exact.
 //! 3. The rate is kept by a budget that grows with time. It is capped, so that a link that was down or busy is not
 //!    flooded when it comes back.
@@ -118,7 +118,7 @@ impl Stream {
     #[inline]
     fn send(&mut self, ports: &mut Ports) -> usize {
         if self.burst.is_empty() {
-            self.build();
+            self.build(ports);
             if self.burst.is_empty() {
                 return 0;
             }
@@ -126,14 +126,18 @@ impl Stream {
         ports.tx_burst(self.to, &mut self.burst)
     }
 
-    /// Fills the burst with as many new frames as count, rate and pool allow.
-    fn build(&mut self) {
+    /// Fills the burst with as many new frames as count, rate and memory allow.
+    fn build(&mut self, ports: &mut Ports) {
         let mut wanted = self.burst_size.min(usize::try_from(self.count - self.next).unwrap_or(usize::MAX));
         if let Some(budget) = &mut self.budget {
             wanted = wanted.min(budget.packets(Instant::now()));
         }
-        let built = if self.template.size() <= self.pool.data_room() {
-            self.build_whole(wanted)
+        let built = if let Some(built) = self.build_in_place(ports, wanted) {
+            built
+        } else if self.template.size() <= self.pool.data_room() {
+            let built = self.pool.alloc_bulk(&mut self.burst, wanted);
+            self.fill();
+            built
         } else {
             self.build_chained(wanted)
         };
@@ -142,8 +146,19 @@ impl Stream {
         }
     }
 
-    fn build_whole(&mut self, wanted: usize) -> usize {
-        let built = self.pool.alloc_bulk(&mut self.burst, wanted);
+    /// Where the lport sends from, if it has such memory and a frame fits.
+    fn build_in_place(&mut self, ports: &mut Ports, wanted: usize) -> Option<usize> {
+        let built = ports.alloc_burst(self.to, &mut self.burst, wanted)?;
+        if self.burst.iter().any(|frame| frame.tailroom() < self.template.size()) {
+            self.burst.clear();
+            return None;
+        }
+        self.fill();
+        Some(built)
+    }
+
+    /// Makes frames of the empty mbufs in the burst.
+    fn fill(&mut self) {
         let size = self.template.size();
         for frame in self.burst.iter_mut() {
             let room = &mut frame.room_mut()[..size];
@@ -152,7 +167,6 @@ impl Stream {
             frame.set_received(size, 0);
             self.next += 1;
         }
-        built
     }
 
     /// Frames longer than one mbuf.

@@ -68,6 +68,39 @@ fn what_follows_from_an_error_is_not_reported_too() {
 }
 
 #[test]
+fn lports_for_other_programs_are_good_and_said() {
+    let text = file("net_null", &json!([])).replace("[\"m:0\"]", "[]");
+    let report = &lport_with_input(&["check", "--json", "-"], &text).json()[0];
+    let codes: Vec<_> = report["diagnostics"].as_array().unwrap().iter().map(|found| &found["code"]).collect();
+    assert_eq!(codes, ["W0201"]);
+    assert_eq!(report["deployment"]["threads"], json!([]));
+}
+
+#[test]
+fn two_servers_of_one_id_and_socket_are_found_before_they_are_opened() {
+    let check = |one: &str, other: &str| {
+        let lport = |pmd: &str| json!({ "pmd": pmd, "umem": "packets" });
+        let file = json!({
+            "umems": { "packets": { "bufcnt": 1, "bufsz": 2 } },
+            "lports": { "a": lport(one), "b": lport(other) },
+            "lcore-groups": { "default": [] },
+            "threads": { "fwd:0": { "lports": ["a", "b"] } },
+            "options": { "mode": "drop" },
+        });
+        lport_with_input(&["check", "-"], &file.to_string())
+    };
+    let server = "net_memif:role=server,socket=/run/x,socket-abstract=no";
+    let client = server.replace("server", "client");
+    let refused = check(server, &format!("{server},id=0"));
+    assert!(refused.code == Some(3) && refused.stdout.contains("both memif id 0 on /run/x"), "{}", refused.stdout);
+    assert!(check("net_memif_socket", "net_memif_socket:server").stdout.contains("E0309"));
+    for other in [&format!("{server},id=1"), &server.replace("/run/x", "/run/y"), &client, "net_memif_socket"] {
+        assert_eq!(check(server, other).code, Some(0), "{other}");
+    }
+    assert_eq!(check(&client, &client).code, Some(0));
+}
+
+#[test]
 fn warnings_are_errors_when_they_are_denied() {
     let text = file("net_null", &json!([])).replace("\"drop\"", "\"drop\",\"colour\":1");
     assert_eq!(lport_with_input(&["check", "-"], &text).code, Some(0));

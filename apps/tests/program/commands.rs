@@ -23,10 +23,23 @@ fn drivers_are_listed_with_every_option() {
     assert_eq!((&size["min"], &size["max"], &size["default"]), (&14.into(), &9216.into(), &"64".into()));
     let fault = named(&drivers, "fault");
     assert_eq!((&fault["kind"], &named(&fault["options"], "rx-drop")["max"]), (&"wrapper".into(), &1_000_000.into()));
+    assert_eq!(
+        (&named(&drivers, "net_null")["needs_umem"], &named(&drivers, "net_memif")["needs_umem"]),
+        (&false.into(), &true.into())
+    );
     let text = lport(&["drivers"]);
     for driver in ["net_null", "net_ring", "net_memif", "net_memif_socket", "net_pcap", "fault", "trace", "tap"] {
         assert!(text.stdout.lines().any(|line| line.starts_with(driver)), "{}", text.stdout);
     }
+}
+
+#[test]
+fn drivers_can_be_asked_for_by_name() {
+    let text = lport(&["drivers", "net_ring"]).stdout;
+    assert!(text.starts_with("net_ring: ") && text.contains("65536") && !text.contains("net_null"), "{text}");
+    let two = lport(&["drivers", "net_ring", "net_null", "--json"]).json();
+    assert_eq!([&two[0]["name"], &two[1]["name"]], ["net_ring", "net_null"]);
+    lport(&["drivers", "net_rung"]).assert_refused(3, &["net_rung", "did you mean `net_ring`?", "net_memif_socket"]);
 }
 
 #[test]

@@ -78,6 +78,7 @@ fn problems(options: &Value) -> Vec<(String, String, String)> {
     let finished = lport_with_input(&["check", "--json", "-"], &text);
     let report: Value = serde_json::from_str(&finished.stdout).unwrap();
     let found = report[0]["diagnostics"].as_array().unwrap().iter().map(|problem| {
+        assert!(problem["help"].is_string(), "what to do about it? {problem}");
         let at = |key: &str| problem["primary"][key].as_u64().unwrap() as usize;
         let words = format!("{} / {}", problem["message"].as_str().unwrap(), problem["help"].as_str().unwrap_or(""));
         (problem["code"].as_str().unwrap().to_owned(), text[at("start")..at("end")].to_owned(), words)
@@ -102,7 +103,7 @@ fn every_wrong_route_is_shown_at_its_exact_place() {
     assert_problem(&route(&format!("11.0.0.0/33,{mac},0")), "E0505", "11.0.0.0/33", "from 0 to 32");
     assert_problem(&route(&format!("11.0.0/8,{mac},0")), "E0505", "11.0.0/8", "no IP address");
     assert_problem(&route("11.0.0.0/8,ff:ff:ff:ff:ff:ff,0"), "E0505", "ff:ff:ff:ff:ff:ff", "neighbour");
-    assert_problem(&route(&format!("fd00::/8, {mac} ,2")), "E0507", "2", "there are: left:0, right:0");
+    assert_problem(&route(&format!("fd00::/8, {mac} ,2")), "E0507", "2", "the last one is 1, `right:0`");
     assert_problem(&route(&format!("fd00::/8,{mac},rihgt:0")), "E0507", "rihgt:0", "did you mean \"right:0\"?");
     assert_problem(&route(&format!("11.1.0.0/8,{mac},0")), "W0504", "11.1.0.0/8", "write \"11.0.0.0/8\"");
     let twice = format!("10.0.0.0/8,{mac},1");

@@ -103,6 +103,9 @@ fn a_reader_that_goes_away_is_no_failure() {
 fn wrong_usage_is_exit_code_2() {
     lport(&[]).assert_refused(2, &["Usage"]);
     lport(&["run"]).assert_refused(2, &["FILE"]);
+    for help in [lport(&["--help"]), lport(&["run", "--help"])] {
+        assert!(help.code == Some(0) && help.stdout.contains("\n  4  a configured lport could not"), "{}", help.stdout);
+    }
     lport(&["run", "x", "--burst", "257"]).assert_refused(2, &["`257` is not a number from 1 to 256"]);
     lport(&["run", "x", "--duration", "-1"]).assert_refused(2, &["`-1` is not a number of seconds"]);
     lport(&["run", "x", "--mode", "Fwd"]).assert_refused(2, &["there is no mode `Fwd`", "tx-only-rx"]);
@@ -122,7 +125,7 @@ fn a_wrong_file_is_exit_code_3_and_shown_at_its_place() {
     refused(|file| file["options"]["port-map"] = json!({ "null:0": "null:1" }), &["E0503", "`null:1`", "null:0"]);
     refused(|file| file["lports"]["null:0"]["pmd"] = json!("net_nul"), &["net_nul", "net_null"]);
     refused(|file| file["lports"]["null:0"]["pmd"] = json!("net_null:size=9"), &["size", "14 to 9216"]);
-    refused(|file| file["threads"] = json!({}), &["E0504", "no thread polls any lport"]);
+    refused(|file| file["threads"] = json!({}), &["W0201", "no thread of <stdin> polls an lport"]);
     refused(|file| file["lcore-groups"]["default"] = json!([1023]), &["thread `fwd:0`", "CPU 1023 does not exist"]);
 }
 

@@ -116,7 +116,7 @@ fn what_is_wrong_with_a_wrapper_is_shown_at_its_place() {
         });
         lport_with_input(&["run", "-"], &file.to_string()).assert_refused(code, words);
     };
-    refused(json!(["fualt"]), 3, &["<stdin>:1:", "E0309", "`fualt`", "did you mean `fault`?"]);
+    refused(json!(["fualt"]), 3, &["<stdin>:1:", "E0310", "`fualt`", "did you mean `fault`?"]);
     refused(json!(["tap"]), 3, &["E0308", "`tap` needs option `file`"]);
     refused(json!(["trace:rate=0"]), 3, &["E0303", "option `rate` is \"0\"", "from 1 to 1000000"]);
     refused(json!([{ "tap": { "file": "/no/such/x" } }]), 4, &["lport `a` of net_null", "wrapper `tap`", "/no/such/x"]);

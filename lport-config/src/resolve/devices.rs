@@ -9,7 +9,7 @@ use super::lport_id;
 use super::pools::Pools;
 use crate::codes;
 use crate::diagnostic::{Problem, Problems};
-use crate::drivers::DriverCheck;
+use crate::drivers::{CNDP, DriverCheck, Owner};
 use crate::nearest::{list, quoted};
 use crate::places::DevicePlace;
 use crate::sections::lports::Lport;
@@ -30,11 +30,14 @@ pub(super) fn build(
     problems: &mut Problems,
 ) -> Devices {
     let known = drivers.map(DriverCheck::driver_names);
-    let mut check = Check { drivers, known, reported: HashSet::new(), seen_wrappers: HashSet::new() };
+    let mut check =
+        Check { drivers, known, reported: HashSet::new(), seen_wrappers: HashSet::new(), absent: Vec::new() };
     let mut devices = Devices::default();
     let mut position: HashMap<&str, usize> = HashMap::new();
     // The lport whose driver and options the device has, by position of the device.
     let mut leaders: Vec<(&Lport, &Pmd)> = Vec::new();
+    // What the program is to check: the options of each device, and those of lports that differ.
+    let mut to_check: Vec<(usize, &Pmd)> = Vec::new();
 
     for (index, lport) in lports.iter().enumerate() {
         let Some(pmd) = &lport.pmd else {
@@ -47,19 +50,29 @@ pub(super) fn build(
         let queue = queue_spec(index, lport, needed, pools, problems);
         match position.get(lport.netdev.value.as_str()) {
             Some(device) => {
-                agree(leaders[*device], (lport, pmd), problems);
+                let leader = leaders[*device];
+                // That a misspelt driver is another one goes without saying.
+                let misspelt = check.is_misspelt(leader.1) || check.is_misspelt(pmd);
+                if misspelt || !agree(leader, (lport, pmd), problems) {
+                    to_check.push((*device, pmd));
+                }
                 devices.specs[*device].queues.push(queue);
             }
             None => {
                 position.insert(&lport.netdev.value, devices.specs.len());
+                to_check.push((devices.specs.len(), pmd));
                 leaders.push((lport, pmd));
                 devices.add(lport, pmd, queue);
             }
         }
     }
-    for (device, (_, pmd)) in devices.specs.iter().zip(&leaders) {
-        check.options(device, pmd, problems);
+    let mut sound = vec![true; devices.specs.len()];
+    for (device, pmd) in to_check {
+        sound[device] &= check.options(&devices.specs[device], pmd, problems);
     }
+    let sound = devices.specs.iter().zip(&leaders).zip(sound).filter(|(_, sound)| *sound).map(|(device, _)| device);
+    check.claims(sound, problems);
+    check.report_absent(problems);
     devices
 }
 
@@ -98,24 +111,30 @@ fn wrap_spec(wrapper: &Pmd) -> WrapSpec {
 }
 
 /// The program's word on drivers.
-struct Check<'d> {
-    drivers: Option<&'d dyn DriverCheck>,
+struct Check<'f> {
+    drivers: Option<&'f dyn DriverCheck>,
     known: Option<Vec<String>>,
     /// Unknown drivers that are reported already: a group's lports all have theirs from one place.
     reported: HashSet<Span>,
     /// Wrappers that have been checked already.
     seen_wrappers: HashSet<Span>,
+    /// CNDP's drivers that the program lacks: the first lport of each, and how many there are.
+    absent: Vec<(&'f Pmd, &'f Lport, usize)>,
 }
 
-impl Check<'_> {
-    /// Whether the driver exists; reports one that does not.
-    fn driver(&mut self, lport: &Lport, pmd: &Pmd, problems: &mut Problems) -> bool {
+impl<'f> Check<'f> {
+    /// Whether the program has the driver; otherwise it is reported, now or by [`Self::report_absent`].
+    fn driver(&mut self, lport: &'f Lport, pmd: &'f Pmd, problems: &mut Problems) -> bool {
         let Some(known) = &self.known else { return true };
-        let exists = known.contains(&pmd.driver.value);
-        if !exists && self.reported.insert(pmd.driver.span) {
-            problems.push(unknown_driver(lport, pmd, known, problems));
+        match Owner::of(&pmd.driver.value, known) {
+            Owner::Program => return true,
+            Owner::Cndp => self.add_absent(lport, pmd),
+            Owner::Nobody if self.reported.insert(pmd.driver.span) => {
+                problems.push(unknown_driver(lport, pmd, known, problems));
+            }
+            Owner::Nobody => {}
         }
-        exists
+        false
     }
 
     /// Reports wrappers that do not exist, and has the program check the options of those that do.
@@ -135,30 +154,87 @@ impl Check<'_> {
         }
     }
 
-    /// Has the program check the options of a device.
-    fn options(&self, device: &DeviceSpec, pmd: &Pmd, problems: &mut Problems) {
-        let Some(drivers) = self.drivers.filter(|_| !self.reported.contains(&pmd.driver.span)) else { return };
-        let errors = drivers.check(device);
-        if errors.is_empty() {
-            return;
+    fn is_misspelt(&self, pmd: &Pmd) -> bool {
+        self.known.as_ref().is_some_and(|known| Owner::of(&pmd.driver.value, known) == Owner::Nobody)
+    }
+
+    fn add_absent(&mut self, lport: &'f Lport, pmd: &'f Pmd) {
+        match self.absent.iter_mut().find(|(first, ..)| first.driver.value == pmd.driver.value) {
+            Some((.., lports)) => *lports += 1,
+            None => self.absent.push((pmd, lport, 1)),
         }
-        let table = drivers.options(&device.driver);
+    }
+
+    /// Warns once of each of CNDP's drivers that the program lacks, however many lports name it.
+    fn report_absent(&self, problems: &mut Problems) {
+        for (pmd, first, lports) in &self.absent {
+            problems.push(absent_driver(pmd, first, *lports, self.known.as_deref().unwrap_or_default()));
+        }
+    }
+
+    /// Has the program check options of a device; whether they are right, and it has their driver.
+    fn options(&self, device: &DeviceSpec, pmd: &Pmd, problems: &mut Problems) -> bool {
+        let has = |known: &[String]| known.contains(&pmd.driver.value);
+        let Some(drivers) = self.drivers.filter(|_| self.known.as_deref().is_some_and(has)) else { return false };
+        let (driver, options) = (pmd.driver.value.clone(), pmd.raw());
+        let errors = drivers.check(&DeviceSpec { driver, options, ..device.clone() });
+        if errors.is_empty() {
+            return true;
+        }
+        let table = drivers.options(&pmd.driver.value);
         for error in errors {
             problems.push(bad_option(&error, pmd, &table, problems));
+        }
+        false
+    }
+
+    /// Reports devices that want what an earlier one has for itself alone.
+    fn claims<'d>(
+        &self,
+        devices: impl Iterator<Item = (&'d DeviceSpec, &'d (&'d Lport, &'d Pmd))>,
+        problems: &mut Problems,
+    ) {
+        let mut owners: HashMap<String, (&str, Span)> = HashMap::new();
+        for (device, (_, pmd)) in devices {
+            let Some(claim) = self.drivers.and_then(|drivers| drivers.claim(device)) else { continue };
+            match owners.get(&claim) {
+                Some(owner) => problems.push(same_claim(&claim, device, pmd, *owner)),
+                None => drop(owners.insert(claim, (&device.name, pmd.driver.span))),
+            }
         }
     }
 }
 
+fn same_claim(claim: &str, device: &DeviceSpec, pmd: &Pmd, (owner, first): (&str, Span)) -> Problem {
+    let message = format!("devices {} and {} are both {claim}", quoted(owner), quoted(&device.name));
+    Problem::new(codes::SAME_CLAIM, pmd.driver.span, message)
+        .label("the same again")
+        .also(first, format!("{} first here", quoted(owner)))
+        .help("give one of them other options; queues of one device are lports with one netdev")
+}
+
+fn absent_driver(pmd: &Pmd, first: &Lport, lports: usize, known: &[String]) -> Problem {
+    let driver = quoted(&pmd.driver.value);
+    let users = match lports {
+        1 => format!("lport {}", quoted(&first.name.value)),
+        _ => format!("lport {} and {} more", quoted(&first.name.value), lports - 1),
+    };
+    let means = if pmd.implied { " (an lport-group without `pmd` means that one)" } else { "" };
+    let message = format!("this program has no driver {driver}, so it cannot run {users}{means}");
+    Problem::new(codes::ABSENT_DRIVER, pmd.driver.span, message)
+        .label("not in this program")
+        .help(format!("it has {}", list(known.iter().map(String::as_str))))
+}
+
 fn unknown_driver(lport: &Lport, pmd: &Pmd, known: &[String], problems: &Problems) -> Problem {
     let driver = quoted(&pmd.driver.value);
-    let message = if pmd.implied {
-        format!("this lport-group has no `pmd`, which means {driver}, a driver this program does not have")
-    } else if lport.of_group {
+    let message = if lport.of_group {
         format!("the lport-group names the driver {driver}, which this program does not have")
     } else {
         format!("lport {} names the driver {driver}, which this program does not have", quoted(&lport.name.value))
     };
-    let help = match problems.nearest(&pmd.driver.value, known.iter().map(String::as_str)) {
+    let meant = known.iter().map(String::as_str).chain(CNDP.iter().copied());
+    let help = match problems.nearest(&pmd.driver.value, meant) {
         Some(near) => format!("did you mean {}?", quoted(near)),
         None => format!("it has {}", list(known.iter().map(String::as_str))),
     };
@@ -181,14 +257,16 @@ fn bad_option(error: &OptionError, pmd: &Pmd, table: &[OptionSpec], problems: &P
     let near = |help: &str| format!("did you mean {}?", quoted(help));
     match pmd.option(&error.key) {
         None => Problem::new(codes::OPTION_MISSING, pmd.driver.span, &error.message)
-            .label(format!("{} is not given", quoted(&error.key))),
+            .label(format!("{} is not given", quoted(&error.key)))
+            .help(format!("add it: {}", described(&error.key, table))),
         Some(given) if error.key_at_fault => {
             let names = table.iter().map(|spec| spec.name);
             let unknown = names.clone().all(|name| name != error.key);
             let help = problems.nearest(&error.key, names).filter(|_| unknown).map(near);
+            let help = help.unwrap_or_else(|| "remove it".to_owned());
             Problem::new(codes::BAD_OPTION_KEY, given.key.span, &error.message)
                 .label(if unknown { "unknown option" } else { "this option" })
-                .maybe_help(help)
+                .help(help)
         }
         Some(given) => {
             let words = table.iter().find(|spec| spec.name == error.key).map(|spec| spec.kind);
@@ -198,13 +276,23 @@ fn bad_option(error: &OptionError, pmd: &Pmd, table: &[OptionSpec], problems: &P
                 }
                 _ => None,
             };
-            Problem::new(codes::BAD_OPTION_VALUE, given.value.span, &error.message).label("this value").maybe_help(help)
+            let help = help.unwrap_or_else(|| described(&error.key, table));
+            Problem::new(codes::BAD_OPTION_VALUE, given.value.span, &error.message).label("this value").help(help)
         }
     }
 }
 
-/// Reports in what a further lport of a device differs from the first.
-fn agree((first, first_pmd): (&Lport, &Pmd), (other, pmd): (&Lport, &Pmd), problems: &mut Problems) {
+/// An option in the words of its driver.
+fn described(key: &str, table: &[OptionSpec]) -> String {
+    match table.iter().find(|spec| spec.name == key) {
+        Some(OptionSpec { help, default: "", .. }) => format!("{} is: {help}", quoted(key)),
+        Some(OptionSpec { help, default, .. }) => format!("{} is: {help}; by default {default}", quoted(key)),
+        None => quoted(key),
+    }
+}
+
+/// Whether a further lport of a device says the same as the first; reports in what it differs.
+fn agree((first, first_pmd): (&Lport, &Pmd), (other, pmd): (&Lport, &Pmd), problems: &mut Problems) -> bool {
     let device = quoted(&other.netdev.value);
     if pmd.driver.value != first_pmd.driver.value {
         let message = format!(
@@ -217,12 +305,14 @@ fn agree((first, first_pmd): (&Lport, &Pmd), (other, pmd): (&Lport, &Pmd), probl
         let problem = Problem::new(codes::DIFFERENT_DRIVERS, pmd.driver.span, message).label("another driver");
         let problem = problem.also(first_pmd.driver.span, format!("the driver of {device}"));
         problems.push(problem.help("lports of one netdev are queues of one device: use one driver, or another netdev"));
-        return;
+        return false;
     }
-    for difference in differences(first_pmd, pmd) {
+    let differences = differences(first_pmd, pmd);
+    for difference in &differences {
         let names = (quoted(&other.name.value), quoted(&first.name.value));
         problems.push(difference.problem(&device, &names));
     }
+    differences.is_empty()
 }
 
 /// An option in which two lports of one device differ.

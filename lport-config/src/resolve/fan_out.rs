@@ -6,7 +6,7 @@ use pmd_core::deployment::DeviceSpec;
 
 use crate::codes;
 use crate::diagnostic::{Problem, Problems};
-use crate::drivers::DriverCheck;
+use crate::drivers::{DriverCheck, Owner};
 use crate::nearest::quoted;
 use crate::sections::Sections;
 use crate::sections::lport_groups::{LportGroup, Queues};
@@ -126,8 +126,10 @@ fn queues(
         Queues::Unsound => Vec::new(),
         Queues::All => {
             let count = drivers.and_then(|drivers| ask_queue_count(group, netdev, drivers)).filter(|count| *count > 0);
-            if count.is_none() && driver_exists(group, drivers) {
-                problems.push(unknown_queue_count(group, netdev));
+            if count.is_none()
+                && let Some(problem) = unknown_queue_count(group, netdev, drivers)
+            {
+                problems.push(problem);
             }
             (0..count.unwrap_or(0)).collect()
         }
@@ -138,12 +140,6 @@ fn ask_queue_count(group: &LportGroup, netdev: &Spanned<String>, drivers: &dyn D
     let pmd = group.pmd.as_ref()?;
     let driver = pmd.driver.value.clone();
     drivers.queue_count(&DeviceSpec { name: netdev.value.clone(), driver, options: pmd.raw(), queues: Vec::new() })
-}
-
-/// Whether it is the number of queues that is unknown, and not the driver itself.
-fn driver_exists(group: &LportGroup, drivers: Option<&dyn DriverCheck>) -> bool {
-    let Some(pmd) = &group.pmd else { return false };
-    drivers.is_none_or(|drivers| drivers.driver_names().contains(&pmd.driver.value))
 }
 
 fn make(group: &LportGroup, netdev: &Spanned<String>, queue: u16) -> Lport {
@@ -162,7 +158,8 @@ fn make(group: &LportGroup, netdev: &Spanned<String>, queue: u16) -> Lport {
 
 fn too_many(span: Span, count: usize) -> Problem {
     let message = format!("the file has {count} lports or more, but at most {MAX_LPORTS} are possible");
-    Problem::new(codes::TOO_MANY_LPORTS, span, message).label("too many")
+    let help = "split the file over several processes, or list fewer queues";
+    Problem::new(codes::TOO_MANY_LPORTS, span, message).label("too many").help(help)
 }
 
 fn shared_queue(lport: &Lport, qid: &Spanned<u16>, first: &Holder) -> Problem {
@@ -187,11 +184,20 @@ fn name_taken(group: &LportGroup, lport: &Lport, first: Span) -> Problem {
         .help("remove the lport, or list the group's queues without this one")
 }
 
-fn unknown_queue_count(group: &LportGroup, netdev: &Spanned<String>) -> Problem {
+/// `None` if the driver itself is unknown, which is reported elsewhere.
+fn unknown_queue_count(
+    group: &LportGroup,
+    netdev: &Spanned<String>,
+    drivers: Option<&dyn DriverCheck>,
+) -> Option<Problem> {
+    let driver = &group.pmd.as_ref()?.driver.value;
     let name = quoted(&netdev.value);
-    let message =
-        format!("how many queues {name} has is not known, and lport-group {} takes all", quoted(&group.name.value));
-    Problem::new(codes::UNKNOWN_QUEUE_COUNT, netdev.span, message)
-        .label("how many queues?")
-        .help("list them, such as \"queues\": \"0-3\"")
+    let why = match drivers.map_or(Owner::Program, |drivers| Owner::of(driver, &drivers.driver_names())) {
+        Owner::Program => "is not known".to_owned(),
+        Owner::Cndp => format!("only its driver {} can tell, which this program does not have", quoted(driver)),
+        Owner::Nobody => return None,
+    };
+    let message = format!("how many queues {name} has {why}; lport-group {} takes all", quoted(&group.name.value));
+    let problem = Problem::new(codes::UNKNOWN_QUEUE_COUNT, netdev.span, message).label("how many queues?");
+    Some(problem.help("list them, such as \"queues\": \"0-3\""))
 }

@@ -3,7 +3,7 @@
 //! 1. `fan_out` makes the lports of lport-groups and puts them behind those of the file: a position in that list is an
 //!    lport's id.
 //! 2. `pools` makes a pool of every region of every umem.
-//! 3. `devices` gathers the lports of one netdev, has the program check their driver, and finds their pools.
+//! 3. `devices` gathers the lports of one netdev, has the program check their drivers, and finds their pools.
 //! 4. `threads` follows the names of groups and lports.
 //!
 //! Every name that leads nowhere is reported with the nearest one that would not.

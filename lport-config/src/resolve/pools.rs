@@ -230,7 +230,8 @@ impl Pools {
         let unused = |umem: &&UmemPools| !umem.used && !umem.name.value.is_empty();
         for umem in self.umems.iter().filter(unused).filter(|_| !self.unclear) {
             let message = format!("no lport uses umem {}", quoted(&umem.name.value));
-            problems.push(Problem::new(codes::UNUSED_UMEM, umem.name.span, message).label("never used"));
+            let problem = Problem::new(codes::UNUSED_UMEM, umem.name.span, message).label("never used");
+            problems.push(problem.help("remove it, or name it in `umem` of an lport"));
         }
     }
 }

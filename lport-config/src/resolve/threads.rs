@@ -104,14 +104,23 @@ impl<'f> Owners<'f> {
         Some(position)
     }
 
-    /// Warns of every lport of the file that has no thread.
+    /// Warns of every lport of the file that has no thread; once, if none has any.
     fn report_unpolled(&self, problems: &mut Problems) {
-        for (lport, owner) in self.lports.lports.iter().zip(&self.by_position).take(self.lports.written) {
-            if owner.is_none() && !lport.name.value.is_empty() {
-                let message = format!("no thread polls lport {}", quoted(&lport.name.value));
-                let problem = Problem::new(codes::NOT_POLLED, lport.name.span, message).label("never polled");
-                problems.push(problem.help("add it to `lports` of a thread"));
-            }
+        let all = self.lports.lports.iter().zip(&self.by_position).take(self.lports.written);
+        let unpolled: Vec<_> = all.filter(|(_, owner)| owner.is_none()).map(|(lport, _)| &lport.name).collect();
+        if let [first, _, ..] = unpolled[..]
+            && self.by_position.iter().all(Option::is_none)
+        {
+            let message = format!("no thread polls any of the {} lports", unpolled.len());
+            let problem =
+                Problem::new(codes::NOT_POLLED, first.span, message).label("never polled, nor are the others");
+            problems.push(problem.help("list them in `lports` of threads"));
+            return;
+        }
+        for name in unpolled.into_iter().filter(|name| !name.value.is_empty()) {
+            let message = format!("no thread polls lport {}", quoted(&name.value));
+            let problem = Problem::new(codes::NOT_POLLED, name.span, message).label("never polled");
+            problems.push(problem.help("add it to `lports` of a thread"));
         }
     }
 

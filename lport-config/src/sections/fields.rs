@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use crate::codes;
 use crate::diagnostic::{Problem, Problems};
-use crate::keys::{Key, Kind};
-use crate::nearest::{list, quoted};
+use crate::keys::{Key, Kind, UNITS};
+use crate::nearest::{list, quoted, shown};
 use crate::node::{Member, Node, Value};
 use crate::source::{Span, Spanned};
 
@@ -199,6 +199,12 @@ fn check(key: &Key, owner: &str, member: &Member, problems: &mut Problems) {
         // What queues look like inside is the lport-groups' own affair.
         (Kind::Queues, Value::Number(_) | Value::Text(_) | Value::Array(_)) => {}
         (Kind::Ignored, _) => problems.push(old_key(&what, member)),
+        (Kind::Ints { .. }, Value::Number(digits)) => {
+            problems.push(wrong_type(key.kind, &what, node).help(format!("write [{digits}]")));
+        }
+        (Kind::Names { .. }, Value::Text(text)) => {
+            problems.push(wrong_type(key.kind, &what, node).help(format!("write [\"{}\"]", shown(text.as_str()))));
+        }
         _ => problems.push(wrong_type(key.kind, &what, node)),
     }
 }
@@ -232,7 +238,8 @@ fn check_descriptors(what: &str, node: &Node, problems: &mut Problems) {
 
 fn check_name(name: &str, what: &str, span: Span, problems: &mut Problems) {
     if name.is_empty() {
-        problems.push(Problem::new(codes::BAD_NAME, span, format!("{what} is empty, but takes a name")).label("empty"));
+        let problem = Problem::new(codes::BAD_NAME, span, format!("{what} is empty, but takes a name")).label("empty");
+        problems.push(problem.help("write a name, or remove the key"));
     }
 }
 
@@ -241,8 +248,11 @@ fn check_choice(words: &'static [&'static str], word: &str, what: &str, span: Sp
         return;
     }
     let message = format!("{what} is {}, but takes {}", quoted(word), Kind::Choice(words));
-    let help = problems.nearest(word, words.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
-    problems.push(Problem::new(codes::UNKNOWN_WORD, span, message).label("unknown").maybe_help(help));
+    let help = match problems.nearest(word, words.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("write one of these, such as \"{}\"", words[0]),
+    };
+    problems.push(Problem::new(codes::UNKNOWN_WORD, span, message).label("unknown").help(help));
 }
 
 fn check_names(elements: &[Node], what: &str, problems: &mut Problems) {
@@ -274,9 +284,14 @@ fn no_element(kind: Kind, what: &str, node: &Node) -> Problem {
 }
 
 /// A value of the wrong type, with the right way to write it where that is plain.
-pub(crate) fn wrong_type(takes: impl Display, what: &str, node: &Node) -> Problem {
+pub(crate) fn wrong_type(takes: impl Display + Copy, what: &str, node: &Node) -> Problem {
     let message = format!("{what} is {}, but takes {takes}", node.describe());
-    Problem::new(codes::WRONG_TYPE, node.span, message).label("wrong type").maybe_help(unquote(node))
+    Problem::new(codes::WRONG_TYPE, node.span, message).label("wrong type").help(instead(node, takes))
+}
+
+/// What to write instead of a value of the wrong type.
+pub(crate) fn instead(node: &Node, takes: impl Display) -> String {
+    unquote(node).unwrap_or_else(|| format!("write {takes}"))
 }
 
 /// What to write for a number or bool in quotes.
@@ -288,7 +303,35 @@ fn unquote(node: &Node) -> Option<String> {
 
 fn out_of_range(kind: Kind, what: &str, node: &Node) -> Problem {
     let message = format!("{what} is {}, but takes {kind}", node.describe());
-    Problem::new(codes::OUT_OF_RANGE, node.span, message).label("out of range")
+    Problem::new(codes::OUT_OF_RANGE, node.span, message).label("out of range").help(in_range(kind, node))
+}
+
+/// The number that is in range and probably meant, or the nearest one.
+fn in_range(kind: Kind, node: &Node) -> String {
+    let (min, max, unit) = match kind {
+        Kind::Int { min, max, unit } => (min, max, unit),
+        _ => (0, 32, UNITS),
+    };
+    let Some(value) = node.as_int() else {
+        let negative = matches!(&node.value, Value::Number(digits) if digits.starts_with('-'));
+        return if negative { smallest(min) } else { largest(max) };
+    };
+    let units = value / 1024;
+    match value {
+        _ if value < min => smallest(min),
+        _ if unit.starts_with(UNITS) && value % 1024 == 0 && (min..=max).contains(&units) => {
+            format!("write {units} for {value}: the unit is 1024")
+        }
+        _ => largest(max),
+    }
+}
+
+fn smallest(min: u64) -> String {
+    format!("the smallest is {min}")
+}
+
+fn largest(max: u64) -> String {
+    format!("the largest is {max}")
 }
 
 fn unknown_key(keys: &'static [Key], owner: &str, member: &Member, problems: &Problems) -> Problem {

@@ -35,15 +35,16 @@ pub(super) fn read_all(member: &Member, problems: &mut Problems) -> Vec<LcoreGro
 fn cpus(group: &Member, problems: &mut Problems) -> Cpus {
     let name = &group.key.value;
     if name.is_empty() {
-        problems
-            .push(Problem::new(codes::BAD_NAME, group.key.span, "the name of an lcore-group is empty").label("empty"));
+        let problem = Problem::new(codes::BAD_NAME, group.key.span, "the name of an lcore-group is empty");
+        problems.push(problem.label("empty").help("write the name that threads give in `group`"));
     }
     let elements = group.node.as_array().unwrap_or(std::slice::from_ref(&group.node));
     let most = index(CPU_MAX) + 1;
     if elements.len() > most {
         let message =
             format!("lcore-group {} has {} entries, but there are at most {most} CPUs", quoted(name), elements.len());
-        problems.push(Problem::new(codes::BAD_CPU, elements[most].span, message).label("one too many"));
+        let problem = Problem::new(codes::BAD_CPU, elements[most].span, message).label("one too many");
+        problems.push(problem.help("list each CPU once"));
         return Cpus::Listed(Vec::new());
     }
     if let [only] = elements
@@ -111,7 +112,7 @@ impl Listed {
         if let Some((cpu, first)) = repeated {
             let message = format!("CPU {cpu} is listed twice in lcore-group {}", quoted(group));
             let problem = Problem::new(codes::CPU_TWICE, part.span, message).label("again here");
-            problems.push(problem.also(first, "first listed here"));
+            problems.push(problem.also(first, "first listed here").help("remove it, or write the CPU that was meant"));
         }
     }
 }

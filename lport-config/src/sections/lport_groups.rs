@@ -89,7 +89,8 @@ fn check_netdev(netdev: &Spanned<String>, owner: &str, problems: &mut Problems) 
 fn check_not_empty(entry: &Entry<'_>, key: &str, noun: &str, problems: &mut Problems) {
     if let Some(node) = entry.fields.node(key).filter(|node| node.as_array().is_some_and(<[_]>::is_empty)) {
         let message = format!("`{key}` of {} is empty, but needs at least one {noun}", entry.owner);
-        problems.push(Problem::new(codes::OUT_OF_RANGE, node.span, message).label(format!("no {noun}")));
+        let problem = Problem::new(codes::OUT_OF_RANGE, node.span, message).label(format!("no {noun}"));
+        problems.push(problem.help(format!("write the name of a {noun}, or remove the group")));
     }
 }
 

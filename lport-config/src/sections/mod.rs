@@ -27,7 +27,7 @@ use umems::{Defaults, Umem};
 use crate::codes;
 use crate::diagnostic::{Problem, Problems};
 use crate::keys::{SECTIONS, keys_of};
-use crate::nearest::{list, quoted};
+use crate::nearest::{list, nearest, quoted};
 use crate::node::{Member, Node};
 use crate::source::{Span, Spanned};
 
@@ -60,7 +60,12 @@ impl Sections {
 pub(crate) fn read(root: &Node, registered: &[String], problems: &mut Problems) -> Sections {
     let mut sections = Sections::default();
     let mut seen: HashMap<String, Span> = HashMap::new();
-    for member in root.as_object().unwrap_or_default() {
+    let members = root.as_object().unwrap_or_default();
+    if is_another_kind_of_file(members, registered) {
+        problems.push(another_kind_of_file(members));
+        return sections;
+    }
+    for member in members {
         let name = member.key.value.to_lowercase();
         if let Some(first) = seen.get(&name) {
             problems.push(section_twice(member, *first));
@@ -121,10 +126,10 @@ fn named<T>(
         if entry.key.value.is_empty() {
             let problem =
                 Problem::new(codes::BAD_NAME, entry.key.span, format!("the name of {} {noun} is empty", article(noun)));
-            problems.push(problem.label("empty"));
+            problems.push(problem.label("empty").help("write a name in the quotes"));
         }
         let Some(members) = entry.node.as_object() else {
-            problems.push(not_a(entry, "an object"));
+            problems.push(not_a(entry, OBJECT));
             entries.push(read(&Entry { name: &entry.key, owner, fields: Fields::damaged() }, problems));
             continue;
         };
@@ -142,14 +147,21 @@ fn article(noun: &str) -> &'static str {
 pub(crate) fn object<'n>(member: &'n Member, problems: &mut Problems) -> Option<&'n [Member]> {
     let members = member.node.as_object();
     if members.is_none() {
-        problems.push(not_a(member, "an object"));
+        problems.push(not_a(member, OBJECT));
     }
     members
 }
 
+/// What most values are.
+const OBJECT: &str = "an object";
+
 fn not_a(member: &Member, wanted: &str) -> Problem {
     let message = format!("{} is {}, but must be {wanted}", quoted(&member.key.value), member.node.describe());
-    Problem::new(codes::WRONG_TYPE, member.node.span, message).label(format!("not {wanted}"))
+    let help = match wanted {
+        OBJECT => "write { \"key\": value, ... }".to_owned(),
+        _ => format!("write {wanted}"),
+    };
+    Problem::new(codes::WRONG_TYPE, member.node.span, message).label(format!("not {wanted}")).help(help)
 }
 
 fn section_twice(member: &Member, first: Span) -> Problem {
@@ -158,6 +170,24 @@ fn section_twice(member: &Member, first: Span) -> Problem {
         .label("again here")
         .also(first, "first given here")
         .help("names of sections are compared without case; move everything into one")
+}
+
+/// Whether none of the file's keys is a section, nor looks as if it should be one.
+fn is_another_kind_of_file(members: &[Member], registered: &[String]) -> bool {
+    let is_section = |name: &str| {
+        let known = || SECTIONS.iter().map(|known| known.name).chain(registered.iter().map(String::as_str));
+        name == "$schema" || known().any(|known| known.to_lowercase() == name) || nearest(name, known()).is_some()
+    };
+    // One unknown key of a long file says as much as all of them.
+    members.len() > 1 && !members.iter().take(100).any(|member| is_section(&member.key.value.to_lowercase()))
+}
+
+fn another_kind_of_file(members: &[Member]) -> Problem {
+    let first = &members[0].key;
+    let message = format!("none of the {} keys of this file is a section of an lport file", members.len());
+    Problem::new(codes::UNKNOWN_SECTION, first.span, message)
+        .label("unknown section, like all others")
+        .help(format!("the sections are {}", list(SECTIONS.iter().map(|known| known.name))))
 }
 
 /// Reports a section that does not exist; returns the one that it was probably meant to be.

@@ -48,7 +48,7 @@ impl Pmd {
 /// The driver and the options of an lport or lport-group; `None` if no driver can be made out.
 pub(super) fn read(entry: &Entry<'_>, problems: &mut Problems) -> Option<Pmd> {
     let node = entry.fields.node("pmd")?;
-    let mut pmd = named(node, &format!("`pmd` of {} names no driver", entry.owner), "no driver", problems)?;
+    let mut pmd = named(node, &format!("`pmd` of {} names no driver", entry.owner), ("driver", "net_null"), problems)?;
     add_object(entry, &mut pmd, problems);
     Some(pmd)
 }
@@ -60,10 +60,14 @@ pub(super) fn read_wrappers(entry: &Entry<'_>, problems: &mut Problems) -> Vec<P
     elements.iter().filter_map(|element| read_wrapper(element, &nameless, problems)).collect()
 }
 
+/// What a string without a name lacks, and an example.
+const WRAPPER: (&str, &str) = ("wrapper", "fault");
+
 fn read_wrapper(element: &Node, nameless: &str, problems: &mut Problems) -> Option<Pmd> {
-    let Some([member]) = element.as_object() else { return named(element, nameless, "no wrapper", problems) };
+    let Some([member]) = element.as_object() else { return named(element, nameless, WRAPPER, problems) };
     if member.key.value.is_empty() {
-        problems.push(Problem::new(codes::BAD_NAME, member.key.span, nameless).label("no wrapper"));
+        let problem = Problem::new(codes::BAD_NAME, member.key.span, nameless).label("no wrapper");
+        problems.push(problem.help("write its name there, such as \"fault\""));
         return None;
     }
     let mut wrapper = Pmd { driver: member.key.clone(), implied: false, options: Vec::new() };
@@ -72,11 +76,12 @@ fn read_wrapper(element: &Node, nameless: &str, problems: &mut Problems) -> Opti
 }
 
 /// What the string `name:key=value,key=value` says.
-fn named(node: &Node, nameless: &str, label: &str, problems: &mut Problems) -> Option<Pmd> {
+fn named(node: &Node, nameless: &str, (noun, example): (&str, &str), problems: &mut Problems) -> Option<Pmd> {
     let text = node.as_str()?;
     let name = text.split(':').next().unwrap_or_default();
     if name.is_empty() {
-        problems.push(Problem::new(codes::BAD_NAME, node.span, nameless).label(label));
+        let help = format!("write the {noun} in front of the colon, such as \"{example}\"");
+        problems.push(Problem::new(codes::BAD_NAME, node.span, nameless).label(format!("no {noun}")).help(help));
         return None;
     }
     let driver = Spanned::new(name.to_owned(), node.span_within(0, name.len()));
@@ -153,7 +158,8 @@ fn raw_value(member: &Member, problems: &mut Problems) -> Option<RawValue> {
             quoted(&member.key.value),
             member.node.describe()
         );
-        problems.push(Problem::new(codes::OPTION_TYPE, member.node.span, message).label("wrong type"));
+        let problem = Problem::new(codes::OPTION_TYPE, member.node.span, message).label("wrong type");
+        problems.push(problem.help("write one of these, or remove the option for its default"));
     }
     value
 }
@@ -171,7 +177,7 @@ fn malformed(word: &str, span: Span) -> Problem {
 
 fn too_many(option: &GivenOption) -> Problem {
     let message = format!("option {} is one more than the {MAX_OPTIONS} possible", quoted(&option.key.value));
-    Problem::new(codes::OPTION_FORM, option.key.span, message).label("one too many")
+    Problem::new(codes::OPTION_FORM, option.key.span, message).label("one too many").help("no driver has so many")
 }
 
 fn given_twice(option: &GivenOption, first: &GivenOption) -> Problem {

@@ -59,5 +59,7 @@ fn comment_end(text: &str, start: usize) -> usize {
 
 fn too_deep(at: usize) -> Problem {
     let message = format!("nesting is deeper than {MAX_DEPTH} levels");
-    Problem::new(codes::NESTING, Span::new(at, at + 1), message).label(format!("level {}", MAX_DEPTH + 1))
+    Problem::new(codes::NESTING, Span::new(at, at + 1), message)
+        .label(format!("level {}", MAX_DEPTH + 1))
+        .help("an lport file needs about six levels: look for brackets that are never closed")
 }

@@ -38,7 +38,7 @@ pub(crate) fn parse(source: &Source, problems: &mut Problems) -> Option<Node> {
         Ok(other) => {
             let message = format!("the file is {}, but must be an object", other.describe());
             let problem = Problem::new(codes::NOT_AN_OBJECT, other.span, message);
-            problems.push(problem.help("write the sections between `{` and `}`"));
+            problems.push(problem.label("not an object").help("write the sections between `{` and `}`"));
             None
         }
         Err(problem) => {

@@ -71,6 +71,7 @@ fn missing_comma(text: &str, span: Span) -> Problem {
     let next = found(text, span.start);
     Problem::new(codes::MISSING_COMMA, span, format!("a comma is missing in front of {next}"))
         .label("the comma belongs here")
+        .help(format!("write `,` in front of {next}"))
 }
 
 fn second_root(text: &str, span: Span) -> Problem {
@@ -117,8 +118,12 @@ fn number(text: &str, start: usize) -> Problem {
     let length = text[start..].find(|c: char| !is_number_char(c)).unwrap_or(text.len() - start);
     let span = Span::new(start, start + length);
     let word = &text[start..start + length];
-    let problem = Problem::new(codes::NUMBER, span, format!("{} is not a JSON number", quoted(word)));
-    problem.label("not a number of JSON").maybe_help(number_help(word))
+    Problem::new(codes::NUMBER, span, format!("{} is not a JSON number", quoted(word)))
+        .label("not a number of JSON")
+        .help(number_help(word).unwrap_or_else(|| match word.contains('.') {
+            true => "write digits on both sides of the point, such as 0.5".to_owned(),
+            false => "write digits, or a string in quotes".to_owned(),
+        }))
 }
 
 fn number_help(word: &str) -> Option<String> {
@@ -143,9 +148,11 @@ fn token_start(text: &str, at: usize) -> usize {
 
 fn expected(text: &str, span: Span, wanted: &str) -> Problem {
     let message = format!("expected {wanted}, but found {}", found(text, span.start));
-    let problem = Problem::new(codes::SYNTAX, span, message).label(format!("expected {wanted}"));
-    let comma = text[span.start..].starts_with(',');
-    problem.maybe_help(comma.then(|| "remove this comma, or write what is missing in front of it".to_owned()))
+    let help = match text[span.start..].starts_with(',') {
+        true => "remove this comma, or write what is missing in front of it".to_owned(),
+        false => format!("write it in front of {}", found(text, span.start)),
+    };
+    Problem::new(codes::SYNTAX, span, message).label(format!("expected {wanted}")).help(help)
 }
 
 /// A word or a character that JSON does not have.
@@ -168,7 +175,8 @@ fn word(text: &str, span: Span) -> Problem {
             Span::new(span.start, end),
             format!("unexpected {}", found(text, span.start)),
         )
-        .label("not JSONC");
+        .label("not JSONC")
+        .help("remove it");
     }
     let help = match word.to_ascii_lowercase() {
         _ if text[..span.start].ends_with(['"', '\'']) => "a quote is missing further to the left".to_owned(),

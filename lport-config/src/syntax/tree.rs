@@ -36,7 +36,8 @@ fn span(range: Range) -> Span {
 fn number(digits: &str, span: Span, problems: &mut Problems) -> Value {
     if digits.parse::<f64>().is_ok_and(f64::is_infinite) {
         let message = format!("{} is too large for a number", quoted(digits));
-        problems.push(Problem::new(codes::NUMBER, span, message).label("too large"));
+        let problem = Problem::new(codes::NUMBER, span, message).label("too large");
+        problems.push(problem.help("no key takes more than 20 digits"));
     }
     Value::Number(digits.to_owned())
 }

@@ -59,6 +59,13 @@ impl DriverCheck for TestDrivers {
         errors
     }
 
+    /// Servers have their id on their socket for themselves.
+    fn claim(&self, device: &DeviceSpec) -> Option<String> {
+        let options = Options::check(&self.options(&device.driver), &device.options).ok()?;
+        let server = device.driver == "net_memif" && options.text("role") == "server";
+        server.then(|| format!("memif id {} on {}", options.int("id").unwrap_or(0), options.text("socket")))
+    }
+
     /// Devices called `ethN` are there, with four queues.
     fn queue_count(&self, device: &DeviceSpec) -> Option<u16> {
         device.name.starts_with("eth").then_some(4)

@@ -122,7 +122,8 @@ macro_rules! conformance_checks {
             threads:
                 queues_move_between_threads
                 both_halves_run_on_two_threads
-                several_queues_work_side_by_side;
+                several_queues_work_side_by_side
+                admin_changes_under_load_lose_no_mbuf;
             ends:
                 closing_in_any_order_returns_every_mbuf
                 control_handles_outlive_their_queues

@@ -63,7 +63,9 @@ promises! {
     STATS: "LportControl::stats", "All counters since the lport was opened.";
     STATS_RX: "LportStats", "Packets received and given to the application.";
     STATS_TX: "LportStats", "Packets sent: accepted by the device.";
-    STATS_BYTES: "LportStats", "Bytes of `ipackets`.";
+    STATS_RX_BYTES: "LportStats", "Bytes of `ipackets`.";
+    STATS_TX_BYTES: "LportStats", "Bytes of `opackets`.";
+    STATS_NAMES: "LportStats", "Everything else the driver counts, by name.";
     STATS_IDLE: "LportControl::stats", "Nothing that did not happen is counted.";
     DETAILS: "LportControl::details", "The same from each lport of a device";
     ADMIN: "LportControl::set_admin_up", "Sets the whole device administratively up or down.";

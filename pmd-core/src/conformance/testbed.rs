@@ -23,6 +23,9 @@ use crate::stats::LportStats;
 /// Polls after which nothing more is expected to come.
 const SETTLE_POLLS: usize = 64;
 
+/// Polls without a packet after which nothing is on its way any more, however slow the way is.
+const QUIET_POLLS: usize = 500;
+
 /// An end of the rig.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -163,6 +166,18 @@ impl Testbed {
             scratch.clear();
             lport.tx.flush();
         }
+    }
+
+    /// Receives and drops what is still on its way, until nothing has come for a while.
+    pub(super) fn settle(&mut self, way: Way) {
+        let (Some(to), true) = (way.to, way.tied) else { return };
+        let (mut quiet, mut burst, patience) = (0, Burst::new(), self.caps.patience);
+        wait(patience, &promise::RX_COUNT, "what was on its way has come", || {
+            let lport = &mut self.side(to).lports[0];
+            quiet = if receive(&mut *lport.rx, &*lport.control, &mut burst) == 0 { quiet + 1 } else { 0 };
+            burst.clear();
+            quiet > QUIET_POLLS
+        });
     }
 
     /// The largest packet that a way carries, in bytes. Without chains it also fits an mbuf of the sender.
@@ -388,7 +403,7 @@ pub(super) fn send(tx: &mut dyn TxQueue, control: &dyn LportControl, burst: &mut
     if dropped == 0 {
         let bytes: usize = offered[..said].iter().map(|(_, len)| len).sum();
         let counted = after.obytes.wrapping_sub(before.obytes);
-        promise::STATS_BYTES
+        promise::STATS_TX_BYTES
             .require(counted == bytes as u64, || format!("{bytes} bytes sent, `obytes` grew by {counted}"));
     }
     Sent { sent: said, dropped: dropped as usize }
@@ -411,7 +426,8 @@ pub(super) fn receive(rx: &mut dyn RxQueue, control: &dyn LportControl, burst: &
     promise::STATS_RX.require(counted == came as u64, || format!("{came} packets came, `ipackets` grew by {counted}"));
     let bytes: usize = burst[held.len()..].iter().map(Mbuf::packet_len).sum();
     let counted = after.ibytes.wrapping_sub(before.ibytes);
-    promise::STATS_BYTES.require(counted == bytes as u64, || format!("{bytes} bytes came, `ibytes` grew by {counted}"));
+    promise::STATS_RX_BYTES
+        .require(counted == bytes as u64, || format!("{bytes} bytes came, `ibytes` grew by {counted}"));
     came
 }
 
@@ -477,9 +493,7 @@ pub(super) fn require_down_with_reason(link: &Link) {
 
 /// The first difference between what was sent and what arrived, for people.
 fn difference(sent: &[Vec<u8>], arrived: &[Vec<u8>]) -> Option<String> {
-    let Some(at) = (0..sent.len().max(arrived.len())).find(|at| sent.get(*at) != arrived.get(*at)) else {
-        return None;
-    };
+    let at = (0..sent.len().max(arrived.len())).find(|at| sent.get(*at) != arrived.get(*at))?;
     let of = sent.len();
     let Some(got) = arrived.get(at) else { return Some(format!("{} of {of} packets arrived", arrived.len())) };
     let Some(wanted) = sent.get(at) else {

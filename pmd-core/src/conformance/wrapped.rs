@@ -54,6 +54,10 @@ impl Driver for Wrapped {
         self.driver.queue_count(device, options)
     }
 
+    fn claim(&self, options: &Options) -> Option<String> {
+        self.driver.claim(options)
+    }
+
     fn check_machine(&self, options: &Options) -> Vec<MachineProblem> {
         self.driver.check_machine(options)
     }

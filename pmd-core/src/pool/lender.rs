@@ -40,6 +40,17 @@ pub struct Lender {
     lent: i64,
 }
 
+/// A segment of a packet, as its lender sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LentSegment {
+    /// The number it was lent with.
+    pub number: usize,
+    /// Bytes from where it was lent to where its data begins now.
+    pub offset: usize,
+    /// Bytes of data.
+    pub len: usize,
+}
+
 // SAFETY: the lender is the only writer of headers that are back, and owns the core together with the mbufs that are out.
 unsafe impl Send for Lender {}
 
@@ -70,6 +81,34 @@ impl Lender {
             this: Weak::new(),
         });
         Ok(Self { core: NonNull::from(Box::leak(core)), lent: 0 })
+    }
+
+    /// An empty mbuf over the `room` bytes at `data`, to be written: as [`Self::lend`] otherwise.
+    ///
+    /// # Safety
+    /// As [`Self::lend`], with `room` bytes that may be written.
+    ///
+    /// # Panics
+    /// As [`Self::lend`].
+    #[inline]
+    pub unsafe fn lend_empty(&mut self, number: usize, data: NonNull<u8>, room: usize) -> Mbuf {
+        // SAFETY: passed on to the caller.
+        let mut mbuf = unsafe { self.lend(number, data, room, 0) };
+        let emptied = mbuf.trim(room);
+        debug_assert!(emptied, "it has that many bytes");
+        mbuf
+    }
+
+    /// What each segment of `packet` is of this lender's: `None` for one that it has not lent.
+    #[inline]
+    pub fn segments<'a>(&'a self, packet: &'a Mbuf) -> impl Iterator<Item = Option<LentSegment>> + 'a {
+        packet.headers().map(|header| {
+            (header.pool == self.core).then_some(LentSegment {
+                number: header.index as usize,
+                offset: header.offset as usize,
+                len: header.len as usize,
+            })
+        })
     }
 
     fn core(&self) -> &PoolCore {
@@ -269,6 +308,34 @@ mod tests {
         }
         drop((send, lender));
         assert_eq!((sink.join().unwrap(), Arc::strong_count(&token)), (rounds, 1));
+    }
+
+    #[test]
+    fn an_empty_mbuf_is_written_where_it_lies_and_told_by_its_lender() {
+        let mut memory = vec![0_u8; 128];
+        let data = NonNull::new(memory.as_mut_ptr()).unwrap();
+        let pool = Pool::new(&PoolConfig { size: 4, data_room: 64, ..PoolConfig::default() }).unwrap();
+        let mut lender = Lender::new(4, Box::new(())).unwrap();
+        // SAFETY: the memory outlives the mbuf, and nobody else touches it until then.
+        let mut mbuf = unsafe { lender.lend_empty(3, data, 100) };
+        assert_eq!((mbuf.len(), mbuf.packet_len(), mbuf.tailroom(), mbuf.headroom()), (0, 0, 100, 0));
+        mbuf.append(5).unwrap().copy_from_slice(b"hello");
+        assert!(mbuf.append(96).is_none() && mbuf.adj(1));
+        mbuf.chain(pool.alloc().unwrap()).unwrap();
+        let segments: Vec<_> = lender.segments(&mbuf).collect();
+        assert_eq!(segments, [Some(LentSegment { number: 3, offset: 1, len: 4 }), None]);
+        drop(mbuf);
+        assert!(lender.is_back(3));
+        assert_eq!((&memory[..5], pool.available()), (&b"hello"[..], 4));
+    }
+
+    #[test]
+    fn resetting_an_mbuf_smaller_than_a_headroom_leaves_it_no_room_at_all() {
+        let (mut lender, data, _token) = lender(4);
+        let mut mbuf = lend(&mut lender, data, 0, 60);
+        mbuf.reset();
+        assert_eq!((mbuf.len(), mbuf.tailroom(), mbuf.headroom(), mbuf.room_mut().len()), (0, 0, 60, 0));
+        assert!(mbuf.append(1).is_none());
     }
 
     #[test]

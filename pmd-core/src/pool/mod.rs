@@ -32,8 +32,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-pub use lender::Lender;
 use lender::Lent;
+pub use lender::{Lender, LentSegment};
 pub use segment::{Segment, sealed_memfd};
 
 use crate::burst::Burst;

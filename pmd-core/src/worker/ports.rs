@@ -119,6 +119,19 @@ impl Ports {
         }
     }
 
+    /// Adds up to `n` empty mbufs to `burst` that lport `to` sends from where they lie ([`TxQueue::alloc_burst`]), and says
+    /// how many; `None` when it has no such memory, or another thread owns it.
+    ///
+    /// # Panics
+    /// When the deployment has no lport `to`.
+    #[inline]
+    pub fn alloc_burst(&mut self, to: LportId, burst: &mut Burst, n: usize) -> Option<usize> {
+        match &self.routes[usize::from(to.0)] {
+            Route::Own(position) => self.own[*position].tx.alloc_burst(burst, n),
+            Route::Foreign(_) | Route::Nowhere => None,
+        }
+    }
+
     /// Sends `burst` to lport `to`, drops and counts what is not accepted, and says how many packets were. `burst` is
     /// empty afterwards.
     ///

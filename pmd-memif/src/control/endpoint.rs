@@ -110,9 +110,15 @@ pub(crate) trait Endpoint: Send + Sync {
     fn refused(&self, reason: &DownReason);
 }
 
+/// Names a link of this process; never used again, so that a late word about one link cannot reach the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LinkId(pub(crate) u64);
+
 /// A link as the handshake made it.
 #[derive(Debug)]
 pub(crate) struct Link {
+    /// Which one of all that this process ever had.
+    pub(crate) id: LinkId,
     /// Who is at the other end.
     pub(crate) peer: Peer,
     /// What is shared.

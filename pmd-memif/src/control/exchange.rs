@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::connection::{Connection, End, Side};
 use super::interface::{Key, Token};
 use super::reactor::Reactor;
-use super::{DownReason, Link, Region, Ring};
+use super::{DownReason, Link, LinkId, Region, Ring};
 use crate::handshake::{Refusal, client, server};
 use crate::message::{Message, Name, Reason};
 use crate::socket::{inspect, set_nonblocking};
@@ -54,7 +54,7 @@ impl Reactor {
             }
             Side::Client { machine, .. } => {
                 let effect = machine.on_message(message)?;
-                self.do_for_client(connection, effect)
+                self.do_for_client(token, connection, effect)
             }
         }
     }
@@ -77,14 +77,14 @@ impl Reactor {
                 connection.memory.rings_mut(direction).push(Ring { placement, fd, duplicate_of });
                 Ok(())
             }
-            (server::Effect::BringUp { interface }, _) => self.bring_up(connection, &interface),
+            (server::Effect::BringUp { interface }, _) => self.bring_up(token, connection, &interface),
             (server::Effect::Ended(reason), _) => Err(ended(&reason)),
             // The machine keeps nothing that did not come.
             (server::Effect::KeepRegion { .. } | server::Effect::KeepRing { .. }, None) => Ok(()),
         }
     }
 
-    fn do_for_client(&mut self, connection: &mut Connection, effect: client::Effect) -> Result<(), End> {
+    fn do_for_client(&mut self, token: Token, connection: &mut Connection, effect: client::Effect) -> Result<(), End> {
         match effect {
             client::Effect::None => Ok(()),
             client::Effect::Send(message, attachment) => connection.send_with(&message, attachment),
@@ -96,9 +96,9 @@ impl Reactor {
                 let offer = connection.offer();
                 let Side::Client { machine, .. } = &mut connection.side else { return Ok(()) };
                 let init = machine.offer(offer)?;
-                self.do_for_client(connection, init)
+                self.do_for_client(token, connection, init)
             }
-            client::Effect::BringUp { interface } => self.bring_up(connection, &interface),
+            client::Effect::BringUp { interface } => self.bring_up(token, connection, &interface),
             client::Effect::Ended(reason) => Err(ended(&reason)),
         }
     }
@@ -126,9 +126,10 @@ impl Reactor {
         self.interfaces.at(address).meant(id).map(|(key, _)| key)
     }
 
-    fn bring_up(&mut self, connection: &mut Connection, interface: &Name) -> Result<(), End> {
+    fn bring_up(&mut self, token: Token, connection: &mut Connection, interface: &Name) -> Result<(), End> {
         connection.peer.interface = interface.to_string();
-        let link = Link { peer: connection.peer.clone(), memory: std::mem::take(&mut connection.memory) };
+        let (id, peer) = (LinkId(token.0), connection.peer.clone());
+        let link = Link { id, peer, memory: std::mem::take(&mut connection.memory) };
         let holder = connection.interface.and_then(|key| self.interfaces.0.get_mut(&key));
         let Some(holder) = holder else { return Err(End::Tell(DownReason::Closed)) };
         holder.bring_up(link, Instant::now()).map_err(Refusal::Endpoint)?;

@@ -29,7 +29,8 @@ use std::thread::JoinHandle;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 pub(crate) use endpoint::{
-    ClientConfig, DownReason, EndedBy, Endpoint, InterfaceConfig, Link, Memory, Peer, Region, Ring, Role, ServerConfig,
+    ClientConfig, DownReason, EndedBy, Endpoint, InterfaceConfig, Link, LinkId, Memory, Peer, Region, Ring, Role,
+    ServerConfig,
 };
 
 use crate::listener::ListenError;
@@ -60,7 +61,7 @@ enum Command {
     Open { config: Box<InterfaceConfig>, endpoint: Arc<dyn Endpoint>, reply: Sender<Result<Key, OpenError>> },
     Close { key: Key, reply: Sender<()> },
     SetAdminUp { key: Key, up: bool },
-    Disconnect { key: Key, fault: String },
+    Disconnect { key: Key, link: LinkId, fault: String },
     Stop,
 }
 
@@ -77,9 +78,10 @@ pub(crate) fn open(config: InterfaceConfig, endpoint: Arc<dyn Endpoint>) -> Resu
 }
 
 impl Interface {
-    /// Ends the link, if there is one, because the peer has broken a rule of the rings. It may connect anew.
-    pub(crate) fn disconnect(&self, fault: &str) {
-        self.user.thread.send(Command::Disconnect { key: self.key, fault: fault.to_owned() });
+    /// Ends this link, if the interface still has it, because the peer has broken a rule of the rings. It may connect
+    /// anew.
+    pub(crate) fn disconnect(&self, link: LinkId, fault: &str) {
+        self.user.thread.send(Command::Disconnect { key: self.key, link, fault: fault.to_owned() });
     }
 
     /// Sets the interface administratively up (as it is at first) or down. Down: a peer is disconnected and none is

@@ -19,7 +19,7 @@ use nix::sys::eventfd::EventFd;
 use super::arrival::Listening;
 use super::connection::{Connection, End};
 use super::interface::{Interface, Interfaces, Key, Token};
-use super::{Command, DownReason, Endpoint, InterfaceConfig, OpenError, Role, ServerConfig};
+use super::{Command, DownReason, Endpoint, InterfaceConfig, LinkId, OpenError, Role, ServerConfig};
 use crate::sigbus;
 
 /// The eventfd's number in epoll; interfaces and sockets are numbered from 1.
@@ -142,7 +142,7 @@ impl Reactor {
                     let _ = reply.send(());
                 }
                 Ok(Command::SetAdminUp { key, up }) => self.set_admin_up(key, up),
-                Ok(Command::Disconnect { key, fault }) => self.disconnect(key, DownReason::Fault(fault)),
+                Ok(Command::Disconnect { key, link, fault }) => self.end_link(key, link, fault),
                 Err(TryRecvError::Empty) => return Flow::Continue,
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return Flow::Stop,
             }
@@ -219,6 +219,13 @@ impl Reactor {
         interface.retry_now(Instant::now());
         if !up {
             self.disconnect(key, DownReason::AdminDown);
+        }
+    }
+
+    /// Ends a link for a fault; an interface that has another one by now keeps that.
+    fn end_link(&mut self, key: Key, link: LinkId, fault: String) {
+        if self.interfaces.0.get(&key).is_some_and(|interface| interface.taken_by == Some(Token(link.0))) {
+            self.disconnect(key, DownReason::Fault(fault));
         }
     }
 

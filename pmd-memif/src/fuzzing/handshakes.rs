@@ -14,7 +14,7 @@ const ATTACHED: [Option<Option<FileKind>>; 6] = [
     Some(None),
     Some(Some(FileKind::Memory { shrink_sealed: true })),
     Some(Some(FileKind::Memory { shrink_sealed: false })),
-    Some(Some(FileKind::Anonymous)),
+    Some(Some(FileKind::Event)),
     Some(Some(FileKind::Other)),
 ];
 

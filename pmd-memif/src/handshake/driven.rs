@@ -90,7 +90,7 @@ fn three() -> Three {
 fn attach(message: &Message, wrong: Option<Option<FileKind>>) -> Option<Attached> {
     let right = match message {
         Message::AddRegion(_) => Some(FileKind::Memory { shrink_sealed: true }),
-        Message::AddRing(_) => Some(FileKind::Anonymous),
+        Message::AddRing(_) => Some(FileKind::Event),
         _ => None,
     };
     wrong.unwrap_or(right).map(|kind| Attached { kind, size: 8192 })

@@ -89,9 +89,9 @@ pub(crate) enum FileKind {
         /// Whether F_SEAL_SHRINK is set.
         shrink_sealed: bool,
     },
-    /// A kernel object without a file, as an eventfd is.
-    Anonymous,
-    /// A disk file, pipe, socket, device: never what a peer should attach.
+    /// An eventfd.
+    Event,
+    /// A disk file, pipe, socket, device, any other object of the kernel: never what a peer should attach.
     Other,
 }
 

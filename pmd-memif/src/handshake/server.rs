@@ -249,7 +249,7 @@ impl Offer {
     fn add_ring(&mut self, ring: &AddRing, attached: Option<Attached>) -> Result<Effect, Refusal> {
         let AddRing { direction, index, region, offset, log2_ring_size: log2_size, .. } = *ring;
         let eventfd = attached.ok_or(Refusal::RingWithoutFd { direction, index })?;
-        if eventfd.kind != FileKind::Anonymous {
+        if eventfd.kind != FileKind::Event {
             return Err(Refusal::NotEventFd { direction, index });
         }
         let duplicate_of = self.rings.add(ring, &self.regions, self.rules.cache_line)?;
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     const MEMORY: Attached = Attached { kind: FileKind::Memory { shrink_sealed: true }, size: 4096 };
-    const EVENT: Attached = Attached { kind: FileKind::Anonymous, size: 0 };
+    const EVENT: Attached = Attached { kind: FileKind::Event, size: 0 };
 
     /// Interface 5 with the state and rules that a test wants.
     struct One(Availability, Rules);
@@ -418,7 +418,7 @@ mod tests {
     #[test]
     fn descriptors_of_the_wrong_kind_are_refused() {
         let directory = one(|_| ());
-        for kind in [FileKind::Other, FileKind::Anonymous] {
+        for kind in [FileKind::Other, FileKind::Event] {
             let file = Attached { kind, size: 4096 };
             assert_eq!(refusal(&mut bound(&directory), &region(0, 1), Some(file), &directory), Refusal::NotMemory(0));
         }

@@ -77,7 +77,7 @@ fn script() -> [Message; 5] {
 /// Anything that may be attached.
 fn attached() -> impl Strategy<Value = Option<FileKind>> {
     let memory = any::<bool>().prop_map(|shrink_sealed| FileKind::Memory { shrink_sealed });
-    proptest::option::of(prop_oneof![memory, Just(FileKind::Anonymous), Just(FileKind::Other)])
+    proptest::option::of(prop_oneof![memory, Just(FileKind::Event), Just(FileKind::Other)])
 }
 
 /// Any HELLO, mostly of our version.

@@ -27,18 +27,23 @@ impl ExportedPool {
 
     /// A copy of a packet, in mbufs of this pool; `None` when it has too few.
     pub(crate) fn copy_of(&self, packet: &Mbuf) -> Option<Mbuf> {
-        let mut copy = self.pool.alloc()?;
-        for mut data in packet.segments() {
-            while !data.is_empty() {
-                if copy.tailroom() == 0 {
-                    copy.chain(self.pool.alloc()?).ok()?;
-                }
-                let (part, rest) = data.split_at(data.len().min(copy.tailroom()));
-                copy.append(part.len())?.copy_from_slice(part);
-                data = rest;
-            }
-        }
-        copy.set_port(packet.port());
-        Some(copy)
+        copy_into(&self.pool, packet)
     }
+}
+
+/// A copy of a packet, in mbufs of a pool; `None` when it has too few.
+pub(super) fn copy_into(pool: &Pool, packet: &Mbuf) -> Option<Mbuf> {
+    let mut copy = pool.alloc()?;
+    for mut data in packet.segments() {
+        while !data.is_empty() {
+            if copy.tailroom() == 0 {
+                copy.chain(pool.alloc()?).ok()?;
+            }
+            let (part, rest) = data.split_at(data.len().min(copy.tailroom()));
+            copy.append(part.len())?.copy_from_slice(part);
+            data = rest;
+        }
+    }
+    copy.set_port(packet.port());
+    Some(copy)
 }

@@ -16,6 +16,8 @@ pub(crate) struct FakeRing {
     pub(crate) interrupts: Cell<u32>,
     /// What the other end does to every descriptor right after it was read; nothing, unless a test says so.
     pub(crate) rewrite: Cell<fn(&mut Descriptor)>,
+    /// Reads of descriptors that the other end lets pass before it begins to rewrite.
+    pub(crate) let_pass: Cell<u32>,
 }
 
 impl FakeRing {
@@ -32,6 +34,7 @@ impl FakeRing {
             regions: vec![RefCell::new(Vec::new()), RefCell::new(vec![0; bytes])],
             interrupts: Cell::new(0),
             rewrite: Cell::new(|_| ()),
+            let_pass: Cell::new(0),
         };
         (Rc::new(ring), size, own)
     }
@@ -65,6 +68,10 @@ impl RingMemory for Rc<FakeRing> {
     fn descriptor(&self, slot: u16) -> Descriptor {
         let cell = &self.descriptors[usize::from(slot)];
         let seen = cell.get();
+        if let Some(left) = self.let_pass.get().checked_sub(1) {
+            self.let_pass.set(left);
+            return seen;
+        }
         let mut next = seen;
         self.rewrite.get()(&mut next);
         cell.set(next);

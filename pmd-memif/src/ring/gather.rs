@@ -1,9 +1,52 @@
-//! Copying a packet of several segments, or one larger than an mbuf, out of a ring.
+//! Packets of several segments, or larger than an mbuf: one snapshot of a chain, and copying it out of a ring.
 
 use pmd_core::{Mbuf, Pool};
 
 use super::rx::RxTally;
-use super::{BadPlace, Descriptor, PACKET_MAX, Place, RingMemory};
+use super::{BadPlace, Descriptor, PACKET_MAX, Place, RingMemory, RingSize};
+
+/// The descriptors of one packet, each read once (statement 50): what is judged is what is used, whatever the peer writes
+/// meanwhile. Made once per ring, for the longest chain it can hold.
+#[derive(Debug)]
+pub(super) struct Chain(Vec<Descriptor>);
+
+/// What the next slots of a ring hold.
+pub(super) enum Found {
+    /// A packet of so many segments.
+    Packet(u16),
+    /// The beginning of one: its end is not there yet.
+    Unfinished,
+    /// A chain through all slots of the ring, this many: it can never get its end (statement 53).
+    Endless(u16),
+}
+
+impl Chain {
+    /// For a ring of `size` slots.
+    pub(super) fn new(size: RingSize) -> Self {
+        Self(Vec::with_capacity(size.get().into()))
+    }
+
+    /// One of no ring, in the place of one that is in use.
+    pub(super) const EMPTY: Self = Self(Vec::new());
+
+    /// Reads the next packet, of up to `visible` slots; `read` is asked for each of them once, by its distance.
+    pub(super) fn read(&mut self, size: RingSize, visible: u16, read: impl Fn(u16) -> Descriptor) -> Found {
+        self.0.clear();
+        for i in 0..visible {
+            let descriptor = read(i);
+            self.0.push(descriptor);
+            if !descriptor.has_next() {
+                return Found::Packet(i + 1);
+            }
+        }
+        if visible == size.get() { Found::Endless(visible) } else { Found::Unfinished }
+    }
+
+    /// What [`Self::read`] read.
+    pub(super) fn descriptors(&self) -> &[Descriptor] {
+        &self.0
+    }
+}
 
 /// Why a packet was not copied.
 #[derive(Clone, Copy)]
@@ -33,16 +76,15 @@ impl Refusal {
     }
 }
 
-/// Appends the segments to `packet`, over as many mbufs as it takes. Each descriptor was read once; that it belongs to
-/// this packet was settled before, whatever its flags say.
+/// Appends the segments to `packet`, over as many mbufs as it takes.
 pub(super) fn copy_segments(
     memory: &impl RingMemory,
     pool: &Pool,
     packet: &mut Mbuf,
     segment_max: usize,
-    descriptors: impl Iterator<Item = Descriptor>,
+    chain: &Chain,
 ) -> Result<(), Refusal> {
-    for descriptor in descriptors {
+    for descriptor in chain.descriptors() {
         let len = descriptor.length as usize;
         if len == 0 || len > segment_max {
             return Err(Refusal::Broken(|tally| &mut tally.bad_length));

@@ -28,6 +28,7 @@ pub(crate) mod exported;
 #[cfg(test)]
 pub(crate) mod fake_memory;
 mod gather;
+pub(crate) mod interrupt;
 pub(crate) mod rx;
 pub(crate) mod rx_borrow;
 pub(crate) mod rx_zero_copy;
@@ -38,6 +39,7 @@ mod tests_snapshot;
 #[cfg(test)]
 mod tests_zero_copy;
 pub(crate) mod tx;
+pub(crate) mod tx_lend;
 pub(crate) mod tx_zero_copy;
 
 /// First word of every ring.

@@ -11,9 +11,11 @@
 //! A slot "made ready": a client posts its buffer anew, descriptor written in full, so that whatever the server left there
 //! is healed (statement 57); a server clears a stale NEXT flag (quirk Q2).
 
+use std::cell::RefCell;
+
 use pmd_core::{Burst, Mbuf, Pool};
 
-use super::gather::{Refusal, copy_segments};
+use super::gather::{Chain, Found, Refusal, copy_segments};
 use super::{Buffers, DESC_NEXT, Descriptor, RING_MASK_INT, RingMemory, RingSize};
 
 /// What a burst did, for the queue's counters.
@@ -46,6 +48,8 @@ pub(crate) struct RxRing<M, B> {
     consumed: u16,
     /// The peer's index as last loaded.
     filled: u16,
+    /// The packet that `gather` works on. Behind a pointer, so that all else is seen not to change while packets are copied.
+    chain: Box<RefCell<Chain>>,
 }
 
 /// What became of a packet that the straight path could not take.
@@ -61,7 +65,8 @@ enum Gathered {
 impl<M: RingMemory, B: Buffers> RxRing<M, B> {
     /// The receiving end of a connected ring, polling. A client posts all its buffers.
     pub(crate) fn new(memory: M, size: RingSize, buffers: B) -> Self {
-        let ring = Self { memory, size, buffers, consumed: 0, filled: 0 };
+        let chain = Box::new(RefCell::new(Chain::new(size)));
+        let ring = Self { memory, size, buffers, consumed: 0, filled: 0, chain };
         ring.memory.set_flags(RING_MASK_INT);
         for slot in 0..size.get() {
             ring.make_ready(slot, 0);
@@ -142,20 +147,17 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
         (packets, slots)
     }
 
-    /// Takes a packet of several segments, one larger than an mbuf, or a broken one: into `mbuf`, chaining more to it.
+    /// Takes a packet of several segments, one larger than an mbuf, or a broken one: into `mbuf`, chaining more to it. The
+    /// look at its first descriptor that led here is forgotten: this one counts.
     #[cold]
     fn gather(&self, pool: &Pool, mbuf: &mut Mbuf, skip: u16, visible: u16, tally: &mut RxTally) -> Gathered {
         let first = self.consumed.wrapping_add(skip);
-        let visible = visible - skip;
-        let end = (0..visible).find(|i| !self.memory.descriptor(self.size.slot(first.wrapping_add(*i))).has_next());
-        let (slots, copied) = match end {
-            Some(last) => {
-                let segments = (0..=last).map(|i| self.snapshot(self.size.slot(first.wrapping_add(i))));
-                (last + 1, copy_segments(&self.memory, pool, mbuf, self.segment_max(), segments))
-            }
-            // A chain that fills the ring can never get its end (statement 53).
-            None if visible == self.size.get() => (visible, Err(Refusal::Broken(|tally| &mut tally.too_long))),
-            None => return Gathered::Waits,
+        let mut chain = self.chain.borrow_mut();
+        let found = chain.read(self.size, visible - skip, |i| self.snapshot(self.size.slot(first.wrapping_add(i))));
+        let (slots, copied) = match found {
+            Found::Packet(slots) => (slots, copy_segments(&self.memory, pool, mbuf, self.segment_max(), &chain)),
+            Found::Endless(slots) => (slots, Err(Refusal::Broken(|tally| &mut tally.too_long))),
+            Found::Unfinished => return Gathered::Waits,
         };
         let gathered = match copied {
             Ok(()) => {

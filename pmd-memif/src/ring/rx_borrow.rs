@@ -13,7 +13,7 @@
 
 use pmd_core::{Burst, Mbuf, Pool};
 
-use super::gather::{Refusal, copy_segments};
+use super::gather::{Chain, Found, Refusal, copy_segments};
 use super::rx::RxTally;
 use super::{BadPlace, Descriptor, PACKET_MAX, RING_MASK_INT, RingMemory, RingSize};
 
@@ -44,6 +44,8 @@ pub(crate) struct BorrowRxRing<M, L> {
     consumed: u16,
     /// The client's index as last loaded.
     filled: u16,
+    /// The packet that `take_any` works on.
+    chain: Chain,
 }
 
 /// A packet and the slots it took.
@@ -60,7 +62,7 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
     pub(crate) fn new(memory: M, lender: L, size: RingSize) -> Self {
         memory.set_flags(RING_MASK_INT);
         memory.set_tail(0);
-        Self { memory, lender, size, released: 0, consumed: 0, filled: 0 }
+        Self { memory, lender, size, released: 0, consumed: 0, filled: 0, chain: Chain::new(size) }
     }
 
     /// The ring's memory.
@@ -118,7 +120,7 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         if descriptor.flags != 0 || held >= self.size.get() / 2 {
             return self.take_any(pool, port, visible, tally);
         }
-        match self.lend(slot, descriptor, port) {
+        match lend(&mut self.lender, slot, descriptor, port) {
             Ok(packet) => Taken::Packet(packet, 1),
             Err(refusal) => {
                 refusal.count(tally);
@@ -127,22 +129,20 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         }
     }
 
-    /// A chain, or a packet that must be copied.
+    /// A chain, or a packet that must be copied. The look at its first descriptor that led here is forgotten: this one counts.
     #[cold]
     fn take_any(&mut self, pool: &Pool, port: u16, visible: u16, tally: &mut RxTally) -> Taken {
-        let at = |i| self.size.slot(self.consumed.wrapping_add(i));
-        let end = (0..visible).find(|i| !self.memory.descriptor(at(*i)).has_next());
-        let slots = match end {
-            Some(last) => last + 1,
-            // A chain that fills the ring can never get its end (statement 53).
-            None if visible == self.size.get() => {
+        let Self { memory, size, consumed, chain, .. } = self;
+        let slots = match chain.read(*size, visible, |i| memory.descriptor(size.slot(consumed.wrapping_add(i)))) {
+            Found::Packet(slots) => slots,
+            Found::Endless(slots) => {
                 tally.too_long += 1;
-                return self.dropped(visible);
+                return self.dropped(slots);
             }
-            None => return Taken::Waits,
+            Found::Unfinished => return Taken::Waits,
         };
         let held = self.consumed.wrapping_sub(self.released);
-        let packet = if held >= self.size.get() / 2 { self.copy(pool, slots) } else { self.lend_chain(slots, port) };
+        let packet = if held >= self.size.get() / 2 { self.copy(pool) } else { self.lend_chain(port) };
         match packet {
             Ok(mut packet) => {
                 packet.set_port(port);
@@ -168,37 +168,28 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         }
     }
 
-    fn lend_chain(&mut self, slots: u16, port: u16) -> Result<Mbuf, Refusal> {
-        let mut packet = self.lend_at(0, port)?;
-        for i in 1..slots {
-            let segment = self.lend_at(i, port)?;
-            if packet.packet_len() + segment.len() > PACKET_MAX {
-                return Err(Refusal::Broken(|tally| &mut tally.too_long));
+    /// The packet in `chain`, lent.
+    fn lend_chain(&mut self, port: u16) -> Result<Mbuf, Refusal> {
+        let slots = (0..).map(|i| self.size.slot(self.consumed.wrapping_add(i)));
+        let mut packet: Option<Mbuf> = None;
+        for (slot, descriptor) in slots.zip(self.chain.descriptors()) {
+            let segment = lend(&mut self.lender, slot, *descriptor, port)?;
+            match &mut packet {
+                None => packet = Some(segment),
+                Some(head) if head.packet_len() + segment.len() > PACKET_MAX => {
+                    return Err(Refusal::Broken(|tally| &mut tally.too_long));
+                }
+                // A ring has fewer slots than a chain may have segments.
+                Some(head) => head.chain(segment).map_err(|_| Refusal::NoMbuf)?,
             }
-            // A ring has fewer slots than a chain may have segments.
-            packet.chain(segment).map_err(|_| Refusal::NoMbuf)?;
         }
-        Ok(packet)
+        packet.ok_or(Refusal::NoMbuf)
     }
 
-    fn lend_at(&mut self, i: u16, port: u16) -> Result<Mbuf, Refusal> {
-        let slot = self.size.slot(self.consumed.wrapping_add(i));
-        self.lend(slot, self.memory.descriptor(slot), port)
-    }
-
-    /// Lends one segment.
-    #[inline(always)]
-    fn lend(&mut self, slot: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, Refusal> {
-        if descriptor.length == 0 || descriptor.length as usize > PACKET_MAX {
-            return Err(Refusal::Broken(|tally| &mut tally.bad_length));
-        }
-        Ok(self.lender.lend(slot, descriptor, port)?)
-    }
-
-    fn copy(&self, pool: &Pool, slots: u16) -> Result<Mbuf, Refusal> {
-        let descriptors = (0..slots).map(|i| self.memory.descriptor(self.size.slot(self.consumed.wrapping_add(i))));
+    /// The packet in `chain`, copied.
+    fn copy(&self, pool: &Pool) -> Result<Mbuf, Refusal> {
         let mut packet = pool.alloc().ok_or(Refusal::NoMbuf)?;
-        copy_segments(&self.memory, pool, &mut packet, PACKET_MAX, descriptors)?;
+        copy_segments(&self.memory, pool, &mut packet, PACKET_MAX, &self.chain)?;
         Ok(packet)
     }
 
@@ -219,4 +210,13 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         }
         visible
     }
+}
+
+/// Lends one segment.
+#[inline(always)]
+fn lend(lender: &mut impl LendSlots, slot: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, Refusal> {
+    if descriptor.length == 0 || descriptor.length as usize > PACKET_MAX {
+        return Err(Refusal::Broken(|tally| &mut tally.bad_length));
+    }
+    Ok(lender.lend(slot, descriptor, port)?)
 }

@@ -13,6 +13,7 @@
 use pmd_core::{BURST_MAX, Burst, Mbuf};
 
 use super::exported::ExportedPool;
+use super::gather::{Chain, Found};
 use super::rx::RxTally;
 use super::{Descriptor, PACKET_MAX, RING_MASK_INT, RingMemory, RingSize};
 
@@ -32,6 +33,8 @@ pub(crate) struct ZeroCopyRxRing<M> {
     filled: u16,
     /// Mbufs on their way into slots.
     fresh: Box<Burst>,
+    /// The packet that `take_chain` works on.
+    chain: Chain,
 }
 
 impl<M: RingMemory> ZeroCopyRxRing<M> {
@@ -39,7 +42,8 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
     pub(crate) fn new(memory: M, size: RingSize, pool: ExportedPool) -> Self {
         let slots = std::iter::repeat_with(|| None).take(size.get().into()).collect();
         let fresh = Box::new(Burst::new());
-        let mut ring = Self { memory, size, pool, slots, consumed: 0, posted: 0, filled: 0, fresh };
+        let chain = Chain::new(size);
+        let mut ring = Self { memory, size, pool, slots, consumed: 0, posted: 0, filled: 0, fresh, chain };
         ring.memory.set_flags(RING_MASK_INT);
         ring.refill(&mut RxTally::default());
         ring
@@ -105,20 +109,25 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
 
     #[cold]
     fn take_chain(&mut self, visible: u16, tally: &mut RxTally) -> Option<(Option<Mbuf>, u16)> {
-        let at = |i| self.memory.descriptor(self.size.slot(self.consumed.wrapping_add(i)));
-        let slots = match (0..visible).find(|i| !at(*i).has_next()) {
-            Some(last) => last + 1,
-            // A chain that fills the ring can never get its end (statement 53).
-            None if visible == self.size.get() => visible,
-            None => return None,
+        let Self { memory, size, consumed, .. } = self;
+        let mut chain = std::mem::replace(&mut self.chain, Chain::EMPTY);
+        let found = chain.read(*size, visible, |i| memory.descriptor(size.slot(consumed.wrapping_add(i))));
+        let taken = match found {
+            Found::Packet(slots) => Some((self.join(&chain, false, tally), slots)),
+            Found::Endless(slots) => Some((self.join(&chain, true, tally), slots)),
+            Found::Unfinished => None,
         };
-        let endless = at(slots - 1).has_next();
+        self.chain = chain;
+        taken
+    }
+
+    /// The packet in `chain`, taken out of its slots; none if it was broken.
+    fn join(&mut self, chain: &Chain, endless: bool, tally: &mut RxTally) -> Option<Mbuf> {
         let before = tally.bad_length;
         let mut packet: Option<Mbuf> = None;
-        for i in 0..slots {
+        for (i, descriptor) in (0..).zip(chain.descriptors()) {
             let index = self.consumed.wrapping_add(i);
-            let descriptor = self.memory.descriptor(self.size.slot(index));
-            let Some(segment) = self.take_segment(index, descriptor, tally) else { continue };
+            let Some(segment) = self.take_segment(index, *descriptor, tally) else { continue };
             match &mut packet {
                 // A chain of more than 65535 segments does not fit any ring.
                 Some(head) => drop(head.chain(segment)),
@@ -133,7 +142,7 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
             tally.too_long += 1;
             packet = None;
         }
-        Some((packet, slots))
+        packet
     }
 
     /// Posts an empty mbuf in every slot that has none, as far as the pool goes.

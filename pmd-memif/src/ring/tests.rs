@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 use super::fake_memory::FakeRing;
 use super::rx::{RxRing, RxTally};
-use super::tx::{Sent, TxFault, TxRing, TxTally, interrupt};
-use super::{Buffers, DESC_NEXT, Descriptor, OwnSlots, PeersSlots, RING_MASK_INT, RingSize};
+use super::tx::{Sent, TxFault, TxRing, TxTally};
+use super::{Buffers, DESC_NEXT, Descriptor, OwnSlots, PeersSlots, RING_MASK_INT, RingSize, interrupt};
 
 /// Which end owns the memory: the sender in S2M, the receiver in M2S.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -434,9 +434,9 @@ fn s63_the_peer_is_interrupted_only_when_it_asks() {
     let mut pair = Pair::new(S2m, 3);
     assert_eq!(pair.ring.flags.get(), RING_MASK_INT, "statement 64: a poller masks its own ring");
     pair.send(&[b"x"]);
-    assert_eq!(interrupt(&pair.ring), None);
+    assert_eq!(interrupt::send(&pair.ring), None);
     pair.ring.flags.set(0);
-    assert_eq!((interrupt(&pair.ring), pair.ring.interrupts.get()), (Some(true), 1));
+    assert_eq!((interrupt::send(&pair.ring), pair.ring.interrupts.get()), (Some(true), 1));
 }
 
 #[test]

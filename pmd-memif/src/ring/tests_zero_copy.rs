@@ -11,6 +11,7 @@ use super::fake_memory::FakeRing;
 use super::rx::RxTally;
 use super::rx_borrow::{BorrowRxRing, LendSlots};
 use super::rx_zero_copy::ZeroCopyRxRing;
+use super::tests_snapshot::REWRITES;
 use super::tx::TxTally;
 use super::tx_zero_copy::ZeroCopyTxRing;
 use super::{BadPlace, DESC_NEXT, Descriptor};
@@ -191,6 +192,40 @@ fn slots_are_released_in_the_order_of_the_ring_and_half_of_it_is_lent_at_most() 
     back.borrow_mut()[2..4].fill(true);
     rx.release();
     assert_eq!((ring.tail.get(), tally.packets), (6, 6));
+}
+
+#[test]
+fn s50_a_borrowed_chain_is_what_its_one_snapshot_said() {
+    for rewrite in REWRITES {
+        let (ring, _, pool, mut rx) = borrower();
+        for slot in 0..8 {
+            let flags = if slot < 7 { DESC_NEXT } else { 0 };
+            ring.descriptors[slot].set(Descriptor { flags, region: 1, length: 100, offset: 0 });
+        }
+        ring.head.set(8);
+        ring.rewrite.set(rewrite);
+        // The look that finds a chain.
+        ring.let_pass.set(1);
+        let (mut burst, mut tally) = (Burst::new(), RxTally::default());
+        rx.receive(&pool, 0, &mut burst, &mut tally);
+        assert_eq!((burst.len(), burst[0].segment_count(), burst[0].packet_len()), (1, 8, 800));
+        assert_eq!(tally, RxTally { packets: 1, bytes: 800, ..RxTally::default() });
+    }
+}
+
+#[test]
+fn s50_a_chain_in_our_mbufs_is_what_its_one_snapshot_said() {
+    for rewrite in REWRITES {
+        let (ring, _, mut rx) = receiver(3, 20);
+        (0..8).for_each(|slot| fill(&ring, slot, 100, if slot < 7 { DESC_NEXT } else { 0 }));
+        ring.tail.set(8);
+        ring.rewrite.set(rewrite);
+        // The look that finds a chain.
+        ring.let_pass.set(1);
+        let (lengths, tally) = receive(&mut rx);
+        assert_eq!(lengths, [800]);
+        assert_eq!(tally, RxTally { packets: 1, bytes: 800, ..RxTally::default() });
+    }
 }
 
 proptest! {

@@ -11,7 +11,7 @@
 
 use pmd_core::Mbuf;
 
-use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, RING_MASK_INT, RingMemory, RingSize};
+use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, PeersSlots, RingMemory, RingSize};
 
 /// What a burst did, for the queue's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub(crate) struct TxTally {
     pub(crate) nombuf: u64,
     /// Bursts cut short because the ring was full.
     pub(crate) full: u64,
+    /// Bursts cut short because an mbuf lies in the ring's next slots that is not sent now, or cannot be moved out of the way.
+    pub(crate) held: u64,
+    /// Packets sent where the application had written them: in the ring.
+    pub(crate) in_place: u64,
     /// Times the peer's index was impossible.
     pub(crate) overrun: u64,
 }
@@ -34,6 +38,40 @@ impl TxTally {
     /// Packets that were taken and not sent.
     fn dropped(&self) -> u64 {
         self.empty + self.too_long + self.nombuf
+    }
+}
+
+impl<M: RingMemory> TxRing<M, PeersSlots> {
+    /// The next slot, free-running.
+    #[inline(always)]
+    pub(super) fn filled(&self) -> u16 {
+        self.filled
+    }
+
+    /// The ring's size.
+    #[inline(always)]
+    pub(super) fn size(&self) -> RingSize {
+        self.size
+    }
+
+    /// The buffer that the client has posted in a slot; its length is what may be put there.
+    pub(super) fn usable(&self, slot: u16) -> Descriptor {
+        let buffer = self.buffer(slot);
+        Descriptor { length: buffer.length.min(self.segment_max), ..buffer }
+    }
+
+    /// Describes what lies in the next slot but `skip`, for [`Self::advance`].
+    #[inline(always)]
+    pub(super) fn describe_filled(&self, skip: u16, flags: u16, length: u32) {
+        let slot = self.size.slot(self.filled.wrapping_add(skip));
+        self.describe(slot, Descriptor { flags, length, ..self.buffer(slot) });
+    }
+
+    /// Publishes the next slots, so many.
+    #[inline(always)]
+    pub(super) fn advance(&mut self, slots: u16) {
+        self.filled = self.filled.wrapping_add(slots);
+        self.publish();
     }
 }
 
@@ -82,15 +120,6 @@ enum Scattered {
     Full,
     /// The client's slots are unusable.
     Fault(TxFault),
-}
-
-/// After a burst that sent packets: interrupts the peer if it wants that (statement 63). `Some(false)` when it failed.
-#[inline]
-pub(crate) fn interrupt(memory: &impl RingMemory) -> Option<bool> {
-    // The index store must be visible before the flags are looked at, or a receiver that unmasks at this moment and then
-    // looks for packets could miss both.
-    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-    (memory.flags() & RING_MASK_INT == 0).then(|| memory.interrupt())
 }
 
 impl<M: RingMemory, B: Buffers> TxRing<M, B> {
@@ -248,7 +277,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
 
     /// How many slots may be filled now: the remembered ones if they satisfy `wanted`, otherwise by a fresh look.
     #[inline(always)]
-    fn free(&mut self, wanted: usize, tally: &mut TxTally) -> u16 {
+    pub(super) fn free(&mut self, wanted: usize, tally: &mut TxTally) -> u16 {
         let free = self.remembered();
         if usize::from(free) >= wanted && free <= self.size.get() { free } else { self.reload(tally) }
     }

@@ -46,6 +46,11 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         &self.memory
     }
 
+    /// Adds up to `n` empty mbufs that the server can read from to `burst`, and says how many.
+    pub(crate) fn alloc(&mut self, burst: &mut Burst, n: usize) -> usize {
+        self.pools[0].pool.alloc_bulk(burst, n)
+    }
+
     /// Sends the leading mbufs of `burst`, as many as fit, and takes them out of it.
     #[inline]
     pub(crate) fn send(&mut self, burst: &mut Burst, tally: &mut TxTally) -> Sent {

@@ -92,11 +92,8 @@ fn starve(bed: &mut Testbed, way: Way) {
     let elsewhere = bed.another_pool(1024, 2048);
     let pool = bed.near.pool.clone();
     let mut held: Vec<_> = std::iter::from_fn(|| pool.alloc()).collect();
-    let trouble = |bed: &Testbed| {
-        let stats = bed.near.lports[0].control.stats();
-        stats.rx_nombuf
-    };
-    let before = trouble(bed);
+    let counted = |bed: &Testbed| bed.near.lports[0].control.stats().rx_nombuf;
+    let before = counted(bed);
     let (patience, mut out, mut got) = (bed.caps.patience, Burst::new(), Burst::with_limit(32));
     wait(patience, &promise::RX_NOMBUF, "`rx_nombuf` counts a pool without mbufs", || {
         if let Some(from) = way.from.filter(|_| way.tied) {
@@ -114,19 +111,12 @@ fn starve(bed: &mut Testbed, way: Way) {
         receive(&mut *lport.rx, &*lport.control, &mut got);
         held.extend(got.drain_front(got.len()));
         held.extend(pool.alloc());
-        trouble(bed) > before
+        counted(bed) > before
     });
     held.clear();
     out.clear();
     // What waited meanwhile comes first; then the way is clear again.
-    let mut quiet = 0;
-    wait(patience, &promise::RX_NOMBUF, "what waited for mbufs has come", || {
-        let lport = &mut bed.near.lports[0];
-        let n = receive(&mut *lport.rx, &*lport.control, &mut got);
-        got.clear();
-        quiet = if n == 0 || !way.tied { quiet + 1 } else { 0 };
-        quiet > 500
-    });
+    bed.settle(way);
     let packets = bed.packets(&[len; 64]);
     bed.carry(way, 0, 16, &packets);
 }

@@ -13,26 +13,26 @@ use crate::pool::Pool;
 
 /// Devices closed with packets on their way return every mbuf, whichever end and whichever half goes first.
 pub(in crate::conformance) fn closing_in_any_order_returns_every_mbuf(fixture: &dyn Fixture) {
-    for order in [Order::NearFirst, Order::FarFirst, Order::SendersFirst, Order::ReceiversFirst] {
+    for first in [First::Near, First::Far, First::Senders, First::Receivers] {
         let mut bed = Testbed::open(fixture, 1);
         carry_and_leave_some(&mut bed);
         let far = bed.far.take();
         let (mut near, mut far) =
             (std::mem::take(&mut bed.near.lports), far.map(|side| side.lports).unwrap_or_default());
-        match order {
-            Order::NearFirst => {
+        match first {
+            First::Near => {
                 near.clear();
                 far.iter_mut().for_each(|lport| use_alone(lport, &bed.near.pool));
             }
-            Order::FarFirst => {
+            First::Far => {
                 far.clear();
                 near.iter_mut().for_each(|lport| use_alone(lport, &bed.near.pool));
             }
-            Order::SendersFirst => {
+            First::Senders => {
                 near.iter_mut().chain(&mut far).for_each(|lport| lport.tx = Box::new(Parked));
-                near.iter_mut().chain(&mut far).for_each(|lport| drain(lport));
+                near.iter_mut().chain(&mut far).for_each(drain);
             }
-            Order::ReceiversFirst => {
+            First::Receivers => {
                 near.iter_mut().chain(&mut far).for_each(|lport| lport.rx = Box::new(Parked));
                 let pool = bed.near.pool.clone();
                 near.iter_mut().chain(&mut far).for_each(|lport| send_some(lport, &pool));
@@ -43,12 +43,13 @@ pub(in crate::conformance) fn closing_in_any_order_returns_every_mbuf(fixture: &
     }
 }
 
+/// What is closed first.
 #[derive(Clone, Copy)]
-enum Order {
-    NearFirst,
-    FarFirst,
-    SendersFirst,
-    ReceiversFirst,
+enum First {
+    Near,
+    Far,
+    Senders,
+    Receivers,
 }
 
 /// Sends more than is received, along every way.
@@ -162,7 +163,7 @@ pub(in crate::conformance) fn closing_under_load_loses_nothing_and_opens_again(f
         let stop = Arc::clone(&stop);
         thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                controls.iter().for_each(ask)
+                controls.iter().for_each(ask);
             }
         })
     };

@@ -1,12 +1,13 @@
 //! The link: set down and up by the application, cut and joined from outside.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::not_applicable;
 use crate::burst::Burst;
 use crate::conformance::fixture::Fixture;
 use crate::conformance::promise::{self, Promise};
-use crate::conformance::testbed::{Testbed, require_down_with_reason, require_monotonic, wait};
+use crate::conformance::testbed::{Testbed, require_down_with_reason, require_monotonic};
 
 /// Setting any lport of a device down stops all its queues; setting it up starts them again, and counters go on.
 pub(in crate::conformance) fn admin_down_stops_the_whole_device_and_up_starts_it(fixture: &dyn Fixture) {
@@ -79,21 +80,23 @@ fn carry_a_little(bed: &mut Testbed) {
 /// Waits until every queue says that it is down and neither takes nor yields a packet.
 fn wait_until_dead(bed: &mut Testbed, promise: &Promise) {
     let (patience, pool) = (bed.caps.patience, bed.near.pool.clone());
-    let mut got = Burst::new();
+    let end = Instant::now() + patience;
     for lport in &mut bed.near.lports {
-        wait(patience, promise, "the lport's link is down, and its bursts return 0", || {
-            let received = lport.rx.rx_burst(&mut got);
-            got.clear();
-            let down = !lport.control.link().is_up();
-            if down && received == 0 {
-                pool.alloc_bulk(&mut got, 1);
-                let sent = lport.tx.tx_burst(&mut got);
-                let taken = got.is_empty();
-                got.clear();
-                return sent == 0 && !taken;
+        loop {
+            let mut burst = Burst::new();
+            let (link, received) = (lport.control.link(), lport.rx.rx_burst(&mut burst));
+            burst.clear();
+            pool.alloc_bulk(&mut burst, 1);
+            let sent = lport.tx.tx_burst(&mut burst);
+            if !link.is_up() && received == 0 && sent == 0 && !burst.is_empty() {
+                break;
             }
-            false
-        });
+            promise.require(Instant::now() < end, || {
+                let (name, left) = (&lport.name, burst.len());
+                format!("after {patience:?} lport {name} is {link:?}; received {received}, of 1 offered sent {sent} and left {left}")
+            });
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Opening: options and their extremes, devices that cannot be had, a device opened twice, what a driver says of itself.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::not_applicable;
 use crate::conformance::fixture::{Device, Fixture, Refusal};
@@ -22,10 +23,17 @@ pub(in crate::conformance) fn the_driver_says_what_it_is(fixture: &dyn Fixture) 
         promise::INFO.require(info.driver == name, || format!("an lport of {name} says it is of {:?}", info.driver));
     }
     let mut names = HashSet::new();
+    for (name, _) in bed.near.lports[0].control.stats().xstats {
+        promise::STATS_NAMES
+            .require(!name.is_empty() && !name.contains(char::is_whitespace) && names.insert(name), || {
+                format!("a counter is called {name:?}, or two are")
+            });
+    }
+    names.clear();
     for OptionSpec { name, help, .. } in driver.options() {
         promise::OPTIONS.require(is_one_line(help), || format!("option `{name}` has the help {help:?}"));
         promise::OPTIONS
-            .require(!name.is_empty() && names.insert(name), || format!("option `{name}` twice, or unnamed"));
+            .require(!name.is_empty() && names.insert(*name), || format!("option `{name}` twice, or unnamed"));
     }
     bed.close();
 }
@@ -95,10 +103,14 @@ pub(in crate::conformance) fn options_at_their_extremes_open_or_are_refused(fixt
             let mut device = bed.device.clone();
             device.options.retain(|option| option.key != spec.name);
             device.options.push(RawOption { key: spec.name.to_owned(), value: value.clone() });
-            if let Err(OpenError(message)) = open_and_close(&device, 1) {
-                let said = !message.trim().is_empty();
-                promise::OPEN.require(said, || format!("`{}` = {value}: refused without a word", spec.name));
-            }
+            // A panic of the driver is told with the option that it comes from.
+            let outcome = catch_unwind(AssertUnwindSafe(|| open_and_close(&device, 1)));
+            let found = match outcome {
+                Ok(Err(OpenError(message))) if message.trim().is_empty() => "refused without a word",
+                Err(_) => "it panics, as printed above",
+                Ok(_) => continue,
+            };
+            promise::OPEN.broken(&format!("`{}` = {value}: {found}", spec.name));
         }
     }
     if let Err(error) = open_and_close(&bed.device, 1) {

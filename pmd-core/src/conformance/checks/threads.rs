@@ -1,13 +1,14 @@
 //! Threads: queues that move, halves on two threads at once, several queues on as many threads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::not_applicable;
 use crate::burst::Burst;
 use crate::conformance::fixture::{Capabilities, Fixture};
+use crate::conformance::frame::Frame;
 use crate::conformance::promise;
 use crate::conformance::testbed::{Halves, Testbed, Way, bytes, require_monotonic};
 use crate::lport::{RxQueue, TxQueue};
@@ -86,6 +87,59 @@ pub(in crate::conformance) fn several_queues_work_side_by_side(fixture: &dyn Fix
         }
     }
     bed.close();
+}
+
+/// The device may be set down and up at any moment, while both halves are at work: no mbuf is lost, and packets flow
+/// afterwards.
+pub(in crate::conformance) fn admin_changes_under_load_lose_no_mbuf(fixture: &dyn Fixture) {
+    let mut bed = Testbed::open(fixture, 1);
+    for way in bed.ways() {
+        let packets = bed.packets(&[bed.caps.min_packet.max(64); 8]);
+        bed.carry(way, 0, 8, &packets);
+        let (Some(from), Some(mut halves)) = (way.from, bed.halves(way, 0)) else { continue };
+        let (pool, frame, stop) = (bed.side_pool(from), bed.caps.frame, AtomicBool::new(false));
+        let control = Arc::clone(&bed.near.lports[0].control);
+        thread::scope(|scope| {
+            scope.spawn(|| keep_sending(&mut *halves.tx, &pool, frame, &stop));
+            scope.spawn(|| keep_receiving(&mut *halves.rx, &stop));
+            for round in 0..40_u64 {
+                control.set_admin_up(round % 2 == 1);
+                thread::sleep(Duration::from_micros(100 + round * 77 % 1000));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        bed.put_back(way, 0, halves.tx, halves.rx);
+        bed.wait_for_links();
+        bed.settle(way);
+        bed.about = promise::ADMIN_UP;
+        let packets = bed.packets(&[bed.caps.min_packet.max(64); 40]);
+        bed.carry(way, 0, 8, &packets);
+    }
+    bed.close();
+}
+
+fn keep_sending(tx: &mut dyn TxQueue, pool: &Pool, frame: Frame, stop: &AtomicBool) {
+    let packet = frame.packet(u32::MAX, 64);
+    let mut burst = Burst::new();
+    while !stop.load(Ordering::Relaxed) {
+        while burst.len() < 8
+            && let Some(mbuf) = pool.alloc_packet(&packet)
+        {
+            burst.push(mbuf).expect("there is room");
+        }
+        tx.tx_burst(&mut burst);
+        tx.flush();
+        thread::yield_now();
+    }
+}
+
+fn keep_receiving(rx: &mut dyn RxQueue, stop: &AtomicBool) {
+    let mut burst = Burst::with_limit(32);
+    while !stop.load(Ordering::Relaxed) {
+        rx.rx_burst(&mut burst);
+        burst.clear();
+        thread::yield_now();
+    }
 }
 
 /// A stream of packets from one thread to another.

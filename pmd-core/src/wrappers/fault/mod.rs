@@ -97,10 +97,10 @@ impl Faults {
     pub fn wrap(&self, lport: Lport) -> Result<Lport, OpenError> {
         let copies = PoolConfig { name: format!("fault:{}", lport.name), size: DELAYED_MAX, ..PoolConfig::default() };
         let copies = Pool::new(&copies).map_err(|error| OpenError(error.to_string()))?;
-        Ok(self.wrap_with(lport, copies))
+        Ok(self.wrap_with(lport, &copies))
     }
 
-    fn wrap_with(&self, lport: Lport, copies: Pool) -> Lport {
+    fn wrap_with(&self, lport: Lport, copies: &Pool) -> Lport {
         let tally = Arc::new(Tallies::default());
         let side = |impairments, stream| Side {
             impairments,
@@ -168,6 +168,12 @@ struct Tally {
 }
 
 impl Tally {
+    /// A packet was damaged, or there was no mbuf to do it in.
+    fn count_damage(&self, done: bool) {
+        let counter = if done { &self.corrupted } else { &self.no_copy };
+        counter.add(1);
+    }
+
     /// From now on the lport has counted a packet that the device has not.
     fn more(&self, bytes: usize) {
         self.packets.add(1);

@@ -108,13 +108,8 @@ impl FaultRx {
     }
 
     fn corrupt(&self, packet: Mbuf, number: u64) -> Mbuf {
-        let tally = &self.side.tally.rx;
         let copy = self.side.corrupted(&packet, number);
-        if copy.is_some() {
-            tally.corrupted.add(1)
-        } else {
-            tally.no_copy.add(1)
-        }
+        self.side.tally.rx.count_damage(copy.is_some());
         copy.unwrap_or(packet)
     }
 

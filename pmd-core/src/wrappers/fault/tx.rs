@@ -126,12 +126,7 @@ impl FaultTx {
 
     fn corrupted(&self, packet: &Mbuf) -> Option<Mbuf> {
         let copy = self.side.corrupted(packet, self.side.number);
-        let tally = &self.side.tally.tx;
-        if copy.is_some() {
-            tally.corrupted.add(1)
-        } else {
-            tally.no_copy.add(1)
-        }
+        self.side.tally.tx.count_damage(copy.is_some());
         copy
     }
 
@@ -183,6 +178,11 @@ impl TxQueue for FaultTx {
             rate.take(total.gone);
         }
         total.sent
+    }
+
+    /// One of them that is delayed would hold up all the others.
+    fn alloc_burst(&mut self, burst: &mut Burst, n: usize) -> Option<usize> {
+        if self.side.impairments.delay > 0 { None } else { self.inner.alloc_burst(burst, n) }
     }
 
     fn flush(&mut self) {

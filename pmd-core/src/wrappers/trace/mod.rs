@@ -238,6 +238,10 @@ impl TxQueue for TraceTx {
         sent
     }
 
+    fn alloc_burst(&mut self, burst: &mut Burst, n: usize) -> Option<usize> {
+        self.inner.alloc_burst(burst, n)
+    }
+
     fn flush(&mut self) {
         self.inner.flush();
     }

@@ -340,3 +340,21 @@ fn administratively_down_disconnects_and_refuses_until_up() {
     assert!(connected);
     recorder.wait_ups(2);
 }
+
+#[test]
+fn a_fault_ends_the_link_that_it_was_found_on_and_no_later_one() {
+    let (address, interface, recorder) = start_server();
+    let id = |recorder: &Recorder| recorder.link.lock().unwrap().as_ref().map(|link| link.id).expect("the link is up");
+    let first = client_at(&address, Step::Connected);
+    recorder.wait_ups(1);
+    let stale = id(&recorder);
+    drop(first);
+    recorder.wait_down();
+    let second = client_at(&address, Step::Connected);
+    recorder.wait_ups(2);
+    // The control thread obeys in order: had the stale report done anything, the second text would not be the one told.
+    interface.disconnect(stale, "did something long ago");
+    interface.disconnect(id(&recorder), "posted a buffer of length 0");
+    let told = second.peer.expect_disconnect().unwrap();
+    assert_eq!(told, "refused the peer's rings: it posted a buffer of length 0");
+}

@@ -1,117 +1,23 @@
 //! What the conformance statements promise about a live link, seen from the other end of it: a fake peer reads and
 //! writes the shared memory as files. The numbers in the tests' names are those of the statements.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod interrupts;
+mod meeting;
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::thread;
 
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use pmd_core::{Burst, Mbuf};
-use pmd_memif::address::Address;
 use pmd_memif::fake::{FakeClient, FakeListener, FakeMemory, FakeRegion, FakeServer, RingPlan, Step};
-use pmd_memif::message::{AddRing, Direction};
+use pmd_memif::message::Direction;
 
 use common::{Port, until};
-
-/// A ring in the peer's hands, laid out for cache lines of 64 bytes.
-#[derive(Clone, Copy)]
-struct RawRing<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-const FLAGS: u64 = 4;
-const HEAD: u64 = 6;
-const TAIL: u64 = 64;
-const DESCRIPTORS: u64 = 128;
-const MASK_INT: u16 = 1;
-const NEXT: u16 = 1;
-
-/// Flags, region, length and offset.
-type Slot = (u16, u16, u32, u32);
-
-impl<'a> RawRing<'a> {
-    fn new(file: &'a File, message: &AddRing) -> Self {
-        Self { file, at: message.offset.into() }
-    }
-
-    fn bytes<const N: usize>(&self, at: u64) -> [u8; N] {
-        let mut bytes = [0; N];
-        self.file.read_exact_at(&mut bytes, self.at + at).unwrap();
-        bytes
-    }
-
-    fn word(&self, at: u64) -> u16 {
-        u16::from_le_bytes(self.bytes(at))
-    }
-
-    fn set_word(&self, at: u64, value: u16) {
-        self.file.write_all_at(&value.to_le_bytes(), self.at + at).unwrap();
-    }
-
-    fn slot(&self, number: u64) -> Slot {
-        let bytes: [u8; 12] = self.bytes(DESCRIPTORS + 16 * number);
-        let [f0, f1, r0, r1, l0, l1, l2, l3, o0, o1, o2, o3] = bytes;
-        let (length, offset) = (u32::from_le_bytes([l0, l1, l2, l3]), u32::from_le_bytes([o0, o1, o2, o3]));
-        (u16::from_le_bytes([f0, f1]), u16::from_le_bytes([r0, r1]), length, offset)
-    }
-
-    fn set_slot(&self, number: u64, (flags, region, length, offset): Slot) {
-        let low = u64::from(flags) | u64::from(region) << 16 | u64::from(length) << 32;
-        let at = self.at + DESCRIPTORS + 16 * number;
-        self.file.write_all_at(&low.to_le_bytes(), at).unwrap();
-        self.file.write_all_at(&u64::from(offset).to_le_bytes(), at + 8).unwrap();
-    }
-}
-
-/// Where the test's two ends meet: its socket, as options and as an address. The directory goes with the test.
-struct Meeting {
-    _directory: tempfile::TempDir,
-    socket: String,
-    address: Address,
-}
-
-impl Meeting {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = directory.path().join("memif.sock").display().to_string();
-        let address = Address::path(&socket).unwrap();
-        Self { _directory: directory, socket, address }
-    }
-
-    fn open(&self, role: &str, zero_copy: &str) -> Port {
-        let options = [("role", role), ("socket", &self.socket), ("socket-abstract", "no"), ("zero-copy", zero_copy)];
-        Port::open("ours", 1, &options).unwrap()
-    }
-
-    /// A server of ours with a client that shares this.
-    fn serve(&self, zero_copy: &str, memory: FakeMemory) -> (Port, FakeClient) {
-        let port = self.open("server", zero_copy);
-        let client = self.connect(&port, memory);
-        (port, client)
-    }
-
-    /// A further client. It is refused until the server has seen the last one go.
-    fn connect(&self, port: &Port, memory: FakeMemory) -> FakeClient {
-        until("the last client gone", || !is_up(port));
-        let mut client = FakeClient::connect(&self.address).unwrap().with_memory(memory);
-        client.run(Step::Connected).unwrap();
-        until("link up", || is_up(port));
-        client
-    }
-}
-
-fn is_up(port: &Port) -> bool {
-    port.lports[0].control.link().is_up()
-}
-
-fn rings(client: &FakeClient) -> [RawRing<'_>; 2] {
-    let file = &client.memory.regions[0].file;
-    [0, 1].map(|i: usize| RawRing::new(file, &client.memory.rings[i].message))
-}
+use meeting::{FLAGS, HEAD, MASK_INT, Meeting, NEXT, RawRing, TAIL, is_up, rings};
 
 /// The next packets, at least one.
 fn receive(port: &mut Port) -> Vec<Vec<u8>> {

@@ -1,4 +1,7 @@
-//! The reference drivers pass.
+//! The suite itself: the reference drivers pass, and flawed ones do not.
+
+mod catches;
+mod flawed;
 
 mod null {
     use crate::conformance::{Capabilities, Device, Fixture, Rig, Shape};
