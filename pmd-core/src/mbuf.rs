@@ -293,6 +293,21 @@ impl Mbuf {
         header.port = port;
     }
 
+    /// Makes the mbuf a packet of `len` bytes in one segment, received on `port`, and returns its whole room, as
+    /// [`Self::room_mut`] does, for the caller to write the packet to the front of. `None`, changing nothing, when `len` is
+    /// larger than the room.
+    #[inline(always)]
+    pub fn receive(&mut self, len: usize, port: u16) -> Option<&mut [u8]> {
+        let header = self.header_mut();
+        if len > (header.room - header.offset) as usize {
+            return None;
+        }
+        header.len = len as u32;
+        header.packet_len = len as u32;
+        header.port = port;
+        Some(self.room_mut())
+    }
+
     fn last(&self) -> &Header {
         let mut header = self.header();
         while let Some(next) = header.next {

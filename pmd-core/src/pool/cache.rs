@@ -198,25 +198,33 @@ impl Cache {
     /// As [`release`]; `heads` is not empty and its first mbuf belongs to `pool`.
     #[inline(always)]
     unsafe fn put_run<'h>(&mut self, pool: NonNull<PoolCore>, heads: &'h [NonNull<Header>]) -> &'h [NonNull<Header>] {
-        let mut run = heads.len();
-        for (i, head) in heads.iter().enumerate() {
-            // SAFETY: the caller owns the header.
-            let header = unsafe { &mut *head.as_ptr() };
-            if header.pool != pool {
-                run = i;
-                break;
-            }
-            if header.next.is_some() {
-                // SAFETY: the caller owns the chain.
-                unsafe { self.unchain(pool, header) };
-            }
-            self.push(*head);
+        // SAFETY: the caller owns the headers, and nobody changes them before they are put.
+        let header = |head: &NonNull<Header>| unsafe { &*head.as_ptr() };
+        let mut rest = heads;
+        loop {
+            // Looking first and moving then are two short loops, faster than one that does both.
+            let others = |head| header(head).pool != pool || header(head).next.is_some();
+            let whole = rest.iter().position(others).unwrap_or(rest.len());
+            self.push_all(&rest[..whole]);
+            rest = &rest[whole..];
+            let Some(head) = rest.first().filter(|head| header(head).pool == pool) else { break };
+            // SAFETY: the caller owns the chain, and `header` gave no reference that is still in use.
+            unsafe { self.unchain(pool, &mut *head.as_ptr()) };
         }
         self.count.set(self.items.len());
         if self.items.len() > 2 * self.target {
             self.flush();
         }
-        &heads[run..]
+        rest
+    }
+
+    /// Adds free headers, any number.
+    #[inline(always)]
+    fn push_all(&mut self, headers: &[FreeHeader]) {
+        if self.items.capacity() - self.items.len() < headers.len() {
+            self.flush();
+        }
+        self.items.extend_from_slice(headers);
     }
 
     #[inline(always)]

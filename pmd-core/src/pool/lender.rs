@@ -137,7 +137,7 @@ impl Lender {
     ///
     /// # Panics
     /// When there is no such number, or its mbuf is out, or `len` does not fit 32 bits.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn lend(&mut self, number: usize, data: NonNull<u8>, len: usize, port: u16) -> Mbuf {
         assert!(self.is_back(number), "mbuf {number} is out: it cannot be lent again");
         let len = u32::try_from(len).expect("a packet is shorter than 4 GiB");

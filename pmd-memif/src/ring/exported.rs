@@ -19,12 +19,6 @@ impl ExportedPool {
         Some(Place { region: self.region, offset: offset as u32 })
     }
 
-    /// The place where a packet received into an empty mbuf of this pool will begin.
-    #[inline(always)]
-    pub(crate) fn place_to_fill(&self, mbuf: &mut Mbuf) -> Option<Place> {
-        self.place_of(mbuf.room_mut())
-    }
-
     /// A copy of a packet, in mbufs of this pool; `None` when it has too few.
     pub(crate) fn copy_of(&self, packet: &Mbuf) -> Option<Mbuf> {
         copy_into(&self.pool, packet)
