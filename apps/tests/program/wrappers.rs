@@ -11,7 +11,7 @@ use crate::configs::moved_to;
 use crate::support::{Running, lport, lport_with_input, total, write};
 
 /// A file that plays the recording that `pcap-record.jsonc` makes ten times, through these wrappers, into another recording.
-fn through(directory: &Path, wrap: &Value) -> String {
+fn through(directory: &Path, wrap: &Value, wrap_out: &Value) -> String {
     let path = |name: &str| directory.join(name).display().to_string();
     let file = json!({
         "lports": {
@@ -20,10 +20,10 @@ fn through(directory: &Path, wrap: &Value) -> String {
                 "pmd_opts": { "rx_pcap": path("lport-recorded.pcapng"), "rx_passes": 10 },
                 "wrap": wrap,
             },
-            "out": { "pmd": "net_pcap", "pmd_opts": { "tx_pcap": path("out.pcapng") } },
+            "out": { "pmd": "net_pcap", "pmd_opts": { "tx_pcap": path("out.pcapng") }, "wrap": wrap_out },
         },
         "lcore-groups": { "default": [] },
-        "threads": { "fwd": { "lports": ["in", "out"], "idle_timeout": 10 } },
+        "threads": { "fwd": { "lports": ["in", "out"], "idle_timeout": 10, "intr_timeout": 60000 } },
         "options": { "mode": "fwd", "port-map": { "in": "out" } },
     });
     write(directory, "through.jsonc", &file.to_string())
@@ -38,7 +38,7 @@ fn faults_are_the_same_in_every_run_and_counted() {
     let directory = tempfile::tempdir().unwrap();
     until_idle(&moved_to(directory.path(), "pcap-record.jsonc")).summary();
     let faults = json!([{ "fault": { "rx-drop": 100_000, "rx-duplicate": 50_000, "rx-corrupt": 20_000, "seed": 11 } }]);
-    let file = through(directory.path(), &faults);
+    let file = through(directory.path(), &faults, &json!([]));
     let run = || {
         let summary = until_idle(&file).summary();
         (contents(&directory.path().join("out.pcapng")), summary["lports"][0].clone())
@@ -57,10 +57,18 @@ fn faults_are_the_same_in_every_run_and_counted() {
 fn delayed_packets_are_not_slept_on() {
     let directory = tempfile::tempdir().unwrap();
     until_idle(&moved_to(directory.path(), "pcap-record.jsonc")).summary();
-    let file = through(directory.path(), &json!(["fault:rx-delay=1000,rx-delay-us=100000"]));
-    let summary = until_idle(&file).summary();
-    assert!(summary["lports"][0]["xstats"]["fault_rx_delayed"].as_u64() > Some(0));
-    assert_eq!((total(&summary, "ipackets"), total(&summary, "opackets")), (10_000, 10_000));
+    // The thread would sleep for a minute after 10 ms without packets.
+    for (rx, tx) in [
+        (json!(["fault:rx-delay=1000,rx-delay-us=100000"]), json!([])),
+        (json!([]), json!(["fault:tx-delay=1000,tx-delay-us=100000"])),
+    ] {
+        let file = through(directory.path(), &rx, &tx);
+        let summary = lport(&["run", &file, "--until-idle", "1", "--json", "--no-telemetry"]).summary();
+        let delayed = |lport: usize, name: &str| summary["lports"][lport]["xstats"][name].as_u64().unwrap_or(0);
+        assert!(delayed(0, "fault_rx_delayed") + delayed(1, "fault_tx_delayed") > 0);
+        assert_eq!((total(&summary, "ipackets"), total(&summary, "opackets")), (10_000, 10_000));
+        assert_eq!(contents(&directory.path().join("out.pcapng")).len(), 10_000, "{rx} {tx}");
+    }
 }
 
 #[test]
