@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 BUILD_PACKAGES := pkg-config libhwloc-dev libudev-dev
-TEST_PACKAGES := $(BUILD_PACKAGES) dpdk dpdk-dev python3-jsonschema tshark valgrind
+TEST_PACKAGES := $(BUILD_PACKAGES) dpdk dpdk-dev iproute2 iputils-ping python3-jsonschema tshark valgrind
 
 # How long `make soak` searches: rounds of each kill storm, cases of each property. SEED repeats a storm.
 ROUNDS ?= 100
@@ -19,6 +19,7 @@ demo: deps-build
 test: deps
 	$(CARGO) build --locked --package lport --bin lport
 	$(CARGO) build --locked --package pmd-memif --examples
+	$(CARGO) build --locked --package pmd-af-xdp --examples
 	$(CARGO) bench --locked --package pmd-memif --bench hot_loops --no-run
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) test --locked --workspace --doc && $(CARGO) nextest run --locked --workspace; \

@@ -23,6 +23,8 @@
 //! | [`stats`] | counters with one writer |
 //! | [`wrapper`], [`wrappers`] | what goes around an lport of any driver: `fault`, `trace` |
 //! | [`alarm`] | waking a thread at a moment |
+//! | [`checksum`] | the Internet checksum |
+//! | [`netdev`], [`netns`], [`privileges`] | the kernel's interfaces, namespaces and capabilities: for drivers of it |
 //!
 //! The hot path takes no lock, makes no system call, allocates nothing and uses no atomic read-modify-write
 //! (but one per burst where a driver lends memory, see [`pool::Lender`]): an mbuf comes
@@ -32,6 +34,7 @@
 
 pub mod alarm;
 pub mod burst;
+pub mod checksum;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod deployment;
@@ -43,8 +46,11 @@ mod lane;
 pub mod lcore;
 pub mod lport;
 pub mod mbuf;
+pub mod netdev;
+pub mod netns;
 pub mod options;
 pub mod pool;
+pub mod privileges;
 pub mod runtime;
 pub mod stats;
 pub mod topology;
@@ -57,7 +63,7 @@ pub use burst::{BURST_MAX, Burst};
 pub use deployment::{Deployment, LportId};
 pub use details::Details;
 pub use device::{DeviceControl, DeviceState, QueueCounters};
-pub use driver::{DeviceRequest, Driver, MachineProblem, OpenError, QueueRequest, Registry};
+pub use driver::{DeviceRequest, Driver, MachineProblem, OpenError, QueueCount, QueueRequest, Registry};
 pub use lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
 pub use mbuf::Mbuf;
 pub use options::{OptionError, OptionKind, OptionSpec, Options, RawOption, RawValue};

@@ -83,6 +83,11 @@ unsafe impl Send for Mbuf {}
 // SAFETY: through `&Mbuf` everything is only read.
 unsafe impl Sync for Mbuf {}
 
+/// A packet is said to lie where its mbuf has no bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a received packet must lie inside the buffer of its mbuf")]
+pub struct OutsideBuffer;
+
 impl Mbuf {
     /// Takes ownership of an allocated header.
     ///
@@ -99,6 +104,18 @@ impl Mbuf {
         let header = self.0;
         std::mem::forget(self);
         header
+    }
+
+    /// Position in its pool.
+    #[inline(always)]
+    pub(crate) fn index(&self) -> usize {
+        self.header().index as usize
+    }
+
+    /// Whether its first segment returns to `pool`.
+    #[inline(always)]
+    pub(crate) fn is_of(&self, pool: &PoolCore) -> bool {
+        std::ptr::eq(self.header().pool.as_ptr(), pool)
     }
 
     #[inline(always)]
@@ -293,6 +310,22 @@ impl Mbuf {
         header.port = port;
     }
 
+    /// Says that `len` bytes of the mbuf's buffer from its byte `offset` on now hold a packet in one segment, received on
+    /// `port`: for devices that choose the headroom themselves.
+    ///
+    /// # Errors
+    /// Changes nothing when that is not inside the buffer.
+    #[inline(always)]
+    pub fn set_received_at(&mut self, offset: usize, len: usize, port: u16) -> Result<(), OutsideBuffer> {
+        let header = self.header_mut();
+        let room = header.room as usize;
+        if offset > room || len > room - offset {
+            return Err(OutsideBuffer);
+        }
+        (header.offset, header.len, header.packet_len, header.port) = (offset as u32, len as u32, len as u32, port);
+        Ok(())
+    }
+
     /// Makes the mbuf a packet of `len` bytes in one segment, received on `port`, and returns its whole room, as
     /// [`Self::room_mut`] does, for the caller to write the packet to the front of. `None`, changing nothing, when `len` is
     /// larger than the room.
@@ -443,6 +476,18 @@ mod tests {
         assert_eq!((head.packet_len(), head.segment_count(), pool.available()), (0, 1, 2));
         drop(head);
         assert_eq!(pool.available(), 3);
+    }
+
+    #[test]
+    fn a_device_may_choose_the_headroom_inside_the_buffer() {
+        let pool = pool(1);
+        let mut mbuf = pool.alloc().unwrap();
+        assert_eq!(mbuf.set_received_at(200, 100, 3), Ok(()));
+        assert_eq!((mbuf.headroom(), mbuf.packet_len(), mbuf.tailroom(), mbuf.port()), (200, 100, 84, 3));
+        for (offset, len) in [(200, 185), (385, 0), (usize::MAX, 1), (0, usize::MAX)] {
+            assert_eq!(mbuf.set_received_at(offset, len, 4), Err(super::OutsideBuffer));
+        }
+        assert_eq!((mbuf.headroom(), mbuf.len(), mbuf.port()), (200, 100, 3), "nothing has changed");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use pmd_core::deployment::DeviceSpec;
 use pmd_core::{
     Alarm, DeviceRequest, DeviceState, Driver, Lport, MachineProblem, OpenError, OptionError, OptionSpec, Options,
     Pool, PoolConfig, QueueRequest, RxQueue,
@@ -50,7 +51,7 @@ impl Driver for PcapDriver {
         options::check(options, queues)
     }
 
-    fn check_machine(&self, options: &Options) -> Vec<MachineProblem> {
+    fn check_machine(&self, _device: &DeviceSpec, options: &Options) -> Vec<MachineProblem> {
         options::check_machine(options)
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::{classic, open, open_queues, options, packet, pool, received};
+use pmd_core::deployment::DeviceSpec;
 use pmd_core::{Burst, Details, Driver, Link, Lport, details::Value};
 use pmd_pcap::{Capture, Direction, PcapDriver};
 
@@ -266,7 +267,9 @@ fn what_cannot_be_played_or_recorded_is_refused_by_name_and_nothing_is_overwritt
 #[test]
 fn what_is_missing_is_seen_before_anything_is_opened() {
     let found = |given: &[(&str, &str)]| {
-        let problems = PcapDriver::default().check_machine(&options(given));
+        let (name, driver) = ("pcap".to_owned(), "net_pcap".to_owned());
+        let device = DeviceSpec { name, driver, options: Vec::new(), queues: Vec::new() };
+        let problems = PcapDriver::default().check_machine(&device, &options(given));
         problems.into_iter().map(|problem| problem.option).collect::<Vec<_>>()
     };
     assert_eq!(found(&[("rx_pcap", "/no/such"), ("tx_pcap", "/no/such/file")]), ["rx_pcap", "tx_pcap"]);

@@ -9,7 +9,6 @@
 mod acl;
 #[cfg(test)]
 mod at_work;
-mod checksum;
 mod discard;
 mod drops;
 mod forward;

@@ -7,7 +7,7 @@
 //!
 //! The addresses are those of RFC 2544's benchmarking network, 198.18.0.1 to 198.18.0.2; the port is discard.
 
-use super::checksum::{fold, sum};
+use pmd_core::checksum::{fold, sum};
 
 /// Smallest size of a frame: Ethernet's minimum without FCS.
 pub(crate) const SIZE_MIN: usize = 60;

@@ -62,7 +62,7 @@ pub enum Far {
     /// Another device, with as many queues, opened after the one under test. It need not be of the same driver.
     Device(Device),
     /// Lports that the fixture makes when the device under test is open, one for each of its queues:
-    /// [`super::far_end`] makes one out of two closures. They receive into the pool given.
+    /// [`super::far_end()`] makes one out of two closures. They receive into the pool given.
     Made(Box<dyn FnOnce(&Pool) -> Vec<Lport> + Send>),
 }
 

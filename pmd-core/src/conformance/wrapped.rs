@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::driver::{DeviceRequest, Driver, MachineProblem, OpenError};
+use crate::deployment::{DeviceSpec, XdpHints};
+use crate::driver::{DeviceRequest, Driver, MachineProblem, OpenError, QueueCount};
 use crate::lport::Lport;
 use crate::options::{OptionError, OptionSpec, Options, RawOption};
 use crate::wrapper::Wrapper;
@@ -50,7 +51,11 @@ impl Driver for Wrapped {
         self.driver.shares_pools(options)
     }
 
-    fn queue_count(&self, device: &str, options: &Options) -> Option<u16> {
+    fn chunks_pools(&self, options: &Options, hints: &XdpHints) -> bool {
+        self.driver.chunks_pools(options, hints)
+    }
+
+    fn queue_count(&self, device: &str, options: &Options) -> QueueCount {
         self.driver.queue_count(device, options)
     }
 
@@ -58,8 +63,8 @@ impl Driver for Wrapped {
         self.driver.claim(options)
     }
 
-    fn check_machine(&self, options: &Options) -> Vec<MachineProblem> {
-        self.driver.check_machine(options)
+    fn check_machine(&self, device: &DeviceSpec, options: &Options) -> Vec<MachineProblem> {
+        self.driver.check_machine(device, options)
     }
 
     fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {

@@ -69,6 +69,7 @@ impl Lender {
             name: "lender".into(),
             size,
             data_room: 0,
+            stride: 0,
             cache_target: 0,
             headers: Segment::private(size * size_of::<Header>(), PageSize::Small)?,
             buffers: None,

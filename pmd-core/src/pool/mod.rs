@@ -26,6 +26,7 @@
 
 mod cache;
 mod lender;
+mod posted;
 mod segment;
 
 use std::ptr::NonNull;
@@ -34,6 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use lender::Lent;
 pub use lender::{Lender, LentSegment};
+pub use posted::Posted;
 pub use segment::{Segment, sealed_memfd};
 
 use crate::burst::Burst;
@@ -44,6 +46,9 @@ pub(crate) use cache::release;
 
 /// Bytes before the data of a fresh mbuf, as in DPDK.
 pub const HEADROOM: usize = 128;
+
+/// Smallest chunk of a chunked pool, in bytes.
+const CHUNK_MIN: usize = 2048;
 
 /// Largest number of mbufs in one pool.
 pub const POOL_MAX: usize = 1 << 26;
@@ -64,11 +69,15 @@ pub struct PoolConfig {
     pub page: PageSize,
     /// Whether the buffers lie in a memfd that a peer may map (for zero-copy), instead of in private memory.
     pub shareable: bool,
+    /// Whether each buffer is a chunk of a power of two bytes, 2048 at least, at a multiple of its size: what AF_XDP wants
+    /// unless it is told otherwise. The data room grows to fill the chunk.
+    pub chunked: bool,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { name: "pool".into(), size: 4096, data_room: 2048, cache: 256, page: PageSize::Small, shareable: false }
+        let (page, shareable, chunked) = (PageSize::Small, false, false);
+        Self { name: "pool".into(), size: 4096, data_room: 2048, cache: 256, page, shareable, chunked }
     }
 }
 
@@ -118,6 +127,8 @@ pub(crate) struct PoolCore {
     name: String,
     size: usize,
     data_room: usize,
+    /// Bytes from one buffer to the next.
+    stride: usize,
     /// Mbufs a thread's cache takes from the common list, or gives back to it, at a time.
     cache_target: usize,
     headers: Segment,
@@ -151,11 +162,16 @@ impl Pool {
     /// A number out of range, or no memory.
     pub fn new(config: &PoolConfig) -> Result<Self, PoolError> {
         check(config)?;
-        let stride = buffer_stride(config.data_room);
+        let (stride, data_room) = if config.chunked {
+            let chunk = (HEADROOM + config.data_room).next_power_of_two().max(CHUNK_MIN);
+            (chunk, chunk - HEADROOM)
+        } else {
+            (buffer_stride(config.data_room), config.data_room)
+        };
         let memory = |bytes, source| PoolError::Memory { pool: config.name.clone(), bytes, source };
         let header_bytes = config.size * size_of::<Header>();
         let headers = Segment::private(header_bytes, PageSize::Small).map_err(|error| memory(header_bytes, error))?;
-        let buffer_bytes = buffer_bytes(config.size, config.data_room);
+        let buffer_bytes = config.size.saturating_mul(stride);
         let buffers = if config.shareable {
             Segment::shareable(buffer_bytes, config.page)
         } else {
@@ -166,7 +182,8 @@ impl Pool {
             id: next_id(),
             name: config.name.clone(),
             size: config.size,
-            data_room: config.data_room,
+            data_room,
+            stride,
             cache_target: config.cache.min(config.size / 8),
             headers,
             buffers: Some(buffers),
@@ -174,7 +191,7 @@ impl Pool {
             common: Mutex::new(Common { free: Vec::with_capacity(config.size), caches: Vec::new(), loan: None }),
             this: this.clone(),
         });
-        core.write_headers(stride);
+        core.write_headers();
         Ok(Self(Arc::new(Handle(core))))
     }
 
@@ -205,21 +222,21 @@ impl Pool {
         Some(packet)
     }
 
-    /// A copy of a packet (DPDK's `rte_pktmbuf_copy`), with as many segments as it needs here and the same lport; `None`,
-    /// taking nothing, when the pool has too few mbufs.
-    pub fn copy_packet(&self, packet: &Mbuf) -> Option<Mbuf> {
+    /// A copy of `packet` in mbufs of this pool, in as many segments as that takes; `None`, taking nothing, when the pool has
+    /// too few. For drivers whose device can only read packets of this pool. (DPDK's `rte_pktmbuf_copy`.)
+    pub fn alloc_copy(&self, packet: &Mbuf) -> Option<Mbuf> {
         let mut copy = self.alloc()?;
-        copy.set_port(packet.port());
-        for mut rest in packet.segments() {
-            while !rest.is_empty() {
+        for mut data in packet.segments() {
+            while !data.is_empty() {
                 if copy.tailroom() == 0 {
                     copy.chain(self.alloc()?).ok()?;
                 }
-                let (now, later) = rest.split_at(rest.len().min(copy.tailroom()));
-                copy.append(now.len())?.copy_from_slice(now);
-                rest = later;
+                let (part, rest) = data.split_at(data.len().min(copy.tailroom()));
+                copy.append(part.len())?.copy_from_slice(part);
+                data = rest;
             }
         }
+        copy.set_port(packet.port());
         Some(copy)
     }
 
@@ -269,6 +286,11 @@ impl Pool {
         self.core().data_room
     }
 
+    /// Bytes from one buffer to the next: buffer `i` begins `i` times as many bytes into the segment.
+    pub fn stride(&self) -> usize {
+        self.core().stride
+    }
+
     /// The memory the buffers lie in.
     pub fn segment(&self) -> &Segment {
         self.core().buffers.as_ref().expect("every pool has buffers; only a lender, which is no pool, has none")
@@ -299,7 +321,7 @@ impl PoolCore {
     }
 
     /// Writes every header and fills the common list, lowest address on top.
-    fn write_headers(&self, stride: usize) {
+    fn write_headers(&self) {
         let Some(buffers) = &self.buffers else { return };
         let room = (HEADROOM + self.data_room) as u32;
         let mut common = self.lock();
@@ -308,7 +330,7 @@ impl PoolCore {
             let header = unsafe {
                 let header = self.headers.base().cast::<Header>().add(index);
                 header.write(Header {
-                    buffer: buffers.base().add(index * stride),
+                    buffer: buffers.base().add(index * self.stride),
                     pool: NonNull::from(self),
                     next: None,
                     room,
@@ -424,21 +446,18 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_has_the_same_bytes_in_segments_of_its_own() {
-        let (from, to) = (pool(8, 0), pool(3, 0));
-        for lengths in [&[0][..], &[64], &[1, 64, 10], &[64, 64, 64], &[10, 0, 70]] {
-            let mut packet = from.alloc_packet(&vec![1; lengths[0]]).unwrap();
-            for (len, mark) in lengths[1..].iter().zip(2..) {
-                packet.chain(from.alloc_packet(&vec![mark; *len]).unwrap()).unwrap();
-            }
-            packet.set_port(9);
-            let copy = to.copy_packet(&packet).unwrap();
-            let bytes = |packet: &Mbuf| packet.segments().flatten().copied().collect::<Vec<u8>>();
-            assert_eq!((bytes(&copy), copy.port(), copy.packet_len()), (bytes(&packet), 9, packet.packet_len()));
-            assert_eq!(copy.segment_count(), packet.packet_len().div_ceil(64).max(1));
-        }
-        assert!(to.copy_packet(&from.alloc_packet(&[0; 193]).unwrap()).is_none());
-        assert_eq!((from.available(), to.available()), (8, 3));
+    fn a_copy_lies_in_the_pool_it_was_asked_of_or_takes_nothing() {
+        let (from, to) = (pool(4, 0), pool(3, 0));
+        let data: Vec<_> = (0..150).collect();
+        let mut packet = from.alloc_packet(&data).unwrap();
+        packet.set_port(7);
+        let copy = to.alloc_copy(&packet).unwrap();
+        assert_eq!((copy.segment_count(), copy.port(), to.available()), (3, 7, 0));
+        assert_eq!(copy.segments().flatten().copied().collect::<Vec<_>>(), data);
+        drop(copy);
+        let _held = to.alloc();
+        assert!(to.alloc_copy(&packet).is_none());
+        assert_eq!(to.available(), 2);
     }
 
     #[test]
@@ -495,6 +514,18 @@ mod tests {
         assert_eq!(error, "pool `pool`: number of mbufs is 0, but must be 1 to 67108864");
         assert!(Pool::new(&PoolConfig { data_room: 63, ..PoolConfig::default() }).is_err());
         assert!(Pool::new(&PoolConfig { cache: 4097, ..PoolConfig::default() }).is_err());
+    }
+
+    #[test]
+    fn a_chunked_pool_gives_each_mbuf_an_aligned_power_of_two() {
+        for (asked, chunk) in [(64, 2048), (1920, 2048), (1921, 4096), (4096, 8192)] {
+            let config = PoolConfig { size: 3, data_room: asked, cache: 0, chunked: true, ..PoolConfig::default() };
+            let pool = Pool::new(&config).unwrap();
+            assert_eq!((pool.stride(), pool.data_room()), (chunk, chunk - HEADROOM));
+            let mbuf = pool.alloc().unwrap();
+            assert_eq!(mbuf.tailroom(), pool.data_room(), "the whole chunk can be used");
+            assert_eq!(pool.segment().offset_of(mbuf.data()).unwrap() % chunk, HEADROOM);
+        }
     }
 
     #[test]

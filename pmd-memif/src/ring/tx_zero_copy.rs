@@ -191,7 +191,7 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         if self.is_exported(&mbuf) {
             return self.post_segments(mbuf, tally);
         }
-        match self.pools[0].copy_of(&mbuf) {
+        match self.pools[0].pool.alloc_copy(&mbuf) {
             Some(copy) => self.post_segments(copy, tally),
             None => tally.nombuf += 1,
         }

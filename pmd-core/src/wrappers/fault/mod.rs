@@ -133,7 +133,7 @@ struct Side {
 impl Side {
     /// The packet as it arrives over a bad line: a copy with a wrong bit. `None` when there is no mbuf for it.
     fn corrupted(&self, packet: &Mbuf, number: u64) -> Option<Mbuf> {
-        let mut copy = self.copies.copy_packet(packet)?;
+        let mut copy = self.copies.alloc_copy(packet)?;
         let data = copy.data_mut();
         if !data.is_empty() {
             let bit = self.dice.choose(number, data.len() * 8);

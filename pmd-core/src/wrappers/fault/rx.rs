@@ -114,7 +114,7 @@ impl FaultRx {
     }
 
     fn copy(&self, packet: &Mbuf) -> Option<Mbuf> {
-        let copy = self.side.copies.copy_packet(packet);
+        let copy = self.side.copies.alloc_copy(packet);
         if copy.is_none() {
             self.side.tally.rx.no_copy.add(1);
         }

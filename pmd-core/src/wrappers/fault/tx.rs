@@ -135,7 +135,7 @@ impl FaultTx {
         let copy = if fate.corrupt {
             self.side.corrupted(&burst[0], self.side.number)
         } else {
-            self.side.copies.copy_packet(&burst[0])
+            self.side.copies.alloc_copy(&burst[0])
         };
         if copy.is_none() {
             self.side.tally.tx.no_copy.add(1);

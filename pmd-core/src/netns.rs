@@ -1,4 +1,4 @@
-//! Network namespaces: abstract socket names live in one, and two processes meet only in the same.
+//! Network namespaces: interfaces live in one, and so do abstract names of sockets.
 //!
 //! A socket belongs for ever to the namespace of the thread that made it. So a socket of another namespace is made on a
 //! thread of its own, which enters the namespace and ends with it: no other thread ever changes its namespace.
@@ -8,6 +8,8 @@ use std::io;
 use std::path::PathBuf;
 
 use nix::sched::{CloneFlags, setns};
+
+use crate::privileges::{self, Capability};
 
 /// Where `ip netns add` keeps named namespaces.
 const NAMED: &str = "/run/netns";
@@ -50,17 +52,17 @@ impl std::fmt::Display for Netns {
 }
 
 impl Netns {
-    /// Makes something, a socket, in the namespace.
+    /// Makes something, a socket or an interface, in the namespace.
     ///
     /// # Errors
     /// The namespace does not exist, or we may not enter it; and those of `make`.
-    pub(crate) fn make<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    pub fn make<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         let enter_and_make = || {
             self.enter()?;
             make()
         };
         std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("memif-netns".into()).spawn_scoped(scope, enter_and_make)?;
+            let thread = std::thread::Builder::new().name("netns".into()).spawn_scoped(scope, enter_and_make)?;
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
@@ -75,7 +77,7 @@ impl Netns {
         })?;
         setns(&file, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
             nix::errno::Errno::EPERM => {
-                named("entering it needs CAP_SYS_ADMIN: run as root, or in that namespace".to_owned())
+                named(format!("{}, or in that namespace", privileges::refusal("entering it", &[Capability::SysAdmin])))
             }
             nix::errno::Errno::EINVAL => named(format!("{} is no network namespace", path.display())),
             _ => named(format!("cannot enter: {errno}")),
