@@ -106,6 +106,9 @@ pub(crate) struct RunArgs {
     /// Stop after so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) duration: Option<Duration>,
+    /// Stop when no lport has moved a packet for so many seconds: when the files that are played have ended
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) until_idle: Option<Duration>,
     /// Print rates every so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) stats_period: Option<Duration>,

@@ -1,4 +1,4 @@
-//! The drivers this program has: the one place that names them all, and adds those that its user names.
+//! The drivers and wrappers this program has: the one place that names them all, and adds those that its user names.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use pmd_af_xdp::AfXdpDriver;
 use pmd_core::{Driver, Registry};
 use pmd_dso::Checking;
 use pmd_memif::{CndpMemifDriver, MemifDriver};
+use pmd_pcap::{PcapDriver, PcapTap, Recordings};
 use pmd_tap::TapDriver;
 
 use crate::cli::DriverFiles;
@@ -43,6 +44,9 @@ pub(crate) fn registry() -> Registry {
     let mut registry = Registry::with_reference_drivers();
     registry.add(Arc::new(MemifDriver));
     registry.add(Arc::new(CndpMemifDriver));
+    let recordings = Recordings::default();
+    registry.add(Arc::new(PcapDriver::new(recordings.clone())));
+    registry.add_wrapper(Arc::new(PcapTap::new(recordings)));
     registry.add(Arc::new(AfPacketDriver));
     registry.add(Arc::new(TapDriver::TAP));
     registry.add(Arc::new(TapDriver::TUN));

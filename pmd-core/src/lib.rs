@@ -22,6 +22,8 @@
 //! | [`deployment`] | what is to be run, as plain data |
 //! | [`runtime`] | a deployment made live, changed while it runs, and stopped |
 //! | [`stats`] | counters with one writer |
+//! | [`wrapper`], [`wrappers`] | what goes around an lport of any driver: `fault`, `trace` |
+//! | [`alarm`] | waking a thread at a moment |
 //! | [`checksum`] | the Internet checksum |
 //! | [`netdev`], [`netns`], [`privileges`] | the kernel's interfaces, namespaces and capabilities: for drivers of it |
 //!
@@ -31,6 +33,7 @@
 //!
 //! Driver authors begin with [`Driver`] and read `drivers/null.rs`.
 
+pub mod alarm;
 pub mod burst;
 pub mod checksum;
 #[cfg(any(test, feature = "conformance"))]
@@ -55,7 +58,10 @@ pub mod stats;
 mod sync;
 pub mod topology;
 pub mod worker;
+pub mod wrapper;
+pub mod wrappers;
 
+pub use alarm::Alarm;
 pub use burst::{BURST_MAX, Burst};
 pub use deployment::{Deployment, LportId};
 pub use details::Details;
@@ -68,3 +74,4 @@ pub use pool::{Pool, PoolConfig, PoolError};
 pub use runtime::{Plan, Report, Runtime, RuntimeError, Settings, TaskChange, TaskContext, TaskError};
 pub use stats::{Counter, LportStats};
 pub use worker::{Ports, Task};
+pub use wrapper::Wrapper;

@@ -112,8 +112,14 @@ pub trait TxQueue: Send {
     }
 
     /// Pushes out what the queue holds back to build larger batches, and reclaims what the device is done with. After it
-    /// everything accepted is on its way, without further calls.
+    /// everything accepted is on its way, without further calls. (Of wrappers that delay packets [`Self::holds`] tells.)
     fn flush(&mut self) {}
+
+    /// Whether the queue holds packets that only a later [`Self::flush`] pushes out, because their time has not come. Until
+    /// then its owner keeps flushing, and does not sleep.
+    fn holds(&self) -> bool {
+        false
+    }
 }
 
 /// State, statistics and admin state of an lport, from any thread, while its queues run.

@@ -1,4 +1,4 @@
-//! `lport schema`: the JSON Schema of lport files, with the options of our drivers and of our forwarder.
+//! `lport schema`: the JSON Schema of lport files, with the options of our drivers, wrappers and forwarder.
 
 use pmd_core::OptionSpec;
 
@@ -15,7 +15,9 @@ use crate::output::print;
 pub(crate) fn schema(drivers: &DriverFiles) -> Result<(), Failure> {
     let registry = registry_with(drivers)?;
     let drivers: Vec<(&str, &[OptionSpec])> = registry.iter().map(|driver| (driver.name(), driver.options())).collect();
-    let mut schema = lport_config::schema(&drivers);
+    let wrappers: Vec<(&str, &[OptionSpec])> =
+        registry.wrappers().map(|wrapper| (wrapper.name(), wrapper.options())).collect();
+    let mut schema = lport_config::schema(&drivers, &wrappers);
     schema["properties"]["options"]["properties"] = options_schema();
     print(&serde_json::to_string_pretty(&schema).map_err(|error| Failure::Running(error.to_string()))?)
 }

@@ -21,12 +21,14 @@ fn drivers_are_listed_with_every_option() {
     assert_eq!(role["kind"], "choice");
     let size = named(&named(&drivers, "net_null")["options"], "size");
     assert_eq!((&size["min"], &size["max"], &size["default"]), (&14.into(), &9216.into(), &"64".into()));
+    let fault = named(&drivers, "fault");
+    assert_eq!((&fault["kind"], &named(&fault["options"], "rx-drop")["max"]), (&"wrapper".into(), &1_000_000.into()));
     assert_eq!(
         (&named(&drivers, "net_null")["needs_umem"], &named(&drivers, "net_memif")["needs_umem"]),
         (&false.into(), &true.into())
     );
     let text = lport(&["drivers"]);
-    for driver in ["net_null", "net_ring", "net_memif", "net_memif_socket"] {
+    for driver in ["net_null", "net_ring", "net_memif", "net_memif_socket", "net_pcap", "fault", "trace", "tap"] {
         assert!(text.stdout.lines().any(|line| line.starts_with(driver)), "{}", text.stdout);
     }
 }

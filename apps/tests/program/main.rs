@@ -1,6 +1,7 @@
 //! The program as a user sees it: arguments in, data and exit codes out. Real peers are the business of the tests crate.
 
 mod bench;
+mod capture_files;
 mod check;
 mod commands;
 mod configs;
@@ -9,3 +10,4 @@ mod run;
 mod schema;
 mod shared_objects;
 mod support;
+mod wrappers;

@@ -233,7 +233,7 @@ impl Pool {
     }
 
     /// A copy of `packet` in mbufs of this pool, in as many segments as that takes; `None`, taking nothing, when the pool has
-    /// too few. For drivers whose device can only read packets of this pool.
+    /// too few. For drivers whose device can only read packets of this pool. (DPDK's `rte_pktmbuf_copy`.)
     pub fn alloc_copy(&self, packet: &Mbuf) -> Option<Mbuf> {
         let mut copy = self.alloc()?;
         for mut data in packet.segments() {

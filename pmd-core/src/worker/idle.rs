@@ -3,7 +3,7 @@
 //! 1. Without an `idle_timeout`, or with an `intr_timeout` of 0, a worker spins for ever.
 //! 2. Otherwise it spins until no packet has moved for `idle_timeout`; a task that acts on its own keeps it spinning.
 //! 3. Then it arms the interrupts of all its lports, announces that it sleeps, and looks once more: packets that came
-//!    before the arming would ring no bell.
+//!    before the arming would ring no bell, and none rings for what a queue has still to send.
 //! 4. It sleeps on the lports' fds and its own, `intr_timeout` long at most. An lport without an fd bounds the sleep to
 //!    [`NAP_WITHOUT_FD`].
 //! 5. It polls one round, so that what woke it waits no longer than it must, and then disarms; with nothing there it sleeps
@@ -73,7 +73,9 @@ impl IdlePolicy {
             armed &= rx.arm();
         }
         let ports = RefCell::new(ports);
-        let has_work = || !armed || ports.borrow().has_handed_over() || stop.load(Ordering::Relaxed);
+        let has_work = || {
+            !armed || ports.borrow().has_handed_over() || ports.borrow().holds_back() || stop.load(Ordering::Relaxed)
+        };
         waker.sleep_unless(has_work, |waker| {
             activity.sleeps.add(1);
             let woken = wait(&mut ports.borrow_mut(), waker, timeouts.sleep);

@@ -243,8 +243,16 @@ impl Ports {
     pub(crate) fn flush(&mut self) {
         if self.unflushed {
             self.unflushed = false;
-            self.own.iter_mut().for_each(|lport| lport.tx.flush());
+            for lport in &mut self.own {
+                lport.tx.flush();
+                self.unflushed |= lport.tx.holds();
+            }
         }
+    }
+
+    /// Whether there is something to flush, or will be when its time comes.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.unflushed
     }
 
     /// Whether a lane holds packets or waits to be taken.
