@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use pmd_core::deployment::{Deployment, DeviceSpec, Placement, PoolSpec, QueueSpec, ThreadSpec, XdpHints};
+use pmd_core::deployment::{Deployment, DeviceSpec, Placement, PoolSpec, QueueSpec, ThreadSpec, WrapSpec, XdpHints};
 use pmd_core::{RawOption, RawValue};
 use serde_json::{Map, Value, json};
 
@@ -31,12 +31,17 @@ fn lports(deployment: &Deployment) -> Value {
             "qid": queue.qid,
             "options": device.options.iter().map(option).collect::<Map<_, _>>(),
             "pool": queue.pool.map(|pool| &deployment.pools[pool.0].name),
+            "wrap": queue.wrap.iter().map(wrapper).collect::<Vec<_>>(),
             "rx_desc": queue.rx_desc,
             "tx_desc": queue.tx_desc,
             "af_xdp": af_xdp(&queue.xdp),
         })
     };
     deployment.lports().into_iter().map(lport).collect()
+}
+
+fn wrapper(wrap: &WrapSpec) -> Value {
+    json!({ "wrapper": wrap.wrapper, "options": wrap.options.iter().map(option).collect::<Map<_, _>>() })
 }
 
 /// The keys for AF_XDP that say something.

@@ -1,7 +1,7 @@
 //! What lport-config asks about drivers, answered from the registry.
 
 use lport_config::DriverCheck;
-use pmd_core::deployment::DeviceSpec;
+use pmd_core::deployment::{DeviceSpec, WrapSpec};
 use pmd_core::{OptionError, OptionSpec, Options, QueueCount, Registry};
 
 /// The registry, as lport-config wants to see it.
@@ -38,6 +38,20 @@ impl DriverCheck for Drivers<'_> {
             Some(driver.queue_count(&device.name, &options))
         });
         asked.unwrap_or_else(|| QueueCount::Unknown("its driver's options are wrong".into()))
+    }
+
+    fn wrapper_names(&self) -> Vec<String> {
+        self.0.wrappers().map(|wrapper| wrapper.name().to_owned()).collect()
+    }
+
+    fn wrapper_options(&self, wrapper: &str) -> Vec<OptionSpec> {
+        self.0.wrapper(wrapper).map(|wrapper| wrapper.options().to_vec()).unwrap_or_default()
+    }
+
+    fn check_wrapper(&self, spec: &WrapSpec) -> Vec<OptionError> {
+        let Some(wrapper) = self.0.wrapper(&spec.wrapper) else { return Vec::new() };
+        let checked = Options::check(wrapper.options(), &spec.options).and_then(|options| wrapper.check(&options));
+        checked.err().unwrap_or_default()
     }
 }
 

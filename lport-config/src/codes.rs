@@ -227,6 +227,10 @@ SAME_CLAIM: Error "E0309" "two devices want what only one can have"
 "By their options both devices would be the same thing, such as one interface id on one socket, and the second could not be \
 opened. Give one of them other options."
 
+UNKNOWN_WRAPPER: Error "E0310" "a wrapper is unknown"
+"`wrap` lists wrappers that the program has, each as \"name\", \"name:key=value,key=value\" or {\"name\": {\"key\": value}}. The \
+first one is next to the device. `lport drivers` lists them."
+
 OPTIONS_TYPE: Error "E0401" "a key of `options` is of the wrong type"
 "The application reads this key and needs a value of another JSON type."
 

@@ -1,7 +1,7 @@
-//! What a program tells this crate about its drivers.
+//! What a program tells this crate about its drivers and wrappers.
 
 use pmd_core::QueueCount;
-use pmd_core::deployment::DeviceSpec;
+use pmd_core::deployment::{DeviceSpec, WrapSpec};
 use pmd_core::options::{OptionError, OptionSpec};
 
 /// The drivers that CNDP's files name.
@@ -55,5 +55,20 @@ pub trait DriverCheck {
     /// How many queues the device has, for `"queues": "all"` of an lport-group. `device` has no queues yet.
     fn queue_count(&self, _device: &DeviceSpec) -> QueueCount {
         QueueCount::AsTold
+    }
+
+    /// Names of all wrappers.
+    fn wrapper_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The options of a wrapper, empty for one that does not exist.
+    fn wrapper_options(&self, _wrapper: &str) -> Vec<OptionSpec> {
+        Vec::new()
+    }
+
+    /// Everything that is wrong with the options of a wrapper, which exists. Option keys are unique.
+    fn check_wrapper(&self, _wrapper: &WrapSpec) -> Vec<OptionError> {
+        Vec::new()
     }
 }

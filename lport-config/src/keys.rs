@@ -1,6 +1,6 @@
 //! The keys of every section: the one table that the parser, the lists in messages and the JSON Schema are made from.
 
-use Kind::{Bool, Choice, Descriptors, Driver, Ignored, Int, Ints, Name, Names, Options, Queues, Text};
+use Kind::{Bool, Choice, Descriptors, Driver, Ignored, Int, Ints, Name, Names, Options, Queues, Text, Wrappers};
 
 /// A section of the file.
 pub(crate) struct Section {
@@ -77,6 +77,8 @@ pub(crate) enum Kind {
     Queues,
     /// Driver options as an object.
     Options,
+    /// An array of wrappers, each a string as a driver's, or an object of one member: its name and its options.
+    Wrappers,
     /// Whatever it is, it has no effect.
     Ignored,
 }
@@ -123,6 +125,11 @@ impl Key {
 const DESCRIPTION: Key = Key::new("description", Text, "For people.").alias("desc");
 const PMD: Key = Key::new("pmd", Driver, "The driver, `name` or `name:key=value,key=value`.");
 const PMD_OPTS: Key = Key::new("pmd_opts", Options, "Options of the driver as an object.");
+const WRAP: Key = Key::new(
+    "wrap",
+    Wrappers,
+    "Wrappers around the lport, the one next to the device first: \"name:key=value\", or {\"name\": {\"key\": value}}.",
+);
 const UMEM: Key = Key::new("umem", Name, "The umem whose buffers hold the received packets.");
 const BUSY_POLL: Key = Key::new("busy_poll", Bool, "AF_XDP: busy polling.").alias("busy_polling").default("false");
 const BUSY_TIMEOUT: Key = Key::new(
@@ -190,6 +197,7 @@ const UMEMS: &[Key] = &[
 const LPORTS: &[Key] = &[
     PMD.required(),
     PMD_OPTS,
+    WRAP,
     Key::new("netdev", Name, "The device.").default("the name of the lport before its colon"),
     Key::new("qid", Int { min: 0, max: 65535, unit: "" }, "Queue of the device.").default("0"),
     UMEM,
@@ -213,6 +221,7 @@ const LPORT_GROUPS: &[Key] = &[
     Key::new("threads", Names { or_one: false }, "Threads that share the lports, dealt in turn.").required(),
     PMD.default("net_af_xdp"),
     PMD_OPTS,
+    WRAP,
     UMEM.default("a umem made for all lport-groups"),
     BUSY_POLL,
     BUSY_TIMEOUT,
@@ -289,6 +298,7 @@ impl std::fmt::Display for Kind {
             Names { or_one: true } => f.write_str("an array of names, or one name"),
             Queues => f.write_str("a number, \"0-3\", \"all\", or an array of numbers and ranges"),
             Options => f.write_str("an object of options"),
+            Wrappers => f.write_str("an array of wrappers"),
             Ignored => f.write_str("anything"),
         }
     }

@@ -12,14 +12,25 @@ use crate::keys::{Key, Kind, SECTIONS, Shape};
 /// Numbers and ranges in one string.
 const NUMBER_LIST: &str = r"^\s*[0-9]+\s*(-\s*[0-9]+\s*)?(,\s*[0-9]+\s*(-\s*[0-9]+\s*)?)*$";
 
-/// The schema for a program with these drivers, each with its table of options.
-pub fn schema(drivers: &[(&str, &[OptionSpec])]) -> Value {
+/// The drivers or the wrappers of a program, each with its table of options.
+type Tables<'a> = &'a [(&'a str, &'a [OptionSpec])];
+
+/// What a program has.
+#[derive(Clone, Copy)]
+struct Program<'a> {
+    drivers: Tables<'a>,
+    wrappers: Tables<'a>,
+}
+
+/// The schema for a program with these drivers and wrappers, each with its table of options.
+pub fn schema(drivers: &[(&str, &[OptionSpec])], wrappers: &[(&str, &[OptionSpec])]) -> Value {
+    let program = Program { drivers, wrappers };
     let mut properties = Map::new();
     properties
         .insert("$schema".to_owned(), json!({ "type": "string", "description": "Where this schema is; ignored." }));
     let mut any_case = Map::new();
     for section in SECTIONS {
-        let mut content = shape(&section.shape, drivers);
+        let mut content = shape(&section.shape, program);
         content["description"] = section.help.into();
         properties.insert(section.name.to_owned(), content);
         let reference = json!({ "$ref": format!("#/properties/{}", section.name) });
@@ -37,18 +48,18 @@ pub fn schema(drivers: &[(&str, &[OptionSpec])]) -> Value {
     })
 }
 
-fn shape(shape: &Shape, drivers: &[(&str, &[OptionSpec])]) -> Value {
+fn shape(shape: &Shape, program: Program<'_>) -> Value {
     match shape {
-        Shape::Record(keys) => record(keys, drivers),
+        Shape::Record(keys) => record(keys, program),
         Shape::OpenRecord(keys) => {
-            let mut open = record(keys, drivers);
+            let mut open = record(keys, program);
             open["additionalProperties"] = json!({ "type": ["string", "number", "boolean", "null"] });
             open
         }
         Shape::Named(keys) => json!({
             "type": "object",
             "propertyNames": { "minLength": 1 },
-            "additionalProperties": record(keys, drivers),
+            "additionalProperties": record(keys, program),
         }),
         Shape::CpuLists => json!({
             "type": "object",
@@ -74,18 +85,18 @@ fn cpu() -> Value {
     ] })
 }
 
-fn record(keys: &[Key], drivers: &[(&str, &[OptionSpec])]) -> Value {
+fn record(keys: &[Key], program: Program<'_>) -> Value {
     let mut properties = Map::new();
     let mut rules = Vec::new();
     for key in keys {
         for name in key.names() {
-            properties.insert(name.to_owned(), key_schema(key, drivers));
+            properties.insert(name.to_owned(), key_schema(key, program));
         }
         if let Some(alias) = key.alias {
             rules.push(json!({ "not": { "required": [key.name, alias] } }));
         }
         if matches!(key.kind, Kind::Options) {
-            rules.extend(drivers.iter().map(|(name, options)| driver_options(name, key.name, options)));
+            rules.extend(program.drivers.iter().map(|(name, options)| driver_options(name, key.name, options)));
         }
     }
     let required: Vec<_> = keys.iter().filter(|key| key.required).map(|key| key.name).collect();
@@ -99,8 +110,8 @@ fn record(keys: &[Key], drivers: &[(&str, &[OptionSpec])]) -> Value {
     record
 }
 
-fn key_schema(key: &Key, drivers: &[(&str, &[OptionSpec])]) -> Value {
-    let mut schema = kind(key.kind, key.required, drivers);
+fn key_schema(key: &Key, program: Program<'_>) -> Value {
+    let mut schema = kind(key.kind, key.required, program);
     schema["description"] = described(key.help, key.default).into();
     schema
 }
@@ -109,13 +120,13 @@ fn described(help: &str, default: &str) -> String {
     if default.is_empty() { help.to_owned() } else { format!("{help} Default: {default}.") }
 }
 
-fn kind(kind: Kind, required: bool, drivers: &[(&str, &[OptionSpec])]) -> Value {
+fn kind(kind: Kind, required: bool, program: Program<'_>) -> Value {
     match kind {
         Kind::Bool => json!({ "type": "boolean" }),
         Kind::Int { min, max, .. } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Descriptors => json!({ "enum": [0, 1, 2, 4, 8, 16, 32] }),
         Kind::Text => json!({ "type": "string" }),
-        Kind::Driver => driver(drivers),
+        Kind::Driver => driver(program.drivers),
         Kind::Name => json!({ "type": "string", "minLength": 1 }),
         Kind::Choice(words) => {
             let any_case: Vec<_> = words.iter().map(|word| without_case(word)).collect();
@@ -134,6 +145,10 @@ fn kind(kind: Kind, required: bool, drivers: &[(&str, &[OptionSpec])]) -> Value 
         Kind::Options => {
             json!({ "type": "object", "additionalProperties": { "type": ["boolean", "integer", "string"] } })
         }
+        Kind::Wrappers => {
+            let wrapper = json!({ "anyOf": [wrapper_text(program.wrappers), wrapper_object(program.wrappers)] });
+            json!({ "type": "array", "items": wrapper })
+        }
         Kind::Ignored => json!({ "deprecated": true }),
     }
 }
@@ -144,25 +159,61 @@ fn names(or_one: bool, required: bool) -> Value {
     if or_one { json!({ "anyOf": [list, name] }) } else { list }
 }
 
-/// A driver's name with or without options behind it.
-fn driver(drivers: &[(&str, &[OptionSpec])]) -> Value {
+/// A driver's name with or without options behind it. Files of CNDP are good for whoever has their drivers.
+fn driver(drivers: Tables<'_>) -> Value {
     if drivers.is_empty() {
-        return json!({ "type": "string", "minLength": 1 });
+        return any_name();
     }
-    // Files of CNDP are good for whoever has their drivers.
-    let absent = CNDP.iter().filter(|cndp| drivers.iter().all(|(name, _)| name != *cndp));
-    let names: Vec<_> = drivers.iter().map(|(name, _)| name).chain(absent).collect();
+    let absent = CNDP.iter().copied().filter(|cndp| drivers.iter().all(|(name, _)| name != cndp));
+    name_with_options(&drivers.iter().map(|(name, _)| *name).chain(absent).collect::<Vec<_>>())
+}
+
+/// A wrapper's, likewise.
+fn wrapper_text(wrappers: Tables<'_>) -> Value {
+    if wrappers.is_empty() {
+        return any_name();
+    }
+    name_with_options(&wrappers.iter().map(|(name, _)| *name).collect::<Vec<_>>())
+}
+
+fn any_name() -> Value {
+    json!({ "type": "string", "minLength": 1 })
+}
+
+fn name_with_options(names: &[&str]) -> Value {
     let with_options = format!("^({}):", names.iter().map(|name| escaped(name)).collect::<Vec<_>>().join("|"));
     json!({ "type": "string", "anyOf": [{ "enum": names }, { "pattern": with_options }] })
 }
 
 /// What the object of options may hold if the driver is `name`.
 fn driver_options(name: &str, key: &str, options: &[OptionSpec]) -> Value {
-    let properties: Map<_, _> = options.iter().map(|spec| (spec.name.to_owned(), option(spec))).collect();
     json!({
         "if": { "properties": { "pmd": { "pattern": format!("^{}(:|$)", escaped(name)) } }, "required": ["pmd"] },
-        "then": { "properties": { key: { "properties": properties, "additionalProperties": false } } },
+        "then": { "properties": { key: options_object(options) } },
     })
+}
+
+/// An object of one member: a wrapper and its options.
+fn wrapper_object(wrappers: Tables<'_>) -> Value {
+    let mut properties = Map::new();
+    for (name, options) in wrappers {
+        let mut object = options_object(options);
+        object["type"] = "object".into();
+        properties.insert((*name).to_owned(), object);
+    }
+    let other = if wrappers.is_empty() { json!({ "type": "object" }) } else { json!(false) };
+    json!({
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": other,
+        "minProperties": 1,
+        "maxProperties": 1,
+    })
+}
+
+fn options_object(options: &[OptionSpec]) -> Value {
+    let properties: Map<_, _> = options.iter().map(|spec| (spec.name.to_owned(), option(spec))).collect();
+    json!({ "properties": properties, "additionalProperties": false })
 }
 
 fn option(spec: &OptionSpec) -> Value {
@@ -211,7 +262,7 @@ mod tests {
 
     #[test]
     fn every_key_of_the_parser_is_in_the_schema_and_explained() {
-        let schema = schema(&[("net_x", OPTIONS)]);
+        let schema = schema(&[("net_x", OPTIONS)], &[]);
         for section in SECTIONS {
             let (path, keys) = match section.shape {
                 Shape::Record(keys) | Shape::OpenRecord(keys) => ("", keys),
@@ -227,11 +278,21 @@ mod tests {
 
     #[test]
     fn options_of_a_driver_hold_for_that_driver_alone() {
-        let schema = schema(&[("net_x", OPTIONS), ("net_y", &[])]);
+        let schema = schema(&[("net_x", OPTIONS), ("net_y", &[])], &[]);
         let rules = schema.pointer("/properties/lports/additionalProperties/allOf").unwrap().as_array().unwrap();
         let of = |driver: &str| rules.iter().find(|rule| rule.to_string().contains(driver)).unwrap();
         let role = "/then/properties/pmd_opts/properties/role/enum";
         assert_eq!(of("net_x").pointer(role), Some(&json!(["client", "server"])));
         assert_eq!(of("net_y").pointer(role), None);
+    }
+
+    #[test]
+    fn wrappers_are_strings_or_objects_of_one_member() {
+        let schema = schema(&[], &[("fault", OPTIONS), ("tap", &[])]);
+        let wrap = schema.pointer("/properties/lports/additionalProperties/properties/wrap/items/anyOf").unwrap();
+        assert_eq!(wrap.pointer("/0/anyOf/0/enum"), Some(&json!(["fault", "tap"])));
+        let id = "/1/properties/fault/properties/id/anyOf/0/maximum";
+        assert_eq!((wrap.pointer(id), wrap.pointer("/1/maxProperties")), (Some(&json!(9)), Some(&json!(1))));
+        assert_eq!(wrap.pointer("/1/additionalProperties"), Some(&json!(false)));
     }
 }

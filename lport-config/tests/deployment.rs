@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use lport_config::{Config, Outcome, Settings};
-use pmd_core::deployment::{LportId, PageSize, Placement, PoolIndex, PoolSpec};
+use pmd_core::deployment::{LportId, PageSize, Placement, PoolIndex, PoolSpec, WrapSpec};
 use pmd_core::options::{RawOption, RawValue};
 
 use common::TestDrivers;
@@ -32,6 +32,23 @@ fn with_umems(defaults: &str, umems: &str) -> Config {
             "lcore-groups": {{ "g": [] }}
         }}"#
     ))
+}
+
+#[test]
+fn wrappers_keep_their_order_and_their_options_in_both_forms() {
+    let text = r#"{
+        "lports": { "r": { "pmd": "net_ring", "wrap": ["tap:file=/a", { "fault": { "rx-drop": 5, "quiet": true } }, "fault"] } },
+        "lport-groups": { "g": { "netdevs": ["s"], "queues": 0, "threads": ["fwd"], "pmd": "net_ring", "wrap": ["fault"] } },
+        "lcore-groups": { "default": [] },
+        "threads": { "fwd": { "lports": ["r"] } },
+    }"#;
+    let lports = good(text).deployment;
+    let wraps: Vec<_> = lports.lports().iter().map(|(_, queue)| queue.wrap.clone()).collect();
+    let wrap = |wrapper: &str, options| WrapSpec { wrapper: wrapper.to_owned(), options };
+    let option = |key: &str, value| RawOption { key: key.to_owned(), value };
+    let fault = vec![option("rx-drop", RawValue::Int(5)), option("quiet", RawValue::Bool(true))];
+    let first = vec![wrap("tap", vec![RawOption::text("file", "/a")]), wrap("fault", fault), wrap("fault", Vec::new())];
+    assert_eq!(wraps, [first, vec![wrap("fault", Vec::new())]]);
 }
 
 #[test]

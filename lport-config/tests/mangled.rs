@@ -15,7 +15,8 @@ const GOOD: &str = r#"{
     "defaults": { "bufcnt": 16, "bufsz": 2, "rxdesc": 2, "txdesc": 0, "cache": 256, "mtype": "2MB" },
     "umems": { "umem0": { "bufcnt": 32, "regions": [16, 8], "shared_umem": false }, "umem1": { "bufsz": 9 } },
     "lports": {
-        "eth0:0": { "pmd": "net_af_packet", "qid": 1, "umem": "umem0", "region": 1, "busy_poll": true },
+        "eth0:0": { "pmd": "net_af_packet", "qid": 1, "umem": "umem0", "region": 1, "busy_poll": true,
+                    "wrap": ["fault:rx-drop=5,quiet=1", { "tap": { "file": "/tmp/x" } }] },
         "m0:0": { "pmd": "net_memif:role=server,id=1,socket=\/run\/\u00e4.sock", "umem": "umem1" },
         "m0:1": { "pmd": "net_memif", "pmd_opts": { "role": "server", "id": 1, "socket": "/run/ä.sock" }, "qid": 1, "umem": "umem1" },
     },

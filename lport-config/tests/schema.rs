@@ -10,7 +10,7 @@ fn codes(file: &Value) -> Vec<&'static str> {
 }
 
 fn sections() -> Map<String, Value> {
-    schema(&[])["properties"].as_object().unwrap().clone()
+    schema(&[], &[])["properties"].as_object().unwrap().clone()
 }
 
 /// The schema of a section's entries, and a file with `entry` as the only one; likewise for a section that is one object.

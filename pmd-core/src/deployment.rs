@@ -44,10 +44,21 @@ impl Deployment {
     pub fn add_lport(&mut self, name: &str, driver: &str, options: Vec<RawOption>, pool: Option<PoolIndex>) -> LportId {
         let lport = LportId(self.devices.iter().map(|device| device.queues.len() as u16).sum());
         let (rx_desc, tx_desc, xdp) = (2048, 2048, XdpHints::default());
-        let queue = QueueSpec { lport, name: name.to_owned(), qid: 0, pool, rx_desc, tx_desc, xdp };
+        let (name_of_queue, wrap) = (name.to_owned(), Vec::new());
+        let queue = QueueSpec { lport, name: name_of_queue, qid: 0, pool, rx_desc, tx_desc, xdp, wrap };
         let (name, driver) = (name.to_owned(), driver.to_owned());
         self.devices.push(DeviceSpec { name, driver, options, queues: vec![queue] });
         lport
+    }
+
+    /// Puts a wrapper around an lport, outside of those that it has already.
+    ///
+    /// # Panics
+    /// When there is no such lport.
+    pub fn wrap_lport(&mut self, lport: LportId, wrapper: &str, options: Vec<RawOption>) {
+        let mut queues = self.devices.iter_mut().flat_map(|device| &mut device.queues);
+        let queue = queues.find(|queue| queue.lport == lport).unwrap_or_else(|| panic!("there is no lport {lport}"));
+        queue.wrap.push(WrapSpec { wrapper: wrapper.to_owned(), options });
     }
 
     /// Adds a thread that polls `lports`, runs anywhere and never sleeps; the answer is for changing that.
@@ -154,6 +165,17 @@ pub struct QueueSpec {
     pub tx_desc: u32,
     /// What only AF_XDP heeds.
     pub xdp: XdpHints,
+    /// Wrappers around it, the one next to the device first.
+    pub wrap: Vec<WrapSpec>,
+}
+
+/// A wrapper around an lport.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrapSpec {
+    /// Name of the wrapper.
+    pub wrapper: String,
+    /// Options for it, as given.
+    pub options: Vec<RawOption>,
 }
 
 /// The AF_XDP keys of an lport, in CNDP's words; other drivers ignore them.

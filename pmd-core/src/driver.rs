@@ -10,6 +10,7 @@ use crate::deployment::{DeviceSpec, LportId, XdpHints};
 use crate::lport::Lport;
 use crate::options::{OptionError, OptionSpec, Options};
 use crate::pool::Pool;
+use crate::wrapper::Wrapper;
 
 /// A poll mode driver.
 pub trait Driver: Send + Sync {
@@ -175,18 +176,21 @@ pub struct MachineProblem {
 #[error("{0}")]
 pub struct OpenError(pub String);
 
-/// The drivers a program has.
+/// The drivers a program has, and the wrappers that may go around their lports.
 #[derive(Clone, Default)]
 pub struct Registry {
     drivers: Vec<Arc<dyn Driver>>,
+    wrappers: Vec<Arc<dyn Wrapper>>,
 }
 
 impl Registry {
-    /// A registry with the reference drivers `net_null` and `net_ring`.
+    /// A registry with the reference drivers `net_null` and `net_ring`, and the wrappers `fault` and `trace`.
     pub fn with_reference_drivers() -> Self {
         let mut registry = Self::default();
         registry.add(Arc::new(crate::drivers::NullDriver));
         registry.add(Arc::new(crate::drivers::RingDriver::default()));
+        registry.add_wrapper(Arc::new(crate::wrappers::FaultInjector));
+        registry.add_wrapper(Arc::new(crate::wrappers::Tracer));
         registry
     }
 
@@ -206,7 +210,23 @@ impl Registry {
         self.drivers.iter()
     }
 
-    /// All names, in the order they were added.
+    /// Adds a wrapper; a second one of the same name takes the first one's place.
+    pub fn add_wrapper(&mut self, wrapper: Arc<dyn Wrapper>) {
+        self.wrappers.retain(|known| known.name() != wrapper.name());
+        self.wrappers.push(wrapper);
+    }
+
+    /// The wrapper called `name`.
+    pub fn wrapper(&self, name: &str) -> Option<&Arc<dyn Wrapper>> {
+        self.wrappers.iter().find(|wrapper| wrapper.name() == name)
+    }
+
+    /// All wrappers, in the order they were added.
+    pub fn wrappers(&self) -> impl Iterator<Item = &Arc<dyn Wrapper>> {
+        self.wrappers.iter()
+    }
+
+    /// All names of drivers, in the order they were added.
     pub fn names(&self) -> Vec<&str> {
         self.drivers.iter().map(|driver| driver.name()).collect()
     }

@@ -16,11 +16,14 @@
 //! | [`lport`], [`driver`], [`options`] | what a driver is, gives and accepts |
 //! | [`device`] | what the queues and control handles of most devices share |
 //! | [`details`] | what a driver tells of its device, for people and telemetry |
+//! | [`raw`] | mbufs as pointers, for drivers in shared objects |
 //! | [`drivers`] | the two reference drivers, `net_null` and `net_ring` |
 //! | `conformance` | the suite that every driver has to pass; feature `conformance`, for tests |
 //! | [`deployment`] | what is to be run, as plain data |
 //! | [`runtime`] | a deployment made live, changed while it runs, and stopped |
 //! | [`stats`] | counters with one writer |
+//! | [`wrapper`], [`wrappers`] | what goes around an lport of any driver: `fault`, `trace` |
+//! | [`alarm`] | waking a thread at a moment |
 //! | [`checksum`] | the Internet checksum |
 //! | [`netdev`], [`netns`], [`privileges`] | the kernel's interfaces, namespaces and capabilities: for drivers of it |
 //!
@@ -30,6 +33,7 @@
 //!
 //! Driver authors begin with [`Driver`] and read `drivers/null.rs`.
 
+pub mod alarm;
 pub mod burst;
 pub mod checksum;
 #[cfg(any(test, feature = "conformance"))]
@@ -48,11 +52,16 @@ pub mod netns;
 pub mod options;
 pub mod pool;
 pub mod privileges;
+pub mod raw;
 pub mod runtime;
 pub mod stats;
+mod sync;
 pub mod topology;
 pub mod worker;
+pub mod wrapper;
+pub mod wrappers;
 
+pub use alarm::Alarm;
 pub use burst::{BURST_MAX, Burst};
 pub use deployment::{Deployment, LportId};
 pub use details::Details;
@@ -65,3 +74,4 @@ pub use pool::{Pool, PoolConfig, PoolError};
 pub use runtime::{Plan, Report, Runtime, RuntimeError, Settings, TaskChange, TaskContext, TaskError};
 pub use stats::{Counter, LportStats};
 pub use worker::{Ports, Task};
+pub use wrapper::Wrapper;

@@ -71,7 +71,8 @@ pub trait RxQueue: Send {
     /// interrupts and then looks whether a packet has come meanwhile. A loss of the link makes the fd readable, too, where
     /// the driver hears of it.
     ///
-    /// A queue without interrupts has no fd: its owner sleeps for a bounded time only.
+    /// A queue without interrupts has no fd: its owner sleeps for a bounded time only. Packets may be received
+    /// while the queue is armed: after a sleep the owner looks for them first, and disarms then.
     fn arm(&mut self) -> bool {
         true
     }
@@ -111,8 +112,14 @@ pub trait TxQueue: Send {
     }
 
     /// Pushes out what the queue holds back to build larger batches, and reclaims what the device is done with. After it
-    /// everything accepted is on its way, without further calls.
+    /// everything accepted is on its way, without further calls. (Of wrappers that delay packets [`Self::holds`] tells.)
     fn flush(&mut self) {}
+
+    /// Whether the queue holds packets that only a later [`Self::flush`] pushes out, because their time has not come. Until
+    /// then its owner keeps flushing, and does not sleep.
+    fn holds(&self) -> bool {
+        false
+    }
 }
 
 /// State, statistics and admin state of an lport, from any thread, while its queues run.

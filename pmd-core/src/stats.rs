@@ -24,6 +24,16 @@ impl Counter {
     }
 }
 
+impl LportStats {
+    /// Adds `n` to the xstat called `name`, which may be there already: wrappers can be around one another.
+    pub fn add_xstat(&mut self, name: &'static str, n: u64) {
+        match self.xstats.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += n,
+            None => self.xstats.push((name, n)),
+        }
+    }
+}
+
 /// The counters of an lport, in the words of DPDK's `rte_eth_stats`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LportStats {

@@ -1,9 +1,11 @@
 //! The conformance suite for drivers: both roles, with and without copies, at either side of a link.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use pmd_core::conformance::{Capabilities, Device, Fixture, Refusal, Rig, Shape};
+use pmd_core::conformance::{Capabilities, Device, Fixture, Refusal, Rig, Shape, Wrapped};
 use pmd_core::conformance_tests;
+use pmd_core::wrappers::FaultInjector;
 use pmd_memif::MemifDriver;
 
 /// A memif whose near end has this role; the far end has the other one.
@@ -96,4 +98,24 @@ mod borrowing_server_of_a_zero_copy_client {
 mod zero_copy_client_of_a_borrowing_server {
     use super::*;
     conformance_tests!(Memif { role: "client", zero_copy: ["yes", "yes"] });
+}
+
+/// Borrowed packets on their way through a wrapper.
+struct Wrapping(Memif);
+
+impl Fixture for Wrapping {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn rig(&self, queues: u16) -> Rig {
+        let mut rig = self.0.rig(queues);
+        rig.near.driver = Arc::new(Wrapped::new(rig.near.driver, FaultInjector, &[("seed", "1")]));
+        rig
+    }
+}
+
+mod wrapped_borrowing_server_of_a_zero_copy_client {
+    use super::*;
+    conformance_tests!(Wrapping(Memif { role: "server", zero_copy: ["yes", "yes"] }));
 }

@@ -1,39 +1,80 @@
-//! `lport drivers`: the drivers, all or those named, with every option, what it takes, its default and what it is for.
+//! `lport drivers`: the drivers, and the wrappers that go around their lports, all or those named, with every option, what it
+//! takes, its default and what it is for.
 
 use std::sync::Arc;
 
-use pmd_core::{Driver, OptionKind, OptionSpec};
+use pmd_core::{Driver, OptionKind, OptionSpec, Wrapper};
 use serde_json::{Value, json};
 
 use crate::cli::DriversArgs;
-use crate::drivers::registry;
+use crate::drivers::registry_with;
 use crate::failure::Failure;
 use crate::output::{Align, Table, print, print_json};
 
 /// Runs the command.
 ///
 /// # Errors
-/// When a name is no driver's, or it cannot print.
+/// When a driver cannot be loaded, a name is no driver's, or it cannot print.
 pub(crate) fn drivers(args: &DriversArgs) -> Result<(), Failure> {
-    let registry = registry();
-    let named = args.names.iter().map(|name| registry.get(name).ok_or_else(|| unknown(name, &registry.names())));
-    let named = named.collect::<Result<Vec<_>, _>>()?;
-    let shown = if named.is_empty() { registry.iter().collect() } else { named };
+    let registry = registry_with(&args.drivers)?;
+    let all = registry.iter().map(Listed::Driver).chain(registry.wrappers().map(Listed::Wrapper)).collect::<Vec<_>>();
+    let named = |name: &String| {
+        let found = all.iter().find(|listed| listed.name() == name);
+        found.copied().ok_or_else(|| unknown(name, &all))
+    };
+    let named = args.names.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+    let shown = if named.is_empty() { all } else { named };
     if args.format.json {
-        return print_json(&shown.into_iter().map(driver_json).collect::<Vec<_>>());
+        return print_json(&shown.into_iter().map(Listed::json).collect::<Vec<_>>());
     }
-    print(shown.into_iter().map(driver_text).collect::<Vec<_>>().join("\n\n").trim_end())
+    print(shown.into_iter().map(Listed::text).collect::<Vec<_>>().join("\n\n").trim_end())
 }
 
-fn unknown(name: &str, known: &[&str]) -> Failure {
+/// A driver or a wrapper.
+#[derive(Clone, Copy)]
+enum Listed<'a> {
+    Driver(&'a Arc<dyn Driver>),
+    Wrapper(&'a Arc<dyn Wrapper>),
+}
+
+impl<'a> Listed<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Self::Driver(driver) => driver.name(),
+            Self::Wrapper(wrapper) => wrapper.name(),
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::Driver(driver) => driver_text(driver),
+            Self::Wrapper(wrapper) => wrapper_text(wrapper),
+        }
+    }
+
+    fn json(self) -> Value {
+        match self {
+            Self::Driver(driver) => driver_json(driver),
+            Self::Wrapper(wrapper) => wrapper_json(wrapper),
+        }
+    }
+}
+
+fn unknown(name: &str, all: &[Listed<'_>]) -> Failure {
+    let known: Vec<_> = all.iter().map(|listed| listed.name()).collect();
     let nearest = lport_config::nearest(name, known.iter().copied());
     let help = nearest.map(|nearest| format!(" (did you mean `{nearest}`?)")).unwrap_or_default();
-    Failure::Configuration(format!("there is no driver `{name}`{help}; known are: {}", known.join(", ")))
+    Failure::Configuration(format!("there is no driver or wrapper `{name}`{help}; known are: {}", known.join(", ")))
 }
 
 fn driver_text(driver: &Arc<dyn Driver>) -> String {
     let umem = if driver.needs_pool() { "its lports need a `umem`" } else { "its lports need no `umem`" };
     format!("{}: {}; {umem}\n{}", driver.name(), driver.summary(), options_text(driver.options()))
+}
+
+fn wrapper_text(wrapper: &Arc<dyn Wrapper>) -> String {
+    let (name, summary) = (wrapper.name(), wrapper.summary());
+    format!("{name}: {summary}; for `wrap` of an lport\n{}", options_text(wrapper.options()))
 }
 
 fn options_text(options: &[OptionSpec]) -> String {
@@ -53,10 +94,16 @@ fn driver_json(driver: &Arc<dyn Driver>) -> Value {
     let options: Vec<_> = driver.options().iter().map(option_json).collect();
     json!({
         "name": driver.name(),
+        "kind": "driver",
         "summary": driver.summary(),
         "needs_umem": driver.needs_pool(),
         "options": options,
     })
+}
+
+fn wrapper_json(wrapper: &Arc<dyn Wrapper>) -> Value {
+    let options: Vec<_> = wrapper.options().iter().map(option_json).collect();
+    json!({ "name": wrapper.name(), "kind": "wrapper", "summary": wrapper.summary(), "options": options })
 }
 
 fn option_json(option: &OptionSpec) -> Value {
@@ -81,6 +128,7 @@ fn option_json(option: &OptionSpec) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drivers::registry;
 
     /// Every word and number of the kind of an option.
     fn limits(kind: OptionKind) -> Vec<String> {

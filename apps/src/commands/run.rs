@@ -3,8 +3,8 @@
 //! 1. Signals are caught first, so that an early one still ends the run well.
 //! 2. The file is checked as a whole; its warnings are shown, its errors end the run (3).
 //! 3. The runtime starts; what cannot be opened ends the run (4).
-//! 4. Until a signal, the end of `--duration`, or the last thread's failure: rates every `--stats-period`, and telemetry
-//!    for whoever asks.
+//! 4. Until a signal, the end of `--duration`, `--until-idle` without packets, or the last thread's failure: rates every
+//!    `--stats-period`, and telemetry for whoever asks.
 //! 5. SIGHUP reads the file again ([`crate::reload`]); what does not change in it runs on.
 //! 6. The runtime stops, the summary is printed; a thread that failed makes the exit code 5.
 
@@ -15,7 +15,7 @@ use pmd_core::runtime::ThreadReport;
 use pmd_core::{Registry, Report, Runtime, Settings};
 
 use crate::cli::RunArgs;
-use crate::drivers::registry;
+use crate::drivers::registry_with;
 use crate::failure::Failure;
 use crate::file::{Checked, LportFile};
 use crate::logging::is_coloured;
@@ -35,7 +35,7 @@ const FAILURE_CHECK: Duration = Duration::from_millis(200);
 /// Each of the kinds of [`Failure`].
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let signals = Signals::catch_with_hangup()?;
-    let registry = registry();
+    let registry = registry_with(&args.drivers)?;
     let checked = Checked::load(&args.file, &registry, args.mode);
     eprint!("{}", checked.render(is_coloured(&std::io::stderr())));
     let refused = |why| Failure::Configuration(format!("{why}; nothing was started"));
@@ -78,6 +78,31 @@ struct Watch<'a> {
     next_print: Option<Instant>,
     /// What the next rates are the difference to.
     last: Report,
+    idle: Option<Idle>,
+}
+
+/// How long nothing has moved.
+struct Idle {
+    limit: Duration,
+    since: Instant,
+    /// Packets of all lports, in both directions, at that time.
+    moved: u64,
+}
+
+impl Idle {
+    fn new(limit: Duration, now: Instant) -> Self {
+        Self { limit, since: now, moved: 0 }
+    }
+
+    /// Whether the time is up; looks at the counters.
+    fn is_over(&mut self, runtime: &Runtime, now: Instant) -> bool {
+        let lports = runtime.snapshot().lports;
+        let moved = lports.iter().map(|lport| lport.stats.ipackets + lport.stats.opackets).sum();
+        if moved != self.moved {
+            (self.moved, self.since) = (moved, now);
+        }
+        now >= self.since + self.limit
+    }
 }
 
 impl<'a> Watch<'a> {
@@ -85,7 +110,8 @@ impl<'a> Watch<'a> {
         let start = Instant::now();
         let end = args.duration.map(|duration| start + duration);
         let next_print = args.stats_period.map(|period| start + period);
-        Self { args, signals, registry, end, next_print, last: runtime.snapshot() }
+        let idle = args.until_idle.map(|limit| Idle::new(limit, start));
+        Self { args, signals, registry, end, next_print, last: runtime.snapshot(), idle }
     }
 
     /// As [`Self::watch`], while telemetry is served. It is about one state of the runtime: a reload begins it anew.
@@ -110,8 +136,12 @@ impl<'a> Watch<'a> {
             if self.end.is_some_and(|end| now >= end) {
                 return Ok(None);
             }
+            if self.idle.as_mut().is_some_and(|idle| idle.is_over(runtime, now)) {
+                return Ok(None);
+            }
             self.print_if_due(runtime, drops, now)?;
-            let due = [self.end, self.next_print].into_iter().flatten();
+            let idle_end = self.idle.as_ref().map(|idle| idle.since + idle.limit);
+            let due = [self.end, self.next_print, idle_end].into_iter().flatten();
             let until = due.map(|moment| moment.saturating_duration_since(now)).min();
             if self.signals.wait(until.unwrap_or(FAILURE_CHECK).min(FAILURE_CHECK)) {
                 return Ok(None);

@@ -310,6 +310,8 @@ impl Driver for Witnessed {
                 "rx_desc": queue.rx_desc,
                 "tx_desc": queue.tx_desc,
                 "af_xdp": af_xdp(&queue.xdp),
+                // Files made here have none, and a driver would not see them.
+                "wrap": [],
             });
             self.lports.lock().unwrap().insert(queue.lport, lport);
         }

@@ -10,10 +10,11 @@ fn short_run(name: &str) -> Value {
     lport(&["run", config(name).to_str().unwrap(), "--duration", "0.7", "--json"]).summary()
 }
 
-/// Every lport file of `configs/`.
+/// Every lport file of `configs/`, in the order of their names: what one records, a later one may play.
 pub(crate) fn all() -> Vec<String> {
     let files = std::fs::read_dir(config("")).unwrap().map(|entry| entry.unwrap().path().display().to_string());
-    let files: Vec<_> = files.filter(|file| file.ends_with(".jsonc")).collect();
+    let mut files: Vec<_> = files.filter(|file| file.ends_with(".jsonc")).collect();
+    files.sort();
     assert!(files.len() >= 10, "{files:?}");
     files
 }

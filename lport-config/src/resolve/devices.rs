@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pmd_core::deployment::{DeviceSpec, QueueSpec};
+use pmd_core::deployment::{DeviceSpec, QueueSpec, WrapSpec};
 use pmd_core::options::{OptionError, OptionKind, OptionSpec, RawValue};
 
 use super::lport_id;
@@ -30,7 +30,8 @@ pub(super) fn build(
     problems: &mut Problems,
 ) -> Devices {
     let known = drivers.map(DriverCheck::driver_names);
-    let mut check = Check { drivers, known, reported: HashSet::new(), absent: Vec::new() };
+    let mut check =
+        Check { drivers, known, reported: HashSet::new(), seen_wrappers: HashSet::new(), absent: Vec::new() };
     let mut devices = Devices::default();
     let mut position: HashMap<&str, usize> = HashMap::new();
     // The lport whose driver and options the device has, by position of the device.
@@ -44,6 +45,7 @@ pub(super) fn build(
             continue;
         };
         let known = check.driver(lport, pmd, problems);
+        check.wrappers(lport, problems);
         let needed = known && drivers.is_some_and(|drivers| drivers.needs_umem(&pmd.driver.value));
         let queue = queue_spec(index, lport, needed, pools, problems);
         match position.get(lport.netdev.value.as_str()) {
@@ -100,7 +102,12 @@ fn queue_spec(index: usize, lport: &Lport, needed: bool, pools: &mut Pools, prob
         rx_desc: memory.rx_desc,
         tx_desc: memory.tx_desc,
         xdp,
+        wrap: lport.wrap.iter().map(wrap_spec).collect(),
     }
+}
+
+fn wrap_spec(wrapper: &Pmd) -> WrapSpec {
+    WrapSpec { wrapper: wrapper.driver.value.clone(), options: wrapper.raw() }
 }
 
 /// The program's word on drivers.
@@ -109,6 +116,8 @@ struct Check<'f> {
     known: Option<Vec<String>>,
     /// Unknown drivers that are reported already: a group's lports all have theirs from one place.
     reported: HashSet<Span>,
+    /// Wrappers that have been checked already.
+    seen_wrappers: HashSet<Span>,
     /// CNDP's drivers that the program lacks: the first lport of each, and how many there are.
     absent: Vec<(&'f Pmd, &'f Lport, usize)>,
 }
@@ -126,6 +135,23 @@ impl<'f> Check<'f> {
             Owner::Nobody => {}
         }
         false
+    }
+
+    /// Reports wrappers that do not exist, and has the program check the options of those that do.
+    fn wrappers(&mut self, lport: &Lport, problems: &mut Problems) {
+        let Some(drivers) = self.drivers else { return };
+        let known = drivers.wrapper_names();
+        // A group's lports all have theirs from one place.
+        for wrapper in lport.wrap.iter().filter(|wrapper| self.seen_wrappers.insert(wrapper.driver.span)) {
+            if !known.contains(&wrapper.driver.value) {
+                problems.push(unknown_wrapper(wrapper, &known, problems));
+                continue;
+            }
+            let table = drivers.wrapper_options(&wrapper.driver.value);
+            for error in drivers.check_wrapper(&wrap_spec(wrapper)) {
+                problems.push(bad_option(&error, wrapper, &table, problems));
+            }
+        }
     }
 
     fn is_misspelt(&self, pmd: &Pmd) -> bool {
@@ -213,6 +239,17 @@ fn unknown_driver(lport: &Lport, pmd: &Pmd, known: &[String], problems: &Problem
         None => format!("it has {}", list(known.iter().map(String::as_str))),
     };
     Problem::new(codes::UNKNOWN_DRIVER, pmd.driver.span, message).label("unknown driver").help(help)
+}
+
+fn unknown_wrapper(wrapper: &Pmd, known: &[String], problems: &Problems) -> Problem {
+    let name = &wrapper.driver.value;
+    let message = format!("{} is no wrapper that this program has", quoted(name));
+    let help = match problems.nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {}?", quoted(near)),
+        None if known.is_empty() => "it has none".to_owned(),
+        None => format!("it has {}", list(known.iter().map(String::as_str))),
+    };
+    Problem::new(codes::UNKNOWN_WRAPPER, wrapper.driver.span, message).label("unknown wrapper").help(help)
 }
 
 /// What a driver says about an option, at the option's key or value, or at the driver if the option is not given.

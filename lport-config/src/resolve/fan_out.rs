@@ -167,6 +167,7 @@ fn make(group: &LportGroup, netdev: &Spanned<String>, queue: u16) -> Lport {
         name: Spanned::new(format!("{}:{queue}", netdev.value), netdev.span),
         netdev: netdev.clone(),
         pmd: group.pmd.clone(),
+        wrap: group.wrap.clone(),
         qid: Some(Spanned::new(queue, group.queues_span)),
         umem: group.umem.clone(),
         region: None,

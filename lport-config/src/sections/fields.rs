@@ -194,6 +194,7 @@ fn check(key: &Key, owner: &str, member: &Member, problems: &mut Problems) {
         }
         (Kind::Ints { .. }, Value::Array(_)) => problems.push(no_element(key.kind, &what, node)),
         (Kind::Names { .. }, Value::Array(elements)) => check_names(elements, &what, problems),
+        (Kind::Wrappers, Value::Array(elements)) => check_wrappers(elements, &what, problems),
         (Kind::Names { or_one: true }, Value::Text(text)) => check_name(text.as_str(), &what, node.span, problems),
         // What queues look like inside is the lport-groups' own affair.
         (Kind::Queues, Value::Number(_) | Value::Text(_) | Value::Array(_)) => {}
@@ -260,6 +261,17 @@ fn check_names(elements: &[Node], what: &str, problems: &mut Problems) {
         match element.as_str() {
             Some(name) => check_name(name, &what, element.span, problems),
             None => problems.push(wrong_type(Kind::Name, &what, element)),
+        }
+    }
+}
+
+fn check_wrappers(elements: &[Node], what: &str, problems: &mut Problems) {
+    for element in elements {
+        let takes = r#""name", "name:key=value,key=value" or {"name": {"key": value}}"#;
+        match &element.value {
+            Value::Text(_) => {}
+            Value::Object(members) if matches!(&members[..], [only] if only.node.as_object().is_some()) => {}
+            _ => problems.push(wrong_type(takes, &format!("an element of {what}"), element)),
         }
     }
 }

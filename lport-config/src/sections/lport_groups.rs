@@ -31,6 +31,7 @@ pub(crate) struct LportGroup {
     pub(crate) queues_span: Span,
     pub(crate) threads: Vec<Spanned<String>>,
     pub(crate) pmd: Option<Pmd>,
+    pub(crate) wrap: Vec<Pmd>,
     pub(crate) umem: UmemRef,
     pub(crate) xdp: XdpHints,
 }
@@ -68,6 +69,7 @@ pub(super) fn read(entry: &Entry<'_>, problems: &mut Problems) -> LportGroup {
         queues_span: queues.map_or(entry.name.span, |node| node.span),
         threads: fields.names("threads"),
         pmd,
+        wrap: pmd::read_wrappers(entry, problems),
         umem: match umem(fields) {
             UmemRef::Missing => UmemRef::Common,
             given => given,

@@ -19,6 +19,8 @@ pub(crate) struct Lport {
     pub(crate) netdev: Spanned<String>,
     /// `None` if the file does not say it soundly.
     pub(crate) pmd: Option<Pmd>,
+    /// The wrappers around it, from the inside out.
+    pub(crate) wrap: Vec<Pmd>,
     /// The queue of the device, at the place of the name if it is not given; `None` if it is given unsoundly.
     pub(crate) qid: Option<Spanned<u16>>,
     pub(crate) umem: UmemRef,
@@ -48,6 +50,7 @@ pub(super) fn read(entry: &Entry<'_>, problems: &mut Problems) -> Lport {
         name: name.clone(),
         netdev: fields.text("netdev").unwrap_or_else(|| implied_netdev(entry, problems)),
         pmd: pmd::read(entry, problems),
+        wrap: pmd::read_wrappers(entry, problems),
         qid: match fields.says("qid", fields.int("qid")) {
             Given::Absent => Some(Spanned::new(0, name.span)),
             Given::Unsound => None,

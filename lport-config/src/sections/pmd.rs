@@ -1,4 +1,4 @@
-//! `pmd` and `pmd_opts`: the driver of an lport and its options, each with its place.
+//! `pmd`, `pmd_opts` and `wrap`: the driver of an lport, the wrappers around it, and their options, each with its place.
 
 use pmd_core::options::{RawOption, RawValue};
 
@@ -12,10 +12,10 @@ use crate::source::{Span, Spanned};
 /// Most options of one lport: many more than any driver has.
 const MAX_OPTIONS: usize = 256;
 
-/// A driver and the options given to it.
+/// A driver, or a wrapper, and the options given to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Pmd {
-    /// Name of the driver.
+    /// Its name.
     pub(crate) driver: Spanned<String>,
     /// Whether the file does not name it, but means it.
     pub(crate) implied: bool,
@@ -48,12 +48,40 @@ impl Pmd {
 /// The driver and the options of an lport or lport-group; `None` if no driver can be made out.
 pub(super) fn read(entry: &Entry<'_>, problems: &mut Problems) -> Option<Pmd> {
     let node = entry.fields.node("pmd")?;
+    let mut pmd = named(node, &format!("`pmd` of {} names no driver", entry.owner), ("driver", "net_null"), problems)?;
+    add_object(entry, &mut pmd, problems);
+    Some(pmd)
+}
+
+/// The wrappers of an lport or lport-group, as far as they can be made out.
+pub(super) fn read_wrappers(entry: &Entry<'_>, problems: &mut Problems) -> Vec<Pmd> {
+    let elements = entry.fields.node("wrap").and_then(Node::as_array).unwrap_or_default();
+    let nameless = format!("an element of `wrap` of {} names no wrapper", entry.owner);
+    elements.iter().filter_map(|element| read_wrapper(element, &nameless, problems)).collect()
+}
+
+/// What a string without a name lacks, and an example.
+const WRAPPER: (&str, &str) = ("wrapper", "fault");
+
+fn read_wrapper(element: &Node, nameless: &str, problems: &mut Problems) -> Option<Pmd> {
+    let Some([member]) = element.as_object() else { return named(element, nameless, WRAPPER, problems) };
+    if member.key.value.is_empty() {
+        let problem = Problem::new(codes::BAD_NAME, member.key.span, nameless).label("no wrapper");
+        problems.push(problem.help("write its name there, such as \"fault\""));
+        return None;
+    }
+    let mut wrapper = Pmd { driver: member.key.clone(), implied: false, options: Vec::new() };
+    add_members(member.node.as_object().unwrap_or_default(), &mut wrapper, problems);
+    Some(wrapper)
+}
+
+/// What the string `name:key=value,key=value` says.
+fn named(node: &Node, nameless: &str, (noun, example): (&str, &str), problems: &mut Problems) -> Option<Pmd> {
     let text = node.as_str()?;
     let name = text.split(':').next().unwrap_or_default();
     if name.is_empty() {
-        let message = format!("`pmd` of {} names no driver", entry.owner);
-        let problem = Problem::new(codes::BAD_NAME, node.span, message).label("no driver");
-        problems.push(problem.help("write the driver in front of the colon, such as \"net_null\""));
+        let help = format!("write the {noun} in front of the colon, such as \"{example}\"");
+        problems.push(Problem::new(codes::BAD_NAME, node.span, nameless).label(format!("no {noun}")).help(help));
         return None;
     }
     let driver = Spanned::new(name.to_owned(), node.span_within(0, name.len()));
@@ -61,7 +89,6 @@ pub(super) fn read(entry: &Entry<'_>, problems: &mut Problems) -> Option<Pmd> {
     if let Some(list) = text.get(name.len() + 1..) {
         words(node, name.len() + 1, list, &mut pmd, problems);
     }
-    add_object(entry, &mut pmd, problems);
     Some(pmd)
 }
 
@@ -98,7 +125,11 @@ fn words(node: &Node, start: usize, list: &str, pmd: &mut Pmd, problems: &mut Pr
 }
 
 fn add_object(entry: &Entry<'_>, pmd: &mut Pmd, problems: &mut Problems) {
-    for member in entry.fields.node("pmd_opts").and_then(Node::as_object).unwrap_or_default() {
+    add_members(entry.fields.node("pmd_opts").and_then(Node::as_object).unwrap_or_default(), pmd, problems);
+}
+
+fn add_members(members: &[Member], pmd: &mut Pmd, problems: &mut Problems) {
+    for member in members {
         if let Some(value) = raw_value(member, problems) {
             let value = Spanned::new(value, member.node.span);
             add(GivenOption { key: member.key.clone(), value, in_object: true }, pmd, problems);
@@ -141,7 +172,7 @@ fn malformed(word: &str, span: Span) -> Problem {
     };
     Problem::new(codes::OPTION_FORM, span, message)
         .label("no option")
-        .help("options are written `driver:key=value,key=value`")
+        .help("options are written `name:key=value,key=value`")
 }
 
 fn too_many(option: &GivenOption) -> Problem {

@@ -2,7 +2,7 @@
 
 use lport_config::DriverCheck;
 use pmd_core::QueueCount;
-use pmd_core::deployment::DeviceSpec;
+use pmd_core::deployment::{DeviceSpec, WrapSpec};
 use pmd_core::options::{OptionError, OptionKind, OptionSpec, Options};
 
 /// Drivers with every kind of option, and rules between options.
@@ -73,6 +73,28 @@ impl DriverCheck for TestDrivers {
             name if name.starts_with("eth") => QueueCount::Has(4),
             name if name.starts_with("veth") => QueueCount::AsTold,
             name => QueueCount::Unknown(format!("there is no interface `{name}`")),
+        }
+    }
+
+    fn wrapper_names(&self) -> Vec<String> {
+        ["fault", "tap"].map(str::to_owned).to_vec()
+    }
+
+    fn wrapper_options(&self, wrapper: &str) -> Vec<OptionSpec> {
+        match wrapper {
+            "fault" => {
+                vec![OptionSpec::int("rx-drop", 0, 1_000_000, "0", "Lost."), OptionSpec::flag("quiet", "no", "")]
+            }
+            _ => vec![OptionSpec::text("file", 4095, "", "Where to.")],
+        }
+    }
+
+    fn check_wrapper(&self, wrapper: &WrapSpec) -> Vec<OptionError> {
+        match Options::check(&self.wrapper_options(&wrapper.wrapper), &wrapper.options) {
+            Ok(options) if wrapper.wrapper == "tap" && options.text("file").is_empty() => {
+                vec![OptionError::value("file", "`tap` needs `file`")]
+            }
+            checked => checked.err().unwrap_or_default(),
         }
     }
 }

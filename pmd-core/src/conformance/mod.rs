@@ -44,10 +44,12 @@ mod promise;
 mod testbed;
 #[cfg(test)]
 mod tests;
+mod wrapped;
 
 pub use far_end::far_end;
 pub use fixture::{Capabilities, Device, Far, Fixture, Refusal, Rig, Shape};
 pub use frame::Frame;
+pub use wrapped::Wrapped;
 
 use checks::{bursts, counters, ends, link, opening, packets, sleep, threads};
 

@@ -1,10 +1,10 @@
-//! What can be said of a deployment before anything is opened: that it is consistent, its drivers are there, and they
-//! accept their options.
+//! What can be said of a deployment before anything is opened: that it is consistent, its drivers and wrappers are there,
+//! and they accept their options.
 
 use std::collections::HashSet;
 
 use super::error::StartFailure;
-use crate::deployment::{Deployment, DeviceSpec};
+use crate::deployment::{Deployment, DeviceSpec, QueueSpec, WrapSpec};
 use crate::driver::Registry;
 use crate::options::Options;
 
@@ -20,6 +20,7 @@ pub(super) fn check(deployment: &Deployment, registry: &Registry) -> Result<Vec<
             Ok(checked) => options.push(checked),
             Err(problems) => failures.extend(problems),
         }
+        failures.extend(device.queues.iter().flat_map(|queue| check_wrappers(queue, registry)));
     }
     if failures.is_empty() { Ok(options) } else { Err(failures) }
 }
@@ -39,6 +40,23 @@ fn check_device(device: &DeviceSpec, registry: &Registry) -> Result<Options, Vec
         };
         errors.into_iter().map(failure).collect()
     })
+}
+
+/// What is wrong with the wrappers of an lport.
+fn check_wrappers(queue: &QueueSpec, registry: &Registry) -> Vec<StartFailure> {
+    let mut failures = Vec::new();
+    for WrapSpec { wrapper: name, options } in &queue.wrap {
+        let (lport, wrapper) = (queue.name.clone(), name.clone());
+        let Some(known) = registry.wrapper(name) else {
+            let known = registry.wrappers().map(|wrapper| wrapper.name()).collect::<Vec<_>>().join(", ");
+            failures.push(StartFailure::UnknownWrapper { lport, wrapper, known });
+            continue;
+        };
+        let checked = Options::check(known.options(), options).and_then(|options| known.check(&options));
+        let failure = |source| StartFailure::WrapperOption { lport: lport.clone(), wrapper: wrapper.clone(), source };
+        failures.extend(checked.err().unwrap_or_default().into_iter().map(failure));
+    }
+    failures
 }
 
 /// Everything in a deployment that contradicts itself. A file cannot express most of it, code can.

@@ -40,6 +40,26 @@ pub enum StartFailure {
         /// What is wrong.
         source: OptionError,
     },
+    /// An lport names a wrapper the program does not have.
+    #[error("lport `{lport}`: there is no wrapper `{wrapper}`; known are: {known}")]
+    UnknownWrapper {
+        /// Name of the lport.
+        lport: String,
+        /// The wrapper it names.
+        wrapper: String,
+        /// All there are.
+        known: String,
+    },
+    /// An option of a wrapper is wrong.
+    #[error("lport `{lport}`, wrapper `{wrapper}`: {source}")]
+    WrapperOption {
+        /// Name of the lport.
+        lport: String,
+        /// Its wrapper.
+        wrapper: String,
+        /// What is wrong.
+        source: OptionError,
+    },
     /// A thread cannot run where it should.
     #[error("thread `{thread}`: {source}")]
     Lcore {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::error::StartFailure;
-use crate::deployment::{Deployment, DeviceSpec, PoolSpec, QueueSpec};
+use crate::deployment::{Deployment, DeviceSpec, PoolSpec, QueueSpec, WrapSpec};
 use crate::driver::{DeviceRequest, OpenError, QueueRequest, Registry};
 use crate::lcore::pin_current;
 use crate::lport::{Lport, LportControl};
@@ -171,10 +171,21 @@ fn open_device(
     let lports = driver.open(DeviceRequest { name: device.name.clone(), options, queues })?;
     let asked = device.queues.iter().map(|queue| queue.lport);
     if lports.iter().map(|lport| lport.id).eq(asked) {
-        return Ok(lports);
+        let wrapped = lports.into_iter().zip(&device.queues);
+        return wrapped.map(|(lport, queue)| wrap(lport, queue, registry)).collect();
     }
     let (given, wanted) = (lports.len(), device.queues.len());
     Err(OpenError(format!("a fault of the driver: it gave {given} lports, other than the {wanted} asked for")))
+}
+
+/// Puts the wrappers of `queue` around its lport, from the inside out. They and their options have been checked.
+fn wrap(lport: Lport, queue: &QueueSpec, registry: &Registry) -> Result<Lport, OpenError> {
+    queue.wrap.iter().try_fold(lport, |lport, WrapSpec { wrapper: name, options }| {
+        let refused = |why: &dyn std::fmt::Display| OpenError(format!("wrapper `{name}`: {why}"));
+        let wrapper = registry.wrapper(name).ok_or_else(|| refused(&"it is gone"))?;
+        let options = Options::check(wrapper.options(), options).map_err(|errors| refused(&errors[0]))?;
+        wrapper.wrap(lport, &options).map_err(|error| refused(&error))
+    })
 }
 
 impl Devices {

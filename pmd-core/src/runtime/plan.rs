@@ -197,6 +197,9 @@ fn device_change(old: &DeviceSpec, new: &DeviceSpec, pools: &[Step]) -> Option<S
         return Some("its options".to_owned());
     }
     let (old, new) = (sorted_queues(old), sorted_queues(new));
+    if old.iter().zip(&new).any(|(old, new)| old.qid == new.qid && old.wrap != new.wrap) {
+        return Some("its wrappers".to_owned());
+    }
     // Its number is no property of a queue, and its pool is compared below.
     let apart = |queue: &QueueSpec| QueueSpec { lport: LportId(0), pool: None, ..queue.clone() };
     if !old.iter().map(|queue| apart(queue)).eq(new.iter().map(|queue| apart(queue))) {

@@ -221,6 +221,35 @@ fn a_hand_over_wakes_a_sleeping_owner() {
     assert_pools_whole(&report);
 }
 
+/// The thread would sleep for an hour, and nothing rings for a packet that its own queue holds.
+#[test]
+fn a_packet_that_its_queue_holds_is_sent_although_the_thread_would_sleep() {
+    let mut deployment = Deployment::default();
+    let lport = sleeper(&mut deployment);
+    let delay = [("tx-delay", "1000000"), ("tx-delay-us", "50000")];
+    deployment.wrap_lport(lport, "fault", delay.map(|(key, value)| RawOption::text(key, value)).to_vec());
+    let bell = BellDriver::default();
+    let wire = Arc::clone(&bell.wire);
+    let mut registry = Registry::with_reference_drivers();
+    registry.add(Arc::new(bell));
+    let runtime = Runtime::start(&deployment, &registry, Settings::default(), |context| {
+        let pool = context.pool(lport).unwrap().clone();
+        let (mut burst, mut sent) = (Burst::new(), 0);
+        Ok(task(move |ports| {
+            if sent < 3 {
+                pool.alloc_bulk(&mut burst, 1);
+                sent += ports.transmit(lport, &mut burst);
+                return 1;
+            }
+            0
+        }))
+    })
+    .unwrap();
+    wait_for("the packets on the wire", || wire.sent.get() == 3);
+    wait_for("sleep", || runtime.snapshot().threads[0].sleeps == 1);
+    assert_pools_whole(&runtime.stop());
+}
+
 #[test]
 fn an_lport_without_interrupts_bounds_the_sleep_and_a_generator_prevents_it() {
     let mut deployment = Deployment::default();

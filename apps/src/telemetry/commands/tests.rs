@@ -30,6 +30,7 @@ fn deployment(socket: &std::path::Path) -> Deployment {
         rx_desc: 0,
         tx_desc: 0,
         xdp: XdpHints::default(),
+        wrap: Vec::new(),
     };
     let options = [("role", "server"), ("socket", socket.to_str().unwrap()), ("socket-abstract", "no")];
     deployment.devices.push(DeviceSpec {

@@ -151,6 +151,20 @@ fn another_driver_is_another_device() {
 }
 
 #[test]
+fn another_list_of_wrappers_opens_the_device_anew() {
+    let old = three();
+    let mut new = old.clone();
+    new.wrap_lport(LportId(1), "trace", vec![RawOption::text("count", "5")]);
+    let changed = "changed: lport b (its wrappers), thread fwd:b (its lport b)";
+    assert_eq!(plan_of(&old, &new, reflect)[0], changed);
+    assert_eq!(plan_of(&new, &old, reflect)[0], changed);
+    let mut more = new.clone();
+    more.devices[1].queues[0].wrap[0].options[0] = RawOption::text("count", "6");
+    assert_eq!(plan_of(&new, &more, reflect)[0], changed);
+    assert!(plan(&new, &new, &Broken::default(), reflect).is_empty());
+}
+
+#[test]
 fn what_is_broken_is_tried_again() {
     let old = three();
     let broken = |pools: &[usize], devices: &[usize], threads: &[usize]| {
@@ -193,7 +207,7 @@ prop_compose! {
             let (device, driver) = (format!("d{name}"), ["net_null", "net_ring"][driver].to_owned());
             let queue = |qid| {
                 let (lport, name) = (LportId(next + qid), format!("{device}:{qid}"));
-                QueueSpec { lport, name, qid, pool, rx_desc: 1, tx_desc: 1, xdp: Default::default() }
+                QueueSpec { lport, name, qid, pool, rx_desc: 1, tx_desc: 1, xdp: Default::default(), wrap: Vec::new() }
             };
             let queues: Vec<_> = (0..queues).map(queue).collect();
             next += queues.len() as u16;
