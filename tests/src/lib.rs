@@ -15,7 +15,6 @@ pub mod comparison;
 pub mod flood;
 pub mod lport;
 pub mod lport_file;
-pub mod measure;
 pub mod memif;
 pub mod packets;
 pub mod pcap;

@@ -249,6 +249,11 @@ impl Testpmd {
         waited.map_err(|error| error.context(format!("last seen: {last:?}")))
     }
 
+    /// The kernel's number of it.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The bare process, for whom signals are enough.
     pub fn into_process(self) -> Process {
         self.process
