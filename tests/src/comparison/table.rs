@@ -143,7 +143,7 @@ mod tests {
         let lacking =
             "| loopback, one core | both; testpmd client | 64 | 20.00 (0 %) | - | - | 3.0 | not measured | 1+0 |";
         assert!(text.lines().any(|line| line == lacking), "{text}");
-        assert!(text.contains("3 of 6 measurements were dropped") || text.contains("3 of 7"), "{text}");
+        assert!(text.contains("3 of 7 measurements were dropped"), "{text}");
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
         results.measured[0].failures = vec!["first".into(), "crashed\nand more".into()];
         let text = markdown(&results);
         assert!(text.contains("zero-copy no, 64 bytes: failed 2 times, at last: crashed\n"), "{text}");
-        assert!(summary(&results).ends_with("5 not measured") || summary(&results).contains("not measured"));
+        assert_eq!(summary(&results), "0 goals reached, 0 missed, 8 not measured");
     }
 
     #[test]
