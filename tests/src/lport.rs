@@ -146,6 +146,11 @@ impl Lport {
         self.process.signal(signal)
     }
 
+    /// Its process.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// The bare process, for whom signals are enough.
     pub fn into_process(self) -> Process {
         self.process

@@ -249,9 +249,9 @@ impl Testpmd {
         waited.map_err(|error| error.context(format!("last seen: {last:?}")))
     }
 
-    /// The kernel's number of it.
-    pub fn id(&self) -> u32 {
-        self.process.id()
+    /// Its process.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
     /// The bare process, for whom signals are enough.

@@ -6,8 +6,10 @@ use anyhow::Result;
 use clap::ValueEnum;
 use lport_tests::Testbed;
 use lport_tests::comparison::cases::{Case, Work};
+use lport_tests::comparison::disturbance::Rule;
 use lport_tests::comparison::machine::Machine;
 use lport_tests::comparison::measuring::{Conditions, measure};
+use lport_tests::comparison::probe::Probe;
 use lport_tests::comparison::results::Results;
 use lport_tests::comparison::table;
 
@@ -16,10 +18,10 @@ use lport_tests::comparison::table;
 fn a_round_gives_a_rate_of_each_in_every_row() -> Result<()> {
     let testbed = Testbed::new()?;
     let machine = Machine::look()?;
-    let conditions = Conditions { cpus: machine.cpus, burst: 32, tolerated: 1.0, repeats: 0 };
+    let conditions = Conditions { cpus: machine.cpus, burst: 32, rule: Rule::NONE, repeats: 0 };
     let mut results = Results::new(machine, conditions, Case::all(Work::value_variants(), &[512]), false, 1);
     for measured in &mut results.measured {
-        measure(&testbed, conditions, measured, Duration::from_millis(100));
+        measure(&testbed, conditions, Probe::WORST, measured, Duration::from_millis(100));
         assert_eq!(measured.rates().len(), 1, "{}: {:?}", measured.subject.title(), measured.failures);
     }
     assert!(table::summary(&results).ends_with(" 0 not measured"), "{}", table::markdown(&results));

@@ -17,8 +17,9 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use lport_tests::comparison::budget::Budget;
 use lport_tests::comparison::cases::{Case, SIZES, Work};
+use lport_tests::comparison::disturbance::Rule;
 use lport_tests::comparison::machine::Machine;
-use lport_tests::comparison::measuring::{Conditions, measure};
+use lport_tests::comparison::measuring::{Conditions, Measured, measure};
 use lport_tests::comparison::results::Results;
 use lport_tests::comparison::{chart, table};
 use lport_tests::{Testbed, lport};
@@ -55,7 +56,7 @@ struct Arguments {
     #[arg(long, default_value_t = 2.0, value_parser = percent)]
     tolerate: f64,
     /// How often a disturbed measurement is repeated in its round
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=100))]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=100))]
     repeats: u32,
 }
 
@@ -99,7 +100,7 @@ fn results(arguments: &Arguments, machine: Machine, rounds: u32) -> Results {
     let conditions = Conditions {
         cpus: machine.cpus,
         burst: arguments.burst,
-        tolerated: arguments.tolerate / 100.0,
+        rule: Rule::new(arguments.tolerate / 100.0),
         repeats: arguments.repeats,
     };
     let (cases, rounds) = (Case::all(works, &arguments.sizes), arguments.rounds.unwrap_or(rounds));
@@ -119,14 +120,16 @@ fn run(testbed: &Testbed, results: &mut Results, total: Duration, paths: &Paths)
             order.reverse();
         }
         for at in order {
+            let best = results.best();
             let (begun, window) = (Instant::now(), budget.window(start.elapsed(), left));
             let measured = &mut results.measured[at];
-            measure(testbed, results.conditions, measured, window);
+            measure(testbed, results.conditions, best, measured, window);
             say(round, rounds, left, measured);
             budget.learn(begun.elapsed(), window);
             left -= 1;
         }
         results.rounds[1] = round;
+        results.judge();
         results.write(&paths.file("json"))?;
         if budget.is_spent(start.elapsed()) && round < rounds {
             eprintln!("the time is over after {round} of {rounds} rounds");
@@ -137,13 +140,11 @@ fn run(testbed: &Testbed, results: &mut Results, total: Duration, paths: &Paths)
 }
 
 /// One line of progress.
-fn say(round: u32, rounds: u32, left: u32, measured: &lport_tests::comparison::measuring::Measured) {
+fn say(round: u32, rounds: u32, left: u32, measured: &Measured) {
     let last = measured.samples.last();
     let rate = last.map_or_else(|| "failed".to_owned(), |sample| format!("{:.2} Mpps", sample.rate / 1e6));
-    let dropped = last.filter(|sample| sample.dropped).map_or_else(String::new, |sample| {
-        let share = sample.disturbance.others.max(sample.disturbance.stolen);
-        format!(", dropped: others took {:.1} %", share * 100.0)
-    });
+    let dropped = last.and_then(|sample| sample.dropped.as_ref());
+    let dropped = dropped.map_or_else(String::new, |reason| format!(", dropped: {reason}"));
     eprintln!("round {round}/{rounds}, {left} to go: {}: {rate}{dropped}", measured.subject.title());
     if let Some(failure) = measured.failures.last().filter(|_| last.is_none()) {
         eprintln!("{failure}");

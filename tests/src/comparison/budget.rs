@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-/// Shortest and longest time packets are counted.
-const WINDOW: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(5)];
+/// Shortest and longest time packets are counted. Longer ones would more often be disturbed, and say no more.
+const WINDOW: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)];
 
 /// What starting, warming up and stopping is taken to cost before the first measurement.
 const FIRST_GUESS: Duration = Duration::from_millis(1500);
@@ -55,10 +55,10 @@ mod tests {
     #[test]
     fn what_is_left_is_dealt_out_evenly_without_what_starting_costs() {
         let mut budget = Budget::new(60 * SECOND);
-        assert_eq!(budget.window(Duration::ZERO, 20), Duration::from_millis(1500));
+        assert_eq!(budget.window(Duration::ZERO, 30), Duration::from_millis(500));
         budget.learn(3 * SECOND, SECOND);
         budget.learn(2 * SECOND, SECOND);
-        assert_eq!(budget.window(10 * SECOND, 20), SECOND);
+        assert_eq!(budget.window(10 * SECOND, 25), SECOND / 2);
     }
 
     #[test]

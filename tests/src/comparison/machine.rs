@@ -10,10 +10,18 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use super::disturbance::{Disturbance, Reading, ran};
+use super::probe::Probe;
 use crate::testbed;
 
 /// How long the machine is watched before anything runs on it.
 const WATCHED: Duration = Duration::from_secs(1);
+
+/// Then, how often its CPUs are probed, and how long between.
+const PROBES: u32 = 20;
+const BETWEEN: Duration = Duration::from_millis(50);
+
+/// How many times farther from each other than before two CPUs are that were moved.
+const MOVED: f64 = 2.0;
 
 /// Shares of a CPU's time, and processes ready to run, that a quiet machine may have.
 const QUIET: (f64, f64) = (0.02, 0.5);
@@ -45,6 +53,10 @@ pub struct Machine {
     pub load: f64,
     /// What others did with the CPUs that are taken, before anything ran.
     pub disturbance: Option<Disturbance>,
+    /// What the CPUs were like at best, and at worst, while nothing ran.
+    pub best: Option<Probe>,
+    /// See there.
+    pub worst: Option<Probe>,
     /// Free huge pages of 2 MiB, or whatever the usual size is.
     pub huge_pages: u64,
     /// When the kernel uses huge pages of its own accord.
@@ -58,7 +70,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Looks at this one, for a second.
+    /// Looks at this one, for two seconds.
     ///
     /// # Errors
     /// When it has fewer than two CPUs.
@@ -73,6 +85,12 @@ impl Machine {
         let before = Reading::take(&cpus, ran(&[]))?;
         thread::sleep(WATCHED);
         let disturbance = before.until(&Reading::take(&cpus, ran(&[]))?, cpus.len());
+        let probes = (0..PROBES).map(|_| {
+            thread::sleep(BETWEEN);
+            Probe::take(cpus)
+        });
+        let probes = probes.collect::<Result<Vec<_>>>()?;
+        let over_all = |of: fn(Probe, Probe) -> Probe| probes.iter().copied().reduce(of);
         Ok(Self {
             unix_time: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
             date: said_by("date", &["--utc", "+%Y-%m-%d"]),
@@ -86,6 +104,8 @@ impl Machine {
             governors: cpus.iter().filter_map(|cpu| governor(*cpu)).collect(),
             load: read("/proc/loadavg").split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default(),
             disturbance: Some(disturbance),
+            best: over_all(Probe::best),
+            worst: over_all(Probe::worst),
             huge_pages: field(&read("/proc/meminfo"), "HugePages_Free").parse().unwrap_or_default(),
             transparent_huge_pages: chosen(&read("/sys/kernel/mm/transparent_hugepage/enabled")).to_owned(),
             dpdk: said_by("pkg-config", &["--modversion", "libdpdk"]),
@@ -124,6 +144,12 @@ impl Machine {
             }
             if others > QUIET.0 {
                 warn(format!("others used {:.0} % of CPUs {a} and {b} before anything ran", others * 100.0));
+            }
+        }
+        if let (Some(best), Some(worst)) = (self.best, self.worst) {
+            let farther = worst.round_trip / best.round_trip;
+            if farther > MOVED {
+                warn(format!("CPUs {a} and {b} were {farther:.0} times as far from each other at worst as at best"));
             }
         }
         if self.virtual_machine {
@@ -226,6 +252,8 @@ mod tests {
             governors: vec!["performance".into(), "powersave".into()],
             load: 3.2,
             disturbance: Some(Disturbance { others: 0.3, stolen: 0.1 }),
+            best: Some(Probe { round_trip: 80.0, work: [1.0; 2] }),
+            worst: Some(Probe { round_trip: 400.0, work: [1.0; 2] }),
             virtual_machine: true,
             ..Machine::default()
         };
@@ -233,6 +261,7 @@ mod tests {
         let words =
             ["not optimised", "hyperthreads of one core", "`powersave`", "3.2 processes", "took 10 %", "used 30 %"];
         assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        assert!(said.contains("5 times as far"), "{said}");
         assert!(said.contains("virtual machine") && said.contains("huge page"), "{said}");
     }
 

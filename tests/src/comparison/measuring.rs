@@ -2,9 +2,10 @@
 //!
 //! 1. [`subjects`] gives what has to be measured for some rows, each once: rows share testpmd's. Ours and testpmd's at the
 //!    same work and size stand next to each other.
-//! 2. [`measure`] starts the processes of one, lets them warm up, and reads twice; or runs a hot loop.
-//! 3. A disturbed measurement ([`super::disturbance`]) is kept, but does not count, and is repeated a few times; so is one
-//!    that failed, because testpmd 22.11 crashes now and then.
+//! 2. [`measure`] starts the processes of one, lets them warm up, and reads twice; or runs a hot loop. Around the readings it
+//!    looks at the machine.
+//! 3. What was disturbed ([`super::disturbance`]) is kept, but does not count, and is repeated a few times while the processes
+//!    run on. What failed is started again, because testpmd 22.11 crashes now and then.
 
 use std::thread;
 use std::time::Duration;
@@ -13,8 +14,9 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use super::cases::{Case, Work, ZeroCopy};
-use super::disturbance::{self, Disturbance};
+use super::disturbance::{self, Disturbance, Rule};
 use super::limits::HotLoop;
+use super::probe::Probe;
 use super::processes::{Program, Stage, Traffic, polling_cpus};
 use crate::process::wait_until;
 use crate::testbed::Testbed;
@@ -24,6 +26,9 @@ const FIRST_PACKETS: u64 = 100_000;
 
 /// Time to warm up.
 const WARM_UP: Duration = Duration::from_millis(200);
+
+/// Time for the rings to fill again after the processes were frozen.
+const AFTER_FREEZE: Duration = Duration::from_millis(20);
 
 /// How often a measurement that fails is tried.
 const ATTEMPTS: u32 = 3;
@@ -35,8 +40,8 @@ pub struct Conditions {
     pub cpus: [usize; 2],
     /// Packets per burst, 1 to 256.
     pub burst: u16,
-    /// The share of the CPUs' time that others may take.
-    pub tolerated: f64,
+    /// Which measurements are dropped.
+    pub rule: Rule,
     /// How often a disturbed measurement is repeated in its round.
     pub repeats: u32,
 }
@@ -57,7 +62,7 @@ pub enum Subject {
 }
 
 /// One measurement.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Sample {
     /// Packets per second.
     pub rate: f64,
@@ -65,8 +70,19 @@ pub struct Sample {
     pub seconds: f64,
     /// Who else used the CPUs.
     pub disturbance: Disturbance,
-    /// Whether the rule drops it.
-    pub dropped: bool,
+    /// How many CPUs it was about.
+    pub cpus: usize,
+    /// What the CPUs were like, at worst of before and after.
+    pub probe: Probe,
+    /// Why the rule drops it.
+    pub dropped: Option<String>,
+}
+
+impl Sample {
+    /// Applies the rule: by the best that the CPUs were like in all of the run so far.
+    pub fn judge(&mut self, rule: Rule, best: Probe) {
+        self.dropped = rule.reason(self.disturbance, self.cpus, self.probe, best);
+    }
 }
 
 /// A subject, and what became of it in all rounds.
@@ -88,33 +104,44 @@ impl Measured {
 
     /// The rates that count.
     pub fn rates(&self) -> Vec<f64> {
-        self.samples.iter().filter(|sample| !sample.dropped).map(|sample| sample.rate).collect()
+        self.samples.iter().filter(|sample| sample.dropped.is_none()).map(|sample| sample.rate).collect()
     }
 
     /// How many measurements were dropped.
     pub fn dropped(&self) -> usize {
-        self.samples.iter().filter(|sample| sample.dropped).count()
+        self.samples.iter().filter(|sample| sample.dropped.is_some()).count()
     }
 
-    /// Adds a measurement; further ones while they are disturbed or fail, within limits. What fails never ends a comparison.
-    fn add(&mut self, repeats: u32, mut once: impl FnMut() -> Result<Sample>) {
-        let (mut disturbed, mut failed) = (0, 0);
-        while disturbed <= repeats && failed < ATTEMPTS {
-            match once() {
-                Ok(sample) => {
-                    self.samples.push(sample);
-                    if !sample.dropped {
-                        return;
-                    }
-                    disturbed += 1;
-                }
-                Err(error) => {
-                    self.failures.push(format!("{error:#}"));
-                    failed += 1;
-                }
+    /// Tries `once`, and again when it fails, within limits. What fails never ends a comparison.
+    fn attempt(&mut self, mut once: impl FnMut(&mut Vec<Sample>) -> Result<()>) {
+        for _ in 0..ATTEMPTS {
+            match once(&mut self.samples) {
+                Ok(()) => return,
+                Err(error) => self.failures.push(format!("{error:#}")),
             }
         }
     }
+}
+
+/// Adds a measurement to `samples`, and further ones while the rule drops them, within limits.
+fn repeat(
+    samples: &mut Vec<Sample>,
+    conditions: Conditions,
+    best: Probe,
+    mut once: impl FnMut() -> Result<Sample>,
+) -> Result<()> {
+    let mut best = best;
+    for _ in 0..=conditions.repeats {
+        let mut sample = once()?;
+        best = best.best(sample.probe);
+        sample.judge(conditions.rule, best);
+        let counts = sample.dropped.is_none();
+        samples.push(sample);
+        if counts {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// What has to be measured for some rows.
@@ -162,37 +189,44 @@ impl Subject {
     }
 }
 
-/// Measures a subject for a round, counting packets for `window`.
-pub fn measure(testbed: &Testbed, conditions: Conditions, measured: &mut Measured, window: Duration) {
+/// Measures a subject for a round, counting packets for `window`. `best` is what the CPUs were like at best so far.
+pub fn measure(testbed: &Testbed, conditions: Conditions, best: Probe, measured: &mut Measured, window: Duration) {
     let subject = measured.subject;
-    measured.add(conditions.repeats, || {
-        let (rate, seconds, disturbance) = match subject {
-            Subject::Program { program, traffic } => moved(testbed, conditions, program, traffic, window)?,
-            Subject::Loop(hot_loop) => hot_loop.measure(conditions.cpus[0], window)?,
-        };
-        Ok(Sample { rate, seconds, disturbance, dropped: disturbance.exceeds(conditions.tolerated) })
+    measured.attempt(|samples| match subject {
+        Subject::Program { program, traffic } => {
+            let Conditions { cpus, burst, .. } = conditions;
+            let mut stage = Stage::start(testbed, program, traffic, cpus, burst)?;
+            wait_until("the first packets", || Ok((stage.reading()?.packets >= FIRST_PACKETS).then_some(())))?;
+            thread::sleep(WARM_UP);
+            let polling = polling_cpus(traffic.work, cpus);
+            repeat(samples, conditions, best, || moved(&mut stage, cpus, &polling, window))
+        }
+        Subject::Loop(hot_loop) => repeat(samples, conditions, best, || looped(hot_loop, conditions.cpus, window)),
     });
 }
 
-/// Packets per second, in how long a time, and who else used the CPUs.
-fn moved(
-    testbed: &Testbed,
-    conditions: Conditions,
-    program: Program,
-    traffic: Traffic,
-    window: Duration,
-) -> Result<(f64, f64, Disturbance)> {
-    let Conditions { cpus, burst, .. } = conditions;
-    let mut stage = Stage::start(testbed, program, traffic, cpus, burst)?;
-    wait_until("the first packets", || Ok((stage.reading()?.packets >= FIRST_PACKETS).then_some(())))?;
-    thread::sleep(WARM_UP);
-    let (pids, cpus) = (stage.pids(), polling_cpus(traffic.work, cpus));
-    let cpu_time = || disturbance::Reading::take(&cpus, disturbance::ran(&pids));
+/// What the processes move.
+fn moved(stage: &mut Stage, cpus: [usize; 2], polling: &[usize], window: Duration) -> Result<Sample> {
+    let probe = stage.frozen(|| Probe::take(cpus))?;
+    thread::sleep(AFTER_FREEZE);
+    let pids = stage.pids();
+    let cpu_time = || disturbance::Reading::take(polling, disturbance::ran(&pids));
     let (before, first) = (cpu_time()?, stage.reading()?);
     thread::sleep(window);
     let (last, after) = (stage.reading()?, cpu_time()?);
     ensure!(last.packets > first.packets, "packets stopped flowing at {}", first.packets);
-    Ok((first.rate_until(&last), last.seconds - first.seconds, before.until(&after, cpus.len())))
+    let probe = probe.worst(stage.frozen(|| Probe::take(cpus))?);
+    let (rate, seconds) = (first.rate_until(&last), last.seconds - first.seconds);
+    let disturbance = before.until(&after, polling.len());
+    Ok(Sample { rate, seconds, disturbance, cpus: polling.len(), probe, dropped: None })
+}
+
+/// What a loop does.
+fn looped(hot_loop: HotLoop, cpus: [usize; 2], window: Duration) -> Result<Sample> {
+    let before = Probe::take(cpus)?;
+    let (rate, seconds, disturbance) = hot_loop.measure(cpus[0], window)?;
+    let probe = before.worst(Probe::take(cpus)?);
+    Ok(Sample { rate, seconds, disturbance, cpus: 1, probe, dropped: None })
 }
 
 #[cfg(test)]
@@ -201,36 +235,53 @@ mod tests {
     use anyhow::bail;
     use clap::ValueEnum;
 
-    fn sample(dropped: bool) -> Sample {
-        let disturbance = Disturbance { others: 0.0, stolen: 0.0 };
-        Sample { rate: 1.0, seconds: 1.0, disturbance, dropped }
+    const PROBE: Probe = Probe { round_trip: 100.0, work: [1.0, 1.0] };
+
+    fn sample(others: f64, round_trip: f64) -> Sample {
+        let disturbance = Disturbance { others, stolen: 0.0 };
+        let probe = Probe { round_trip, ..PROBE };
+        Sample { rate: 1.0, seconds: 1.0, disturbance, cpus: 2, probe, dropped: None }
     }
 
     fn measured() -> Measured {
         Measured::new(Subject::of(Program::Lport, Work::Loopback, ZeroCopy::None, 64))
     }
 
+    const CONDITIONS: Conditions =
+        Conditions { cpus: [0, 1], burst: 32, rule: Rule { others: 0.02, farther: 2.0, slower: 1.2 }, repeats: 3 };
+
     #[test]
     fn disturbed_measurements_are_repeated_and_do_not_count() {
         let mut measured = measured();
-        let mut disturbed = [true, true, false, false].into_iter();
-        measured.add(3, || Ok(sample(disturbed.next().unwrap())));
-        assert_eq!((measured.rates().len(), measured.dropped()), (1, 2));
+        let mut given = [sample(0.1, 100.0), sample(0.0, 300.0), sample(0.0, 100.0), sample(0.0, 100.0)].into_iter();
+        repeat(&mut measured.samples, CONDITIONS, PROBE, || Ok(given.next().unwrap())).unwrap();
+        assert_eq!((measured.rates().len(), measured.dropped(), given.len()), (1, 2, 1));
         // On a busy machine, a round ends without a rate.
-        measured.add(3, || Ok(sample(true)));
+        repeat(&mut measured.samples, CONDITIONS, PROBE, || Ok(sample(1.0, 100.0))).unwrap();
         assert_eq!((measured.rates().len(), measured.dropped()), (1, 6));
+    }
+
+    #[test]
+    fn what_counted_is_dropped_when_the_cpus_turn_out_to_have_been_far_apart() {
+        let mut early = sample(0.0, 300.0);
+        early.judge(CONDITIONS.rule, Probe { round_trip: 290.0, ..PROBE });
+        assert_eq!(early.dropped, None);
+        early.judge(CONDITIONS.rule, PROBE);
+        assert!(early.dropped.is_some());
     }
 
     #[test]
     fn failures_are_tried_again_kept_and_given_up() {
         let mut measured = measured();
         let mut crashes = 1;
-        measured.add(0, || {
+        measured.attempt(|samples| {
             crashes -= 1;
-            if crashes >= 0 { bail!("crashed") } else { Ok(sample(false)) }
+            ensure!(crashes < 0, "crashed");
+            samples.push(sample(0.0, 100.0));
+            Ok(())
         });
         assert_eq!((measured.rates().len(), measured.failures.len()), (1, 1));
-        measured.add(0, || bail!("not installed"));
+        measured.attempt(|_| bail!("not installed"));
         assert_eq!((measured.rates().len(), measured.failures.len()), (1, 1 + ATTEMPTS as usize));
     }
 

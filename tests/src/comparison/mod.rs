@@ -4,7 +4,7 @@
 //!   machine      what this machine is, which CPUs are taken, what spoils numbers on it
 //!   cases        the rows: works, who has zero-copy, the goals          limits     how near to what the memory can do
 //!   processes    a work as processes: `lport run` and testpmd, pinned   disturbance  who else used the CPUs, the rule
-//!   measuring    one measurement: start, warm up, read, read again; again when disturbed
+//!   measuring    one measurement: start, warm up, read, read again; again when disturbed      probe: how fast CPUs are
 //!   budget       how long each may take                                 statistics   medians, spreads
 //!   results      everything measured, as raw JSON                       table, chart  for people
 //! ```
@@ -21,6 +21,7 @@ pub mod disturbance;
 pub mod limits;
 pub mod machine;
 pub mod measuring;
+pub mod probe;
 pub mod processes;
 pub mod results;
 pub mod statistics;

@@ -27,6 +27,7 @@ use super::cases::{Work, ZeroCopy};
 use crate::lport::Lport;
 use crate::lport_file::LportFile;
 use crate::memif::{Memif, Role};
+use crate::process::Process;
 use crate::summary::LportSummary;
 use crate::testbed::Testbed;
 use crate::testpmd::{Builder, Forward, Testpmd};
@@ -35,7 +36,7 @@ use crate::testpmd::{Builder, Forward, Testpmd};
 const IN_FLIGHT: u16 = 512;
 
 /// Room for a packet where [`Traffic::large_buffers`] is set, in KiB.
-const LARGE_KIB: usize = 10;
+const LARGE_KIB: usize = 9;
 
 /// Who does the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -56,7 +57,7 @@ pub struct Traffic {
     pub zero_copy: ZeroCopy,
     /// Bytes per packet: up to 2000, or up to 9216 with large buffers.
     pub size: usize,
-    /// Whether buffers hold 10 KiB; ours only.
+    /// Whether buffers hold 9 KiB; ours only.
     pub large_buffers: bool,
 }
 
@@ -143,6 +144,15 @@ enum Running {
     Testpmd(Testpmd),
 }
 
+impl Running {
+    fn process(&self) -> &Process {
+        match self {
+            Self::Lport(lport) => lport.process(),
+            Self::Testpmd(testpmd) => testpmd.process(),
+        }
+    }
+}
+
 /// Running processes.
 #[derive(Debug)]
 pub struct Stage {
@@ -213,13 +223,21 @@ impl Stage {
         }
     }
 
+    /// Freezes all of them while `between` is done, and lets them go on.
+    ///
+    /// # Errors
+    /// When one of them is gone, or its own.
+    pub fn frozen<T>(&self, between: impl FnOnce() -> Result<T>) -> Result<T> {
+        let processes = || self.parts.iter().map(|(_, running)| running.process());
+        processes().try_for_each(Process::freeze)?;
+        let done = between();
+        processes().try_for_each(Process::thaw)?;
+        done
+    }
+
     /// The processes' numbers.
     pub fn pids(&self) -> Vec<u32> {
-        let pid = |(_, running): &(Part, Running)| match running {
-            Running::Lport(lport) => lport.id(),
-            Running::Testpmd(testpmd) => testpmd.id(),
-        };
-        self.parts.iter().map(pid).collect()
+        self.parts.iter().map(|(_, running)| running.process().id()).collect()
     }
 }
 

@@ -10,6 +10,7 @@ use super::cases::{Case, Verdict, ZeroCopy};
 use super::limits::{self, COPY_GOAL, FLAT_GOAL, FLAT_SIZES, HotLoop};
 use super::machine::Machine;
 use super::measuring::{Conditions, Measured, Subject};
+use super::probe::Probe;
 use super::processes::Program;
 use super::statistics::{median, spread};
 
@@ -86,6 +87,19 @@ impl Results {
         Self { machine, conditions, cases, with_limits, rounds: [rounds, 0], measured }
     }
 
+    /// What the CPUs were like at best, in the whole run.
+    pub fn best(&self) -> Probe {
+        let probes = self.measured.iter().flat_map(|measured| &measured.samples).map(|sample| sample.probe);
+        probes.fold(self.machine.best.unwrap_or(Probe::WORST), Probe::best)
+    }
+
+    /// Applies the rule to all measurements, by what is known now.
+    pub fn judge(&mut self) {
+        let (rule, best) = (self.conditions.rule, self.best());
+        let samples = self.measured.iter_mut().flat_map(|measured| &mut measured.samples);
+        samples.for_each(|sample| sample.judge(rule, best));
+    }
+
     /// What all rows come to.
     pub fn outcomes(&self) -> Vec<Outcome> {
         self.cases.iter().map(|case| self.outcome(*case)).collect()
@@ -156,7 +170,7 @@ impl Results {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::cases::Work;
-    use super::super::disturbance::Disturbance;
+    use super::super::disturbance::{Disturbance, Rule};
     use super::super::measuring::Sample;
     use super::*;
 
@@ -164,7 +178,7 @@ pub(super) mod tests {
     pub(in super::super) fn results(rates: &[(Program, ZeroCopy, &[f64])]) -> Results {
         let machine =
             Machine { model: "A <fast> & \"odd\" CPU".into(), date: "2026-01-02".into(), ..Machine::default() };
-        let conditions = Conditions { cpus: [0, 1], burst: 32, tolerated: 0.02, repeats: 2 };
+        let conditions = Conditions { cpus: [0, 1], burst: 32, rule: Rule::new(0.02), repeats: 2 };
         let cases = Case::all(&[Work::Loopback], &[64, 128]);
         let mut results = Results::new(machine, conditions, cases, true, 2);
         for (program, zero_copy, rates) in rates {
@@ -177,7 +191,11 @@ pub(super) mod tests {
     }
 
     fn sample(rate: f64, dropped: bool) -> Sample {
-        Sample { rate, seconds: 1.0, disturbance: Disturbance { others: 0.0, stolen: 0.0 }, dropped }
+        let disturbance = Disturbance { others: if dropped { 0.5 } else { 0.0 }, stolen: 0.0 };
+        let probe = Probe { round_trip: 100.0, work: [1.0, 1.0] };
+        let mut sample = Sample { rate, seconds: 1.0, disturbance, cpus: 1, probe, dropped: None };
+        sample.judge(Rule::new(0.02), probe);
+        sample
     }
 
     #[test]
@@ -190,6 +208,16 @@ pub(super) mod tests {
         assert_eq!((outcome.testpmd.median, outcome.testpmd.rounds, outcome.lport.rounds), (11e6, 3, 1));
         assert_eq!((outcome.ratio, outcome.verdict), (3.0, Verdict::Reached));
         assert_eq!(results.dropped(), [2, 6]);
+    }
+
+    #[test]
+    fn the_best_of_the_whole_run_decides_what_is_dropped_in_the_end() {
+        let mut results = results(&[(Program::Lport, ZeroCopy::None, &[33e6, 34e6, 1.0])]);
+        let measured = results.measured.iter_mut().find(|measured| !measured.samples.is_empty()).unwrap();
+        measured.samples[0].probe.work = [2.0, 1.0];
+        assert_eq!(results.dropped(), [1, 3]);
+        results.judge();
+        assert_eq!((results.dropped(), results.best().work), ([2, 3], [1.0, 1.0]));
     }
 
     #[test]
