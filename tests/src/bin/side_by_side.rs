@@ -3,7 +3,8 @@
 //! 1. The machine is looked at; what spoils numbers on it is said.
 //! 2. Round by round, everything is measured once, forwards in odd rounds and backwards in even ones. How long each takes is
 //!    what is left of the time, dealt out evenly.
-//! 3. After each round the raw results are written, so that an interruption loses one round.
+//! 3. After each round the raw results are written, so that an interruption loses one round. When the time is over, it ends
+//!    with fewer rounds.
 //! 4. At the end the table goes to standard output, and table and chart to files beside the raw results.
 //!
 //! Progress goes to standard error. What fails is said there and in the table, and everything else goes on; only when nothing
@@ -120,6 +121,11 @@ fn run(testbed: &Testbed, results: &mut Results, total: Duration, paths: &Paths)
             order.reverse();
         }
         for at in order {
+            // Whatever happens, everything is measured once.
+            if round > 1 && budget.is_spent(start.elapsed()) {
+                eprintln!("the time is over in round {round} of {rounds}");
+                return finish_round(results, round - 1, paths);
+            }
             let best = results.best();
             let (begun, window) = (Instant::now(), budget.window(start.elapsed(), left));
             let measured = &mut results.measured[at];
@@ -128,15 +134,15 @@ fn run(testbed: &Testbed, results: &mut Results, total: Duration, paths: &Paths)
             budget.learn(begun.elapsed(), window);
             left -= 1;
         }
-        results.rounds[1] = round;
-        results.judge();
-        results.write(&paths.file("json"))?;
-        if budget.is_spent(start.elapsed()) && round < rounds {
-            eprintln!("the time is over after {round} of {rounds} rounds");
-            break;
-        }
+        finish_round(results, round, paths)?;
     }
     Ok(())
+}
+
+fn finish_round(results: &mut Results, round: u32, paths: &Paths) -> Result<()> {
+    results.rounds[1] = round;
+    results.judge();
+    results.write(&paths.file("json"))
 }
 
 /// One line of progress.

@@ -20,6 +20,9 @@ const WATCHED: Duration = Duration::from_secs(1);
 const PROBES: u32 = 20;
 const BETWEEN: Duration = Duration::from_millis(50);
 
+/// Share of the CPUs' time beyond which probes wait for others.
+const BUSY: f64 = 0.4;
+
 /// How many times farther from each other than before two CPUs are that were moved.
 const MOVED: f64 = 2.0;
 
@@ -146,7 +149,9 @@ impl Machine {
                 warn(format!("others used {:.0} % of CPUs {a} and {b} before anything ran", others * 100.0));
             }
         }
-        if let (Some(best), Some(worst)) = (self.best, self.worst) {
+        // Where others run, the probing threads wait for them, which says nothing about distances.
+        let busy = self.disturbance.is_some_and(|disturbance| disturbance.others > BUSY);
+        if let (Some(best), Some(worst), false) = (self.best, self.worst, busy) {
             let farther = worst.round_trip / best.round_trip;
             if farther > MOVED {
                 warn(format!("CPUs {a} and {b} were {farther:.0} times as far from each other at worst as at best"));

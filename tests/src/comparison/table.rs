@@ -31,9 +31,9 @@ fn head(results: &Results) -> String {
     let [asked, made] = results.rounds;
     let [dropped, all] = results.dropped();
     let rule = results.conditions.rule;
-    let fewer = if made < asked { format!(" of {asked} (the time was over)") } else { String::new() };
+    let fewer = if made < asked { format!(" of {asked}, because the time was over") } else { String::new() };
     format!(
-        "{}, {}. Bursts of {}, {made} rounds{fewer}. Rates are medians, in parentheses the distance from the slowest to the \
+        "{}, {}. Bursts of {}, {made} whole rounds{fewer}. Rates are medians, in parentheses the distance from the slowest to the \
          fastest. {dropped} of {all} measurements were dropped: others took more than {} % of the CPUs' time, the CPUs were more \
          than {} times as far from each other, or one of them more than {} times as slow, as at best.\n",
         results.machine.date,
