@@ -70,7 +70,7 @@ fn check_device(device: &DeviceSpec, places: &Places, registry: &Registry) -> Ve
         return vec![problem.help("`lport drivers` lists those there are")];
     };
     let Ok(options) = Options::check(driver.options(), &device.options) else { return Vec::new() };
-    let found = driver.check_machine(&options).into_iter().map(|found| {
+    let found = driver.check_machine(device, &options).into_iter().map(|found| {
         let rule = if found.fatal { rules::DEVICE_IMPOSSIBLE } else { rules::DEVICE_INCOMPLETE };
         let place = places.option_value(&device.name, found.option).or_else(|| places.driver(&device.name));
         let help = match found.fatal {

@@ -176,9 +176,9 @@ BAD_QUEUES: Error "E0213" "an lport-group does not list queues"
 "`queues` is a number, a range `\"0-3\"`, a list `\"0-3,8\"`, an array of those, or `\"all\"`. Queues are numbered from 0 to \
 65535, and the smaller end of a range comes first."
 
-UNKNOWN_QUEUE_COUNT: Error "E0214" "the number of a device's queues is not known"
-"`queues` is `\"all\"` (or missing), so the driver was asked how many queues the netdev has, and it could not tell: the \
-netdev may be absent from this machine, or its driver may make as many queues as it is told. List the queues instead."
+UNKNOWN_QUEUE_COUNT: Error "E0214" "the number of a device's queues has to be chosen"
+"`queues` is `\"all\"` (or missing), so the driver was asked how many queues the netdev has. It makes as many as it is told, \
+so list them."
 
 TOO_MANY_LPORTS: Error "E0215" "there are more than 4096 lports"
 "One process polls at most 4096 lports. A range of queues that is too wide is the usual cause."
@@ -253,6 +253,11 @@ CPU_TWICE: Warning "W0204" "a CPU is listed twice in one group"
 
 NEVER_SLEEPS: Warning "W0205" "a thread with idle_timeout never sleeps"
 "After `idle_timeout` without traffic a thread sleeps for at most `intr_timeout`, and 0 turns that off."
+
+UNASKED_QUEUE_COUNT: Warning "W0206" "the number of a device's queues cannot be asked here"
+"`queues` is `\"all\"` (or missing), so the driver was asked how many queues the netdev has, and it could not tell: the \
+netdev is not on this machine, for example. The file is good, and described as if the netdev had one queue; `lport run` \
+fails until it is there."
 
 ABSENT_DRIVER: Warning "W0301" "the program lacks a driver that CNDP has"
 "The file is good, but this program cannot run it: a device needs its driver. `lport drivers` lists those it has."

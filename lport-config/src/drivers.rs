@@ -1,5 +1,6 @@
 //! What a program tells this crate about its drivers.
 
+use pmd_core::QueueCount;
 use pmd_core::deployment::DeviceSpec;
 use pmd_core::options::{OptionError, OptionSpec};
 
@@ -51,9 +52,8 @@ pub trait DriverCheck {
         None
     }
 
-    /// How many queues the device has, for `"queues": "all"` of an lport-group; `None` if that cannot be told. `device`
-    /// has no queues yet.
-    fn queue_count(&self, _device: &DeviceSpec) -> Option<u16> {
-        None
+    /// How many queues the device has, for `"queues": "all"` of an lport-group. `device` has no queues yet.
+    fn queue_count(&self, _device: &DeviceSpec) -> QueueCount {
+        QueueCount::AsTold
     }
 }

@@ -125,22 +125,31 @@ const PMD: Key = Key::new("pmd", Driver, "The driver, `name` or `name:key=value,
 const PMD_OPTS: Key = Key::new("pmd_opts", Options, "Options of the driver as an object.");
 const UMEM: Key = Key::new("umem", Name, "The umem whose buffers hold the received packets.");
 const BUSY_POLL: Key = Key::new("busy_poll", Bool, "AF_XDP: busy polling.").alias("busy_polling").default("false");
-const BUSY_TIMEOUT: Key =
-    Key::new("busy_timeout", Int { min: 0, max: 65535, unit: "" }, "AF_XDP: busy poll timeout; 0 is the system's.")
-        .default("0");
+const BUSY_TIMEOUT: Key = Key::new(
+    "busy_timeout",
+    Int { min: 0, max: 65535, unit: "us" },
+    "AF_XDP: busy poll timeout; 0 is 20 us, as in CNDP.",
+)
+.default("0");
 const BUSY_BUDGET: Key = Key::new(
     "busy_budget",
     Int { min: 0, max: 65535, unit: "packets" },
-    "AF_XDP: busy poll budget; 0 is the system's.",
+    "AF_XDP: busy poll budget; 0 is 64 packets, as in CNDP.",
 )
 .default("0");
 const FORCE_WAKEUP: Key =
     Key::new("force_wakeup", Bool, "AF_XDP: wake the kernel for every transmission.").default("false");
 const SKB_MODE: Key = Key::new("skb_mode", Bool, "AF_XDP: the generic path, which copies.").default("false");
-const UNALIGNED: Key = Key::new("unaligned_buffers", Bool, "AF_XDP: buffers anywhere in the umem.").default("false");
+const UNALIGNED: Key = Key::new(
+    "unaligned_buffers",
+    Bool,
+    "AF_XDP: buffers anywhere in the umem, packed, instead of in chunks of a power of two.",
+)
+.default("false");
 const PIN_PATH: Key =
-    Key::new("xsk_pin_path", Text, "AF_XDP: where the map of sockets is pinned, for unprivileged use.");
-const UDS_PATH: Key = Key::new("uds_path", Text, "AF_XDP: a socket that hands out the map of sockets.");
+    Key::new("xsk_pin_path", Text, "AF_XDP: where the map of sockets is pinned; the program is then somebody else's.");
+const UDS_PATH: Key =
+    Key::new("uds_path", Text, "AF_XDP: the socket of a device plugin that hands out the map of sockets.");
 const INHIBIT: Key = Key::new("inhibit_prog_load", Ignored, "Of older files; has no effect.");
 
 const APPLICATION: &[Key] = &[Key::new("name", Text, "Name of the application."), DESCRIPTION];
@@ -169,7 +178,12 @@ const UMEMS: &[Key] = &[
         .default("`defaults`, or 2"),
     Key::new("txdesc", Descriptors, "Transmit descriptors of its lports, in units of 1024; 0 takes `defaults`.")
         .default("`defaults`, or 2"),
-    Key::new("shared_umem", Bool, "AF_XDP: sockets of one device share this umem.").default("false"),
+    Key::new(
+        "shared_umem",
+        Bool,
+        "AF_XDP: sockets whose lports name one region share one umem, instead of registering it once each.",
+    )
+    .default("false"),
     DESCRIPTION,
 ];
 

@@ -161,17 +161,17 @@ pub struct QueueSpec {
 pub struct XdpHints {
     /// `busy_poll`: let the kernel poll the device from our system calls.
     pub busy_poll: bool,
-    /// `busy_timeout`, in microseconds.
+    /// `busy_timeout`, in microseconds; 0 is the driver's default.
     pub busy_timeout: u16,
-    /// `busy_budget`, in packets.
+    /// `busy_budget`, in packets; 0 is the driver's default.
     pub busy_budget: u16,
     /// `force_wakeup`: wake the kernel even when it says it needs none.
     pub force_wakeup: bool,
     /// `skb_mode`: the generic XDP path.
     pub skb_mode: bool,
-    /// `unaligned_buffers`: buffers anywhere in the umem.
+    /// `unaligned_buffers`: buffers anywhere in the umem, instead of in chunks of a power of two.
     pub unaligned_buffers: bool,
-    /// `shared_umem` of the lport's umem.
+    /// `shared_umem` of the lport's umem: sockets on one pool share one umem.
     pub shared_umem: bool,
     /// `xsk_pin_path`: where the xsk map is pinned, for unprivileged use.
     pub xsk_pin_path: Option<String>,

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::deployment::{LportId, XdpHints};
+use crate::deployment::{DeviceSpec, LportId, XdpHints};
 use crate::lport::Lport;
 use crate::options::{OptionError, OptionSpec, Options};
 use crate::pool::Pool;
@@ -41,10 +41,14 @@ pub trait Driver: Send + Sync {
         false
     }
 
-    /// How many queues the device called `device` has on this machine; `None` when it has as many as it is told, or
-    /// cannot be asked.
-    fn queue_count(&self, _device: &str, _options: &Options) -> Option<u16> {
-        None
+    /// Whether a queue with these options and hints wants its pool in chunks ([`crate::PoolConfig::chunked`]).
+    fn chunks_pools(&self, _options: &Options, _hints: &XdpHints) -> bool {
+        false
+    }
+
+    /// How many queues the device called `device` has on this machine.
+    fn queue_count(&self, _device: &str, _options: &Options) -> QueueCount {
+        QueueCount::AsTold
     }
 
     /// What a device with these options takes for itself alone, such as `id 0 on /run/memif.sock`: no two devices of a
@@ -53,8 +57,9 @@ pub trait Driver: Send + Sync {
         None
     }
 
-    /// What on this machine stands in the way of a device with these options, found without changing anything.
-    fn check_machine(&self, _options: &Options) -> Vec<MachineProblem> {
+    /// What on this machine stands in the way of the device, found without changing anything: an interface that is not
+    /// there, a capability that the process lacks ([`crate::privileges::missing`]). `options` are those of `device`, checked.
+    fn check_machine(&self, _device: &DeviceSpec, _options: &Options) -> Vec<MachineProblem> {
         Vec::new()
     }
 
@@ -143,10 +148,21 @@ impl QueueRequest {
     }
 }
 
+/// How many queues a device has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueueCount {
+    /// So many.
+    Has(u16),
+    /// As many as it is told: somebody has to choose.
+    AsTold,
+    /// It cannot be asked, for this reason: it is not on this machine, for example.
+    Unknown(String),
+}
+
 /// What on this machine stands in the way of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineProblem {
-    /// The option it comes from.
+    /// The option it comes from; empty when it comes from none, as with a capability that is missing.
     pub option: &'static str,
     /// Names the value and the way out.
     pub message: String,

@@ -16,11 +16,14 @@
 //! | [`lport`], [`driver`], [`options`] | what a driver is, gives and accepts |
 //! | [`device`] | what the queues and control handles of most devices share |
 //! | [`details`] | what a driver tells of its device, for people and telemetry |
+//! | [`raw`] | mbufs as pointers, for drivers in shared objects |
 //! | [`drivers`] | the two reference drivers, `net_null` and `net_ring` |
 //! | `conformance` | the suite that every driver has to pass; feature `conformance`, for tests |
 //! | [`deployment`] | what is to be run, as plain data |
 //! | [`runtime`] | a deployment made live, changed while it runs, and stopped |
 //! | [`stats`] | counters with one writer |
+//! | [`checksum`] | the Internet checksum |
+//! | [`netdev`], [`netns`], [`privileges`] | the kernel's interfaces, namespaces and capabilities: for drivers of it |
 //!
 //! The hot path takes no lock, makes no system call, allocates nothing and uses no atomic read-modify-write
 //! (but one per burst where a driver lends memory, see [`pool::Lender`]): an mbuf comes
@@ -29,6 +32,7 @@
 //! Driver authors begin with [`Driver`] and read `drivers/null.rs`.
 
 pub mod burst;
+pub mod checksum;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod deployment;
@@ -40,10 +44,15 @@ mod lane;
 pub mod lcore;
 pub mod lport;
 pub mod mbuf;
+pub mod netdev;
+pub mod netns;
 pub mod options;
 pub mod pool;
+pub mod privileges;
+pub mod raw;
 pub mod runtime;
 pub mod stats;
+mod sync;
 pub mod topology;
 pub mod worker;
 
@@ -51,7 +60,7 @@ pub use burst::{BURST_MAX, Burst};
 pub use deployment::{Deployment, LportId};
 pub use details::Details;
 pub use device::{DeviceControl, DeviceState, QueueCounters};
-pub use driver::{DeviceRequest, Driver, MachineProblem, OpenError, QueueRequest, Registry};
+pub use driver::{DeviceRequest, Driver, MachineProblem, OpenError, QueueCount, QueueRequest, Registry};
 pub use lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
 pub use mbuf::Mbuf;
 pub use options::{OptionError, OptionKind, OptionSpec, Options, RawOption, RawValue};

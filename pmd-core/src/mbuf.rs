@@ -27,33 +27,37 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::mem::offset_of;
 use std::ptr::NonNull;
 
-use crate::pool::{self, HEADROOM, PoolCore};
+use crate::pool::{self, HEADROOM, Owner, PoolCore};
 
-/// What is known of one segment; one cache line.
+/// What is known of one segment; one cache line. Drivers from shared objects see it as `struct pmd_mbuf`, so its layout is
+/// a promise to them. Through a raw pointer only: see [`crate::raw`].
 #[repr(C, align(64))]
-pub(crate) struct Header {
+pub struct Header {
     /// First byte of the buffer. Fixed when the pool is made.
     pub(crate) buffer: NonNull<u8>,
     /// The pool it returns to. Fixed.
     pub(crate) pool: NonNull<PoolCore>,
     /// The next segment of the packet. `None` in a free mbuf.
-    pub(crate) next: Option<NonNull<Header>>,
+    pub next: Option<NonNull<Header>>,
     /// Bytes of the buffer, headroom included. Fixed.
     pub(crate) room: u32,
-    /// Where data begins, from `buffer`.
-    pub(crate) offset: u32,
+    /// Where data begins, from the first byte of the buffer.
+    pub offset: u32,
     /// Bytes of data in this segment.
-    pub(crate) len: u32,
+    pub len: u32,
     /// Bytes of data in the packet; valid in its first segment.
-    pub(crate) packet_len: u32,
+    pub packet_len: u32,
     /// Segments of the packet; valid in its first one. 1 in a free mbuf.
-    pub(crate) segments: u16,
+    pub segments: u16,
     /// Lport it was received on; valid in the first segment.
-    pub(crate) port: u16,
+    pub port: u16,
     /// Position in its pool. Fixed.
     pub(crate) index: u32,
+    /// Which copy of this crate the pool belongs to: of the program, or of a driver's shared object. Fixed.
+    pub(crate) owner: Owner,
 }
 
 const _: () = assert!(size_of::<Header>() == 64 && align_of::<Header>() == 64);
@@ -83,22 +87,47 @@ unsafe impl Send for Mbuf {}
 // SAFETY: through `&Mbuf` everything is only read.
 unsafe impl Sync for Mbuf {}
 
-impl Mbuf {
-    /// Takes ownership of an allocated header.
-    ///
-    /// # Safety
-    /// The header is out of its pool, and no other handle on it exists (H2).
-    #[inline(always)]
-    pub(crate) unsafe fn from_header(header: NonNull<Header>) -> Self {
-        Self(header)
-    }
+/// A packet is said to lie where its mbuf has no bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a received packet must lie inside the buffer of its mbuf")]
+pub struct OutsideBuffer;
 
-    /// Gives the header up without returning it to the pool.
+impl Mbuf {
+    /// Gives the packet up as a pointer to its first header, to be made an mbuf again by [`Self::from_raw`]. What is not
+    /// is lost to its pool.
     #[inline(always)]
-    pub(crate) fn into_header(self) -> NonNull<Header> {
+    pub fn into_raw(self) -> NonNull<Header> {
         let header = self.0;
         std::mem::forget(self);
         header
+    }
+
+    /// Position in its pool.
+    #[inline(always)]
+    pub(crate) fn index(&self) -> usize {
+        self.header().index as usize
+    }
+
+    /// Whether its first segment returns to `pool`.
+    #[inline(always)]
+    pub(crate) fn is_of(&self, pool: &PoolCore) -> bool {
+        std::ptr::eq(self.header().pool.as_ptr(), pool)
+    }
+
+    /// The packet whose first header was given up by [`Self::into_raw`] or [`Burst::forget_front`](crate::Burst), here or
+    /// in another copy of this crate.
+    ///
+    /// # Safety
+    /// The caller owns the header and the chain behind it, and gives them up. They are as an mbuf leaves them: fields lie
+    /// within their limits, the chain ends, fixed fields are unchanged.
+    #[inline(always)]
+    pub unsafe fn from_raw(header: NonNull<Header>) -> Self {
+        Self(header)
+    }
+
+    /// Whether every segment belongs to a pool of another copy of this crate: for the driver's side of a shared object.
+    pub fn is_foreign(&self) -> bool {
+        self.headers().all(|header| !header.owner.is_us())
     }
 
     #[inline(always)]
@@ -238,7 +267,7 @@ impl Mbuf {
         let segments = self.header().segments.checked_add(tail.header().segments);
         let packet_len = self.header().packet_len.checked_add(tail.header().packet_len);
         let (Some(segments), Some(packet_len)) = (segments, packet_len) else { return Err(tail) };
-        self.last_mut().next = Some(tail.into_header());
+        self.last_mut().next = Some(tail.into_raw());
         let header = self.header_mut();
         (header.segments, header.packet_len) = (segments, packet_len);
         Ok(())
@@ -293,6 +322,37 @@ impl Mbuf {
         header.port = port;
     }
 
+    /// Says that `len` bytes of the mbuf's buffer from its byte `offset` on now hold a packet in one segment, received on
+    /// `port`: for devices that choose the headroom themselves.
+    ///
+    /// # Errors
+    /// Changes nothing when that is not inside the buffer.
+    #[inline(always)]
+    pub fn set_received_at(&mut self, offset: usize, len: usize, port: u16) -> Result<(), OutsideBuffer> {
+        let header = self.header_mut();
+        let room = header.room as usize;
+        if offset > room || len > room - offset {
+            return Err(OutsideBuffer);
+        }
+        (header.offset, header.len, header.packet_len, header.port) = (offset as u32, len as u32, len as u32, port);
+        Ok(())
+    }
+
+    /// Makes the mbuf a packet of `len` bytes in one segment, received on `port`, and returns its whole room, as
+    /// [`Self::room_mut`] does, for the caller to write the packet to the front of. `None`, changing nothing, when `len` is
+    /// larger than the room.
+    #[inline(always)]
+    pub fn receive(&mut self, len: usize, port: u16) -> Option<&mut [u8]> {
+        let header = self.header_mut();
+        if len > (header.room - header.offset) as usize {
+            return None;
+        }
+        header.len = len as u32;
+        header.packet_len = len as u32;
+        header.port = port;
+        Some(self.room_mut())
+    }
+
     fn last(&self) -> &Header {
         let mut header = self.header();
         while let Some(next) = header.next {
@@ -314,6 +374,36 @@ impl Mbuf {
 }
 
 impl Header {
+    /// Where each field lies, in the words of `struct pmd_mbuf`.
+    pub const OFFSETS: [(&str, usize); 11] = [
+        ("buffer", offset_of!(Header, buffer)),
+        ("pool", offset_of!(Header, pool)),
+        ("next", offset_of!(Header, next)),
+        ("room", offset_of!(Header, room)),
+        ("offset", offset_of!(Header, offset)),
+        ("len", offset_of!(Header, len)),
+        ("packet_len", offset_of!(Header, packet_len)),
+        ("segments", offset_of!(Header, segments)),
+        ("port", offset_of!(Header, port)),
+        ("index", offset_of!(Header, index)),
+        ("owner", offset_of!(Header, owner)),
+    ];
+
+    /// The fields that never change while the pool lives.
+    pub fn fixed(&self) -> Fixed {
+        Fixed { buffer: self.buffer, pool: self.pool, room: self.room, index: self.index, owner: self.owner }
+    }
+
+    /// Puts the fixed fields back as they were.
+    pub fn restore(&mut self, fixed: Fixed) {
+        Fixed { buffer: self.buffer, pool: self.pool, room: self.room, index: self.index, owner: self.owner } = fixed;
+    }
+
+    /// Bytes of the buffer, headroom included.
+    pub fn room(&self) -> u32 {
+        self.room
+    }
+
     #[inline(always)]
     fn data(&self) -> &[u8] {
         // SAFETY: H3.
@@ -333,6 +423,19 @@ impl Header {
         (self.room - self.offset - self.len) as usize
     }
 }
+
+/// The fields of a [`Header`] that never change: for whoever must know whether somebody wrote them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fixed {
+    buffer: NonNull<u8>,
+    pool: NonNull<PoolCore>,
+    room: u32,
+    index: u32,
+    owner: Owner,
+}
+
+// SAFETY: addresses to compare with; they are followed only once they are in a header again.
+unsafe impl Send for Fixed {}
 
 impl Drop for Mbuf {
     fn drop(&mut self) {
@@ -428,6 +531,18 @@ mod tests {
         assert_eq!((head.packet_len(), head.segment_count(), pool.available()), (0, 1, 2));
         drop(head);
         assert_eq!(pool.available(), 3);
+    }
+
+    #[test]
+    fn a_device_may_choose_the_headroom_inside_the_buffer() {
+        let pool = pool(1);
+        let mut mbuf = pool.alloc().unwrap();
+        assert_eq!(mbuf.set_received_at(200, 100, 3), Ok(()));
+        assert_eq!((mbuf.headroom(), mbuf.packet_len(), mbuf.tailroom(), mbuf.port()), (200, 100, 84, 3));
+        for (offset, len) in [(200, 185), (385, 0), (usize::MAX, 1), (0, usize::MAX)] {
+            assert_eq!(mbuf.set_received_at(offset, len, 4), Err(super::OutsideBuffer));
+        }
+        assert_eq!((mbuf.headroom(), mbuf.len(), mbuf.port()), (200, 100, 3), "nothing has changed");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::netns::Netns;
+use pmd_core::netns::Netns;
 
 /// Longest path or abstract name in bytes: `sun_path` has 108, one of them is the NUL.
 pub const MAX_LEN: usize = 107;

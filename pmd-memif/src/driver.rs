@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use pmd_core::deployment::DeviceSpec;
 use pmd_core::{
     Details, DeviceRequest, Driver, Link, Lport, LportControl, LportInfo, LportStats, MachineProblem, OpenError,
     OptionError, OptionSpec, Options, Pool, RxQueue,
@@ -48,7 +49,7 @@ impl Driver for MemifDriver {
         options::claim(options)
     }
 
-    fn check_machine(&self, options: &Options) -> Vec<MachineProblem> {
+    fn check_machine(&self, _device: &DeviceSpec, options: &Options) -> Vec<MachineProblem> {
         options::check_machine(options)
     }
 

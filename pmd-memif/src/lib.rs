@@ -39,7 +39,6 @@ mod layout;
 mod link;
 mod listener;
 pub mod message;
-pub mod netns;
 mod options;
 mod queue;
 mod ring;

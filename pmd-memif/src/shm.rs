@@ -223,10 +223,10 @@ impl ShmRing {
         unsafe { word(self.header, offset) }
     }
 
-    /// The 16 bytes of a slot's descriptor.
+    /// The 16 bytes of the descriptor at a free-running index.
     #[inline(always)]
-    fn descriptor_at(&self, slot: u16) -> *mut u8 {
-        let slot = usize::from(self.size.slot(slot));
+    fn descriptor_at(&self, index: u16) -> *mut u8 {
+        let slot = usize::from(self.size.slot(index));
         // SAFETY: slot < size, so the descriptor lies inside the ring.
         unsafe { self.descriptors.as_ptr().add(slot * DESCRIPTOR) }
     }
@@ -359,8 +359,8 @@ impl RingMemory for ShmRing {
     }
 
     #[inline(always)]
-    fn descriptor(&self, slot: u16) -> Descriptor {
-        let at = self.descriptor_at(slot);
+    fn descriptor(&self, index: u16) -> Descriptor {
+        let at = self.descriptor_at(index);
         // SAFETY: 16 bytes inside the ring; each word is read once.
         let (low, high): (u64, u32) = unsafe { (copy::load(at), copy::load(at.add(8))) };
         let low = u64::from_le(low);
@@ -373,8 +373,8 @@ impl RingMemory for ShmRing {
     }
 
     #[inline(always)]
-    fn set_descriptor(&self, slot: u16, descriptor: Descriptor) {
-        let at = self.descriptor_at(slot);
+    fn set_descriptor(&self, index: u16, descriptor: Descriptor) {
+        let at = self.descriptor_at(index);
         // SAFETY: 16 bytes inside the ring. The metadata word, which nobody uses, becomes 0.
         unsafe {
             copy::store_word(at, low_word(descriptor).to_le());
@@ -383,14 +383,14 @@ impl RingMemory for ShmRing {
     }
 
     #[inline(always)]
-    fn set_filled(&self, slot: u16, descriptor: Descriptor) {
+    fn set_filled(&self, index: u16, descriptor: Descriptor) {
         // SAFETY: the first 8 bytes of a descriptor, inside the ring.
-        unsafe { copy::store_word(self.descriptor_at(slot), low_word(descriptor).to_le()) };
+        unsafe { copy::store_word(self.descriptor_at(index), low_word(descriptor).to_le()) };
     }
 
-    fn clear_flags(&self, slot: u16) {
+    fn clear_flags(&self, index: u16) {
         // SAFETY: the first 2 bytes of a descriptor, inside the ring.
-        unsafe { copy::store(self.descriptor_at(slot), 0_u16) };
+        unsafe { copy::store(self.descriptor_at(index), 0_u16) };
     }
 
     fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {
@@ -400,17 +400,21 @@ impl RingMemory for ShmRing {
     #[inline(always)]
     fn read(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
         assert!(len <= room.len(), "the caller has room for what it asks for");
-        let blocks = (len + 63) & !63;
-        if blocks <= room.len()
-            && let Ok(source) = self.address(place, blocks)
-        {
-            // SAFETY: `blocks` bytes are mapped at the source, and the private room has as many.
-            unsafe { self.kernel.copy_blocks(room.as_mut_ptr(), source.as_ptr(), len) };
-            return Ok(());
-        }
         let source = self.address(place, len)?;
         // SAFETY: `len` bytes are mapped at the source, and the private room has as many.
         unsafe { self.kernel.copy(room.as_mut_ptr(), source.as_ptr(), len) };
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn read_blocks(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
+        let blocks = (len + 63) & !63;
+        if blocks > room.len() {
+            return Err(BadPlace::Range);
+        }
+        let source = self.address(place, blocks)?;
+        // SAFETY: `blocks` bytes are mapped at the source, and the private room has as many.
+        unsafe { self.kernel.copy_blocks(room.as_mut_ptr(), source.as_ptr(), len) };
         Ok(())
     }
 

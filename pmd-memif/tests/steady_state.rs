@@ -2,40 +2,12 @@
 //!
 //! Alone in its file, because the allocator is the whole process's.
 
-#![allow(unsafe_code)]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use lport_tests::allocations::{self, Counting};
 use pmd_core::deployment::XdpHints;
 use pmd_core::{Burst, DeviceRequest, Driver, Lport, LportId, Options, Pool, PoolConfig, QueueRequest, RawOption};
 use pmd_memif::MemifDriver;
-
-/// The system's allocator, counting what is asked of it by the thread that has set `COUNTS`.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    static COUNTS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-// SAFETY: every call is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if COUNTS.try_with(std::cell::Cell::get).unwrap_or(false) {
-            ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        }
-        // SAFETY: passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: passed on.
-        unsafe { System.dealloc(block, layout) };
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -99,11 +71,10 @@ fn forwarding_allocates_nothing() {
             round(&mut lports, &mut burst);
         }
 
-        COUNTS.set(true);
-        let moved: usize = (0..1000).map(|_| round(&mut lports, &mut burst)).sum();
-        COUNTS.set(false);
+        let (allocations, moved) =
+            allocations::count(|| (0..1000).map(|_| round(&mut lports, &mut burst)).sum::<usize>());
 
         assert!(moved >= 1000, "packets circulated: {moved}");
-        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed), 0, "zero-copy {zero_copy}, {size} bytes");
+        assert_eq!(allocations, 0, "zero-copy {zero_copy}, {size} bytes");
     }
 }

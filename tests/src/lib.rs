@@ -10,12 +10,15 @@
 //! Whatever a test started is killed when its handle is dropped, and the directory goes with the [`Testbed`]. Nothing
 //! is skipped when a peer is missing: the test fails and names the command that installs it.
 
+pub mod allocations;
 pub mod cargo;
 pub mod comparison;
 pub mod flood;
 pub mod lport;
 pub mod lport_file;
+pub mod lports;
 pub mod memif;
+pub mod namespace;
 pub mod packets;
 pub mod pcap;
 pub mod process;
@@ -26,6 +29,7 @@ pub mod testpmd;
 
 pub use lport::Lport;
 pub use lport_file::LportFile;
+pub use namespace::Namespace;
 pub use testbed::Testbed;
 pub use testpmd::Testpmd;
 

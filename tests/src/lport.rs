@@ -37,7 +37,16 @@ pub struct Finished {
 
 impl Lport {
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Result<Self> {
-        let mut command = Command::new(program()?);
+        Self::spawn(directory, Command::new(program()?), arguments)
+    }
+
+    /// `starter` runs the program that is its last argument, in its own place.
+    pub(crate) fn start_by(directory: &Path, mut starter: Command, arguments: &[&str]) -> Result<Self> {
+        starter.arg(program()?);
+        Self::spawn(directory, starter, arguments)
+    }
+
+    fn spawn(directory: &Path, mut command: Command, arguments: &[&str]) -> Result<Self> {
         command.args(arguments).current_dir(directory).env_remove("RUST_LOG").env("NO_COLOR", "1");
         // Telemetry sockets go there, as testpmd's files do.
         command.env("RUNTIME_DIRECTORY", directory);

@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use nix::sched::{CpuSet, sched_getaffinity};
@@ -83,6 +84,14 @@ impl Testbed {
     /// When it cannot be built or started.
     pub fn lport(&self, arguments: &[&str]) -> Result<Lport> {
         Lport::start(self.directory(), arguments)
+    }
+
+    /// The same through `starter`, a command that runs the program in its last argument in its own place: `env`, `setpriv`.
+    ///
+    /// # Errors
+    /// When it cannot be built or started.
+    pub fn lport_by(&self, starter: Command, arguments: &[&str]) -> Result<Lport> {
+        Lport::start_by(self.directory(), starter, arguments)
     }
 
     /// Runs a file of ours with live counters ten times a second, and waits for the first.

@@ -12,14 +12,14 @@ use lport_tests::cargo;
 /// Instructions per packet, by case of `pmd-memif/benches/hot_loops.rs`: the most that is accepted. Bounds are a few per
 /// cent above what was counted (valgrind knows AVX2 at most); lower them when a loop becomes shorter.
 const BOUNDS: [(&str, f64); 9] = [
-    ("pool", 27.5),
-    ("null", 66.0),
-    ("copy-64", 196.0),
-    ("copy-1518", 530.0),
-    ("zero-copy-64", 244.0),
-    ("zero-copy-1518", 411.0),
-    ("borrow-64", 223.0),
-    ("borrow-1518", 475.0),
+    ("pool", 21.6),
+    ("null", 60.0),
+    ("copy-64", 166.0),
+    ("copy-1518", 500.0),
+    ("zero-copy-64", 202.0),
+    ("zero-copy-1518", 370.0),
+    ("borrow-64", 195.0),
+    ("borrow-1518", 446.0),
     ("idle", 114.0),
 ];
 

@@ -6,29 +6,22 @@ use pmd_core::{Driver, OptionKind, OptionSpec};
 use serde_json::{Value, json};
 
 use crate::cli::DriversArgs;
-use crate::drivers::registry;
+use crate::drivers::{find, registry_with};
 use crate::failure::Failure;
 use crate::output::{Align, Table, print, print_json};
 
 /// Runs the command.
 ///
 /// # Errors
-/// When a name is no driver's, or it cannot print.
+/// When a driver cannot be loaded, a name is no driver's, or it cannot print.
 pub(crate) fn drivers(args: &DriversArgs) -> Result<(), Failure> {
-    let registry = registry();
-    let named = args.names.iter().map(|name| registry.get(name).ok_or_else(|| unknown(name, &registry.names())));
-    let named = named.collect::<Result<Vec<_>, _>>()?;
+    let registry = registry_with(&args.drivers)?;
+    let named = args.names.iter().map(|name| find(&registry, name)).collect::<Result<Vec<_>, _>>()?;
     let shown = if named.is_empty() { registry.iter().collect() } else { named };
     if args.format.json {
         return print_json(&shown.into_iter().map(driver_json).collect::<Vec<_>>());
     }
     print(shown.into_iter().map(driver_text).collect::<Vec<_>>().join("\n\n").trim_end())
-}
-
-fn unknown(name: &str, known: &[&str]) -> Failure {
-    let nearest = lport_config::nearest(name, known.iter().copied());
-    let help = nearest.map(|nearest| format!(" (did you mean `{nearest}`?)")).unwrap_or_default();
-    Failure::Configuration(format!("there is no driver `{name}`{help}; known are: {}", known.join(", ")))
 }
 
 fn driver_text(driver: &Arc<dyn Driver>) -> String {
@@ -81,6 +74,7 @@ fn option_json(option: &OptionSpec) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drivers::registry;
 
     /// Every word and number of the kind of an option.
     fn limits(kind: OptionKind) -> Vec<String> {

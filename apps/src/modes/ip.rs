@@ -5,8 +5,8 @@
 //! looked behind.
 
 use pmd_core::Mbuf;
+use pmd_core::checksum::{changed, fold, sum};
 
-use super::checksum::{changed, fold, sum};
 use super::drops::Reason;
 
 /// Bytes of the Ethernet header.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use pmd_core::QueueCount;
 use pmd_core::deployment::DeviceSpec;
 
 use crate::codes;
@@ -124,22 +125,41 @@ fn queues(
     match &group.queues {
         Queues::Listed(queues) => queues.clone(),
         Queues::Unsound => Vec::new(),
-        Queues::All => {
-            let count = drivers.and_then(|drivers| ask_queue_count(group, netdev, drivers)).filter(|count| *count > 0);
-            if count.is_none()
-                && let Some(problem) = unknown_queue_count(group, netdev, drivers)
-            {
-                problems.push(problem);
+        Queues::All => match ask_queue_count(group, netdev, drivers) {
+            Some(QueueCount::Has(count)) => (0..count).collect(),
+            Some(QueueCount::AsTold) => {
+                problems.push(queue_count_to_choose(group, netdev));
+                Vec::new()
             }
-            (0..count.unwrap_or(0)).collect()
-        }
+            Some(QueueCount::Unknown(why)) => {
+                problems.push(unknown_queue_count(group, netdev, &why));
+                vec![0]
+            }
+            None => Vec::new(),
+        },
     }
 }
 
-fn ask_queue_count(group: &LportGroup, netdev: &Spanned<String>, drivers: &dyn DriverCheck) -> Option<u16> {
+/// `None` if the driver is nobody's or not named, which is reported elsewhere.
+fn ask_queue_count(
+    group: &LportGroup,
+    netdev: &Spanned<String>,
+    drivers: Option<&dyn DriverCheck>,
+) -> Option<QueueCount> {
     let pmd = group.pmd.as_ref()?;
     let driver = pmd.driver.value.clone();
-    drivers.queue_count(&DeviceSpec { name: netdev.value.clone(), driver, options: pmd.raw(), queues: Vec::new() })
+    let Some(drivers) = drivers else { return Some(QueueCount::AsTold) };
+    match Owner::of(&driver, &drivers.driver_names()) {
+        Owner::Program => {
+            let device = DeviceSpec { name: netdev.value.clone(), driver, options: pmd.raw(), queues: Vec::new() };
+            Some(drivers.queue_count(&device))
+        }
+        Owner::Cndp => {
+            let only = format!("only its driver {} can tell, which this program does not have", quoted(&driver));
+            Some(QueueCount::Unknown(only))
+        }
+        Owner::Nobody => None,
+    }
 }
 
 fn make(group: &LportGroup, netdev: &Spanned<String>, queue: u16) -> Lport {
@@ -183,20 +203,18 @@ fn name_taken(group: &LportGroup, lport: &Lport, first: Span) -> Problem {
         .help("remove the lport, or list the group's queues without this one")
 }
 
-/// `None` if the driver itself is unknown, which is reported elsewhere.
-fn unknown_queue_count(
-    group: &LportGroup,
-    netdev: &Spanned<String>,
-    drivers: Option<&dyn DriverCheck>,
-) -> Option<Problem> {
-    let driver = &group.pmd.as_ref()?.driver.value;
-    let name = quoted(&netdev.value);
-    let why = match drivers.map_or(Owner::Program, |drivers| Owner::of(driver, &drivers.driver_names())) {
-        Owner::Program => "is not known".to_owned(),
-        Owner::Cndp => format!("only its driver {} can tell, which this program does not have", quoted(driver)),
-        Owner::Nobody => return None,
-    };
-    let message = format!("how many queues {name} has {why}; lport-group {} takes all", quoted(&group.name.value));
-    let problem = Problem::new(codes::UNKNOWN_QUEUE_COUNT, netdev.span, message).label("how many queues?");
-    Some(problem.help("list them, such as \"queues\": \"0-3\""))
+fn queue_count_to_choose(group: &LportGroup, netdev: &Spanned<String>) -> Problem {
+    let (name, group) = (quoted(&netdev.value), quoted(&group.name.value));
+    let message = format!("lport-group {group} takes all queues of {name}, which has as many as it is told");
+    Problem::new(codes::UNKNOWN_QUEUE_COUNT, netdev.span, message)
+        .label("how many queues?")
+        .help("list them, such as \"queues\": \"0-3\"")
+}
+
+fn unknown_queue_count(group: &LportGroup, netdev: &Spanned<String>, why: &str) -> Problem {
+    let (name, group) = (quoted(&netdev.value), quoted(&group.name.value));
+    let message = format!("lport-group {group} takes all queues of {name}, but how many it has is not known: {why}");
+    Problem::new(codes::UNASKED_QUEUE_COUNT, netdev.span, message)
+        .label("taken for one queue")
+        .help("check the file where the netdev is, or list its queues, such as \"queues\": \"0-3\"")
 }

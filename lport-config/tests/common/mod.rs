@@ -1,6 +1,7 @@
 //! A program's drivers, as the tests of this crate imagine them.
 
 use lport_config::DriverCheck;
+use pmd_core::QueueCount;
 use pmd_core::deployment::DeviceSpec;
 use pmd_core::options::{OptionError, OptionKind, OptionSpec, Options};
 
@@ -66,8 +67,12 @@ impl DriverCheck for TestDrivers {
         server.then(|| format!("memif id {} on {}", options.int("id").unwrap_or(0), options.text("socket")))
     }
 
-    /// Devices called `ethN` are there, with four queues.
-    fn queue_count(&self, device: &DeviceSpec) -> Option<u16> {
-        device.name.starts_with("eth").then_some(4)
+    /// Devices called `ethN` are there, with four queues; those called `vethN` can have any number.
+    fn queue_count(&self, device: &DeviceSpec) -> QueueCount {
+        match &*device.name {
+            name if name.starts_with("eth") => QueueCount::Has(4),
+            name if name.starts_with("veth") => QueueCount::AsTold,
+            name => QueueCount::Unknown(format!("there is no interface `{name}`")),
+        }
     }
 }

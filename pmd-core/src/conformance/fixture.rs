@@ -21,6 +21,12 @@ pub trait Fixture {
     /// [`Capabilities::queues`].
     fn rig(&self, queues: u16) -> Rig;
 
+    /// Why the checks cannot be made here and need not be, if that is so: each prints it instead. A machine that ought to be
+    /// able to is a failure; say so by a panic.
+    fn skipped(&self) -> Option<String> {
+        None
+    }
+
     /// Devices that cannot be had: absent, of the wrong kind, with options that exclude one another.
     fn refusals(&self) -> Vec<Refusal> {
         Vec::new()
@@ -62,7 +68,7 @@ pub enum Far {
     /// Another device, with as many queues, opened after the one under test. It need not be of the same driver.
     Device(Device),
     /// Lports that the fixture makes when the device under test is open, one for each of its queues:
-    /// [`super::far_end`] makes one out of two closures. They receive into the pool given.
+    /// [`super::far_end()`] makes one out of two closures. They receive into the pool given.
     Made(Box<dyn FnOnce(&Pool) -> Vec<Lport> + Send>),
 }
 

@@ -55,6 +55,8 @@ promises! {
     TX_DROPS: "TxQueue::tx_burst", "A packet that can never be sent is taken, dropped and counted in `oerrors`, and holds up nothing behind it";
     TX_SUM: "TxQueue::tx_burst", "So packets offered are those sent, those dropped and those left.";
     TX_POOLS: "TxQueue::tx_burst", "Packets may come from any pool.";
+    TX_IN_PLACE: "TxQueue::alloc_burst", "Adds up to `n` empty mbufs to `burst` that this queue sends from where they lie, as far as the burst has room";
+    TX_IN_PLACE_LOST: "TxQueue::alloc_burst", "one that is dropped, or sent elsewhere, or changed in front ([`crate::Mbuf::adj`]) is no loss: what it delays is copied;";
     TX_FLUSH: "TxQueue::flush", "After it everything accepted is on its way, without further calls.";
     DEAD_LINK: "lport", "A dead link receives and sends nothing; why it is dead is in [`LportControl::link`] and in the counters.";
     SPLIT: "lport", "the two halves may also go to two threads ([`Lport::split`]).";

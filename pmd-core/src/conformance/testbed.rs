@@ -168,16 +168,15 @@ impl Testbed {
         }
     }
 
-    /// Receives and drops what is still on its way, until nothing has come for a while.
+    /// Receives and drops what is still on its way, until nothing of it has come for a while.
     pub(super) fn settle(&mut self, way: Way) {
-        let (Some(to), true) = (way.to, way.tied) else { return };
-        let (mut quiet, mut burst, patience) = (0, Burst::new(), self.caps.patience);
-        wait(patience, &promise::RX_COUNT, "what was on its way has come", || {
-            let lport = &mut self.side(to).lports[0];
-            quiet = if receive(&mut *lport.rx, &*lport.control, &mut burst) == 0 { quiet + 1 } else { 0 };
-            burst.clear();
-            quiet > QUIET_POLLS
-        });
+        if way.tied && way.to.is_some() {
+            let (mut quiet, mut burst, mut late, patience) = (0, Burst::new(), Vec::new(), self.caps.patience);
+            wait(patience, &promise::RX_COUNT, "what was on its way has come", || {
+                quiet = if self.receive_at(way, 0, &mut burst, &mut late) == 0 { quiet + 1 } else { 0 };
+                quiet > QUIET_POLLS
+            });
+        }
     }
 
     /// The largest packet that a way carries, in bytes. Without chains it also fits an mbuf of the sender.

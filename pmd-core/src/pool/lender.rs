@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, Weak};
 
 use super::segment::Segment;
-use super::{Common, PoolCore, cache, next_id};
+use super::{Common, Owner, PoolCore, cache, next_id};
 use crate::deployment::PageSize;
 use crate::mbuf::{Header, Mbuf};
 
@@ -69,6 +69,7 @@ impl Lender {
             name: "lender".into(),
             size,
             data_room: 0,
+            stride: 0,
             cache_target: 0,
             headers: Segment::private(size * size_of::<Header>(), PageSize::Small)?,
             buffers: None,
@@ -77,6 +78,7 @@ impl Lender {
                 balance: AtomicI64::new(0),
                 _keep: keep,
             }),
+            foreign: None,
             common: Mutex::new(Common { free: Vec::new(), caches: Vec::new(), loan: None }),
             this: Weak::new(),
         });
@@ -137,7 +139,7 @@ impl Lender {
     ///
     /// # Panics
     /// When there is no such number, or its mbuf is out, or `len` does not fit 32 bits.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn lend(&mut self, number: usize, data: NonNull<u8>, len: usize, port: u16) -> Mbuf {
         assert!(self.is_back(number), "mbuf {number} is out: it cannot be lent again");
         let len = u32::try_from(len).expect("a packet is shorter than 4 GiB");
@@ -157,8 +159,9 @@ impl Lender {
                 segments: 1,
                 port,
                 index: number as u32,
+                owner: Owner::us(),
             });
-            Mbuf::from_header(header)
+            Mbuf::from_raw(header)
         }
     }
 }

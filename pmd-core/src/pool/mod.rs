@@ -25,15 +25,20 @@
 #![allow(unsafe_code)]
 
 mod cache;
+mod foreign;
 mod lender;
+mod posted;
 mod segment;
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+pub(crate) use foreign::Owner;
+pub use foreign::{ForeignPool, ForeignSource, free_foreign_with};
 use lender::Lent;
 pub use lender::{Lender, LentSegment};
+pub use posted::Posted;
 pub use segment::{Segment, sealed_memfd};
 
 use crate::burst::Burst;
@@ -44,6 +49,9 @@ pub(crate) use cache::release;
 
 /// Bytes before the data of a fresh mbuf, as in DPDK.
 pub const HEADROOM: usize = 128;
+
+/// Smallest chunk of a chunked pool, in bytes.
+const CHUNK_MIN: usize = 2048;
 
 /// Largest number of mbufs in one pool.
 pub const POOL_MAX: usize = 1 << 26;
@@ -64,11 +72,15 @@ pub struct PoolConfig {
     pub page: PageSize,
     /// Whether the buffers lie in a memfd that a peer may map (for zero-copy), instead of in private memory.
     pub shareable: bool,
+    /// Whether each buffer is a chunk of a power of two bytes, 2048 at least, at a multiple of its size: what AF_XDP wants
+    /// unless it is told otherwise. The data room grows to fill the chunk.
+    pub chunked: bool,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { name: "pool".into(), size: 4096, data_room: 2048, cache: 256, page: PageSize::Small, shareable: false }
+        let (page, shareable, chunked) = (PageSize::Small, false, false);
+        Self { name: "pool".into(), size: 4096, data_room: 2048, cache: 256, page, shareable, chunked }
     }
 }
 
@@ -118,6 +130,8 @@ pub(crate) struct PoolCore {
     name: String,
     size: usize,
     data_room: usize,
+    /// Bytes from one buffer to the next.
+    stride: usize,
     /// Mbufs a thread's cache takes from the common list, or gives back to it, at a time.
     cache_target: usize,
     headers: Segment,
@@ -125,6 +139,8 @@ pub(crate) struct PoolCore {
     buffers: Option<Segment>,
     /// `Some` for a lender: where its mbufs go instead of to caches and the common list.
     lent: Option<Lent>,
+    /// `Some` for a stand-in: where mbufs come from instead of from caches and the common list.
+    foreign: Option<Box<dyn ForeignSource>>,
     common: Mutex<Common>,
     this: Weak<PoolCore>,
 }
@@ -151,11 +167,16 @@ impl Pool {
     /// A number out of range, or no memory.
     pub fn new(config: &PoolConfig) -> Result<Self, PoolError> {
         check(config)?;
-        let stride = buffer_stride(config.data_room);
+        let (stride, data_room) = if config.chunked {
+            let chunk = (HEADROOM + config.data_room).next_power_of_two().max(CHUNK_MIN);
+            (chunk, chunk - HEADROOM)
+        } else {
+            (buffer_stride(config.data_room), config.data_room)
+        };
         let memory = |bytes, source| PoolError::Memory { pool: config.name.clone(), bytes, source };
         let header_bytes = config.size * size_of::<Header>();
         let headers = Segment::private(header_bytes, PageSize::Small).map_err(|error| memory(header_bytes, error))?;
-        let buffer_bytes = buffer_bytes(config.size, config.data_room);
+        let buffer_bytes = config.size.saturating_mul(stride);
         let buffers = if config.shareable {
             Segment::shareable(buffer_bytes, config.page)
         } else {
@@ -166,15 +187,17 @@ impl Pool {
             id: next_id(),
             name: config.name.clone(),
             size: config.size,
-            data_room: config.data_room,
+            data_room,
+            stride,
             cache_target: config.cache.min(config.size / 8),
             headers,
             buffers: Some(buffers),
             lent: None,
+            foreign: None,
             common: Mutex::new(Common { free: Vec::with_capacity(config.size), caches: Vec::new(), loan: None }),
             this: this.clone(),
         });
-        core.write_headers(stride);
+        core.write_headers();
         Ok(Self(Arc::new(Handle(core))))
     }
 
@@ -188,7 +211,11 @@ impl Pool {
     /// Adds up to `n` empty mbufs to `burst`, within its limit, and says how many.
     #[inline]
     pub fn alloc_bulk(&self, burst: &mut Burst, n: usize) -> usize {
-        cache::alloc_bulk(self.core(), burst, n.min(burst.room()))
+        let n = n.min(burst.room());
+        match &self.core().foreign {
+            None => cache::alloc_bulk(self.core(), burst, n),
+            Some(source) => foreign::alloc_bulk(&**source, burst, n),
+        }
     }
 
     /// A packet that holds a copy of `data`, in as many segments as that takes; `None`, taking nothing, when the pool has
@@ -203,6 +230,24 @@ impl Pool {
             packet.chain(segment).ok()?;
         }
         Some(packet)
+    }
+
+    /// A copy of `packet` in mbufs of this pool, in as many segments as that takes; `None`, taking nothing, when the pool has
+    /// too few. For drivers whose device can only read packets of this pool.
+    pub fn alloc_copy(&self, packet: &Mbuf) -> Option<Mbuf> {
+        let mut copy = self.alloc()?;
+        for mut data in packet.segments() {
+            while !data.is_empty() {
+                if copy.tailroom() == 0 {
+                    copy.chain(self.alloc()?).ok()?;
+                }
+                let (part, rest) = data.split_at(data.len().min(copy.tailroom()));
+                copy.append(part.len())?.copy_from_slice(part);
+                data = rest;
+            }
+        }
+        copy.set_port(packet.port());
+        Some(copy)
     }
 
     #[inline(always)]
@@ -227,6 +272,9 @@ impl Pool {
 
     /// Mbufs that can be taken, counting those in threads' caches. Exact at a quiet moment, otherwise recent.
     pub fn available(&self) -> usize {
+        if let Some(source) = &self.core().foreign {
+            return source.available();
+        }
         let common = self.core().lock();
         common.free.len() + common.caches.iter().map(|count| count.get()).sum::<usize>()
     }
@@ -249,6 +297,11 @@ impl Pool {
     /// Bytes of data one mbuf holds behind its headroom.
     pub fn data_room(&self) -> usize {
         self.core().data_room
+    }
+
+    /// Bytes from one buffer to the next: buffer `i` begins `i` times as many bytes into the segment.
+    pub fn stride(&self) -> usize {
+        self.core().stride
     }
 
     /// The memory the buffers lie in.
@@ -281,7 +334,7 @@ impl PoolCore {
     }
 
     /// Writes every header and fills the common list, lowest address on top.
-    fn write_headers(&self, stride: usize) {
+    fn write_headers(&self) {
         let Some(buffers) = &self.buffers else { return };
         let room = (HEADROOM + self.data_room) as u32;
         let mut common = self.lock();
@@ -290,7 +343,7 @@ impl PoolCore {
             let header = unsafe {
                 let header = self.headers.base().cast::<Header>().add(index);
                 header.write(Header {
-                    buffer: buffers.base().add(index * stride),
+                    buffer: buffers.base().add(index * self.stride),
                     pool: NonNull::from(self),
                     next: None,
                     room,
@@ -300,6 +353,7 @@ impl PoolCore {
                     segments: 1,
                     port: 0,
                     index: index as u32,
+                    owner: Owner::us(),
                 });
                 header
             };
@@ -406,6 +460,21 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_lies_in_the_pool_it_was_asked_of_or_takes_nothing() {
+        let (from, to) = (pool(4, 0), pool(3, 0));
+        let data: Vec<_> = (0..150).collect();
+        let mut packet = from.alloc_packet(&data).unwrap();
+        packet.set_port(7);
+        let copy = to.alloc_copy(&packet).unwrap();
+        assert_eq!((copy.segment_count(), copy.port(), to.available()), (3, 7, 0));
+        assert_eq!(copy.segments().flatten().copied().collect::<Vec<_>>(), data);
+        drop(copy);
+        let _held = to.alloc();
+        assert!(to.alloc_copy(&packet).is_none());
+        assert_eq!(to.available(), 2);
+    }
+
+    #[test]
     fn mbufs_may_be_dropped_on_another_thread_which_gives_them_back_when_it_ends() {
         let pool = pool(512, 64);
         let (send, receive) = mpsc::channel::<Burst>();
@@ -459,6 +528,18 @@ mod tests {
         assert_eq!(error, "pool `pool`: number of mbufs is 0, but must be 1 to 67108864");
         assert!(Pool::new(&PoolConfig { data_room: 63, ..PoolConfig::default() }).is_err());
         assert!(Pool::new(&PoolConfig { cache: 4097, ..PoolConfig::default() }).is_err());
+    }
+
+    #[test]
+    fn a_chunked_pool_gives_each_mbuf_an_aligned_power_of_two() {
+        for (asked, chunk) in [(64, 2048), (1920, 2048), (1921, 4096), (4096, 8192)] {
+            let config = PoolConfig { size: 3, data_room: asked, cache: 0, chunked: true, ..PoolConfig::default() };
+            let pool = Pool::new(&config).unwrap();
+            assert_eq!((pool.stride(), pool.data_room()), (chunk, chunk - HEADROOM));
+            let mbuf = pool.alloc().unwrap();
+            assert_eq!(mbuf.tailroom(), pool.data_room(), "the whole chunk can be used");
+            assert_eq!(pool.segment().offset_of(mbuf.data()).unwrap() % chunk, HEADROOM);
+        }
     }
 
     #[test]

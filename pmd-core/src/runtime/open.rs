@@ -20,11 +20,11 @@ pub(super) fn make_pools(
     cpus: &[Vec<usize>],
     mut pools: Vec<Option<Pool>>,
 ) -> (Vec<Option<Pool>>, Vec<StartFailure>) {
-    let shareable = shareable_pools(deployment, options, registry);
+    let wishes = pool_wishes(deployment, options, registry);
     let mut failures = Vec::new();
     for (i, (pool, spec)) in pools.iter_mut().zip(&deployment.pools).enumerate().filter(|(_, (pool, _))| pool.is_none())
     {
-        match make_pool_on(spec, shareable[i], pool_cpus(deployment, cpus, i)) {
+        match make_pool_on(spec, wishes[i], pool_cpus(deployment, cpus, i)) {
             Ok(made) => *pool = Some(made),
             Err(error) => failures.push(error.into()),
         }
@@ -32,17 +32,27 @@ pub(super) fn make_pools(
     (pools, failures)
 }
 
-/// For each pool, whether a device of its wants to share it with a peer.
-pub(super) fn shareable_pools(deployment: &Deployment, options: &[Options], registry: &Registry) -> Vec<bool> {
-    let mut shareable = vec![false; deployment.pools.len()];
+/// What the devices of a pool want of its memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct PoolWishes {
+    /// To share it with a peer.
+    pub(super) shareable: bool,
+    /// Chunks of a power of two.
+    chunked: bool,
+}
+
+/// What is wanted of each pool, by any of its devices.
+pub(super) fn pool_wishes(deployment: &Deployment, options: &[Options], registry: &Registry) -> Vec<PoolWishes> {
+    let mut wishes = vec![PoolWishes::default(); deployment.pools.len()];
     for (device, options) in deployment.devices.iter().zip(options) {
-        if registry.get(&device.driver).is_some_and(|driver| driver.shares_pools(options)) {
-            for pool in device.queues.iter().filter_map(|queue| queue.pool) {
-                shareable[pool.0] = true;
-            }
+        let Some(driver) = registry.get(&device.driver) else { continue };
+        for queue in &device.queues {
+            let Some(pool) = queue.pool else { continue };
+            wishes[pool.0].shareable |= driver.shares_pools(options);
+            wishes[pool.0].chunked |= driver.chunks_pools(options, &queue.xdp);
         }
     }
-    shareable
+    wishes
 }
 
 /// The CPUs of the first thread that receives into pool number `pool`.
@@ -57,9 +67,10 @@ fn pool_cpus<'a>(deployment: &Deployment, cpus: &'a [Vec<usize>], pool: usize) -
 }
 
 /// Makes a pool where it will be used: memory lies on the node of the thread that touches it first.
-fn make_pool_on(spec: &PoolSpec, shareable: bool, cpus: &[usize]) -> Result<Pool, PoolError> {
+fn make_pool_on(spec: &PoolSpec, wishes: PoolWishes, cpus: &[usize]) -> Result<Pool, PoolError> {
     let PoolSpec { name, size, data_room, cache, page } = spec.clone();
-    let config = PoolConfig { name, size, data_room, cache, page, shareable };
+    let PoolWishes { shareable, chunked } = wishes;
+    let config = PoolConfig { name, size, data_room, cache, page, shareable, chunked };
     if cpus.is_empty() {
         return Pool::new(&config);
     }

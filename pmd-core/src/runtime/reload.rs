@@ -14,7 +14,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::error::{RuntimeError, StartFailure, TaskError};
-use super::open::{Devices, Opened, make_pools, shareable_pools};
+use super::open::{Devices, Opened, PoolWishes, make_pools, pool_wishes};
 use super::plan::{Broken, Plan, Step, TaskChange, plan};
 use super::threads::{Crew, Started, Thread};
 use super::{Runtime, TaskContext, check, placement};
@@ -71,7 +71,7 @@ impl Runtime {
         let options = check::check(new, registry).map_err(all)?;
         let plan = plan(&self.deployment, new, &self.broken(), task_change);
         let cpus = placement::place(&self.placed(new, &plan)).map_err(all)?;
-        let fixed = self.unshareable(new, &plan, &shareable_pools(new, &options, registry));
+        let fixed = self.unshareable(new, &plan, &pool_wishes(new, &options, registry));
         if !fixed.is_empty() {
             return Err(all(fixed));
         }
@@ -127,10 +127,10 @@ impl Runtime {
     }
 
     /// The pools that go on in private memory although a device wants to share them.
-    fn unshareable(&self, new: &Deployment, plan: &Plan, shareable: &[bool]) -> Vec<StartFailure> {
+    fn unshareable(&self, new: &Deployment, plan: &Plan, wishes: &[PoolWishes]) -> Vec<StartFailure> {
         let stays_private = |step: &Step| kept(step, &self.pools).is_some_and(|pool| pool.segment().file().is_none());
-        let pools = new.pools.iter().zip(&plan.pools).zip(shareable);
-        let wrong = pools.filter(|((_, step), wanted)| **wanted && stays_private(step));
+        let pools = new.pools.iter().zip(&plan.pools).zip(wishes);
+        let wrong = pools.filter(|((_, step), wanted)| wanted.shareable && stays_private(step));
         wrong
             .map(|((spec, _), _)| {
                 StartFailure::Deployment(format!(

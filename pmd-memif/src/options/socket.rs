@@ -2,11 +2,11 @@
 
 use std::os::fd::RawFd;
 
+use pmd_core::netns::Netns;
 use pmd_core::{OptionError, Options};
 
 use crate::address::Address;
 use crate::inherited;
-use crate::netns::Netns;
 
 /// Options of servers only, and those of servers' socket files only.
 const OF_SERVERS: [&str; 4] = ["socket-mode", "mkdir", "allowed-uids", "listener-fd"];

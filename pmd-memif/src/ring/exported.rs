@@ -1,6 +1,6 @@
 //! Pools whose memory the peer has mapped: what the zero-copy rings of a client post buffers from.
 
-use pmd_core::{Mbuf, Pool};
+use pmd_core::Pool;
 
 use super::Place;
 
@@ -18,32 +18,4 @@ impl ExportedPool {
         let offset = self.pool.segment().offset_of(data)?;
         Some(Place { region: self.region, offset: offset as u32 })
     }
-
-    /// The place where a packet received into an empty mbuf of this pool will begin.
-    #[inline(always)]
-    pub(crate) fn place_to_fill(&self, mbuf: &mut Mbuf) -> Option<Place> {
-        self.place_of(mbuf.room_mut())
-    }
-
-    /// A copy of a packet, in mbufs of this pool; `None` when it has too few.
-    pub(crate) fn copy_of(&self, packet: &Mbuf) -> Option<Mbuf> {
-        copy_into(&self.pool, packet)
-    }
-}
-
-/// A copy of a packet, in mbufs of a pool; `None` when it has too few.
-pub(super) fn copy_into(pool: &Pool, packet: &Mbuf) -> Option<Mbuf> {
-    let mut copy = pool.alloc()?;
-    for mut data in packet.segments() {
-        while !data.is_empty() {
-            if copy.tailroom() == 0 {
-                copy.chain(pool.alloc()?).ok()?;
-            }
-            let (part, rest) = data.split_at(data.len().min(copy.tailroom()));
-            copy.append(part.len())?.copy_from_slice(part);
-            data = rest;
-        }
-    }
-    copy.set_port(packet.port());
-    Some(copy)
 }

@@ -38,6 +38,11 @@ impl FakeRing {
         };
         (Rc::new(ring), size, own)
     }
+
+    /// The descriptor at a free-running index.
+    fn at(&self, index: u16) -> &Cell<Descriptor> {
+        &self.descriptors[usize::from(index) & (self.descriptors.len() - 1)]
+    }
 }
 
 impl RingMemory for Rc<FakeRing> {
@@ -65,8 +70,8 @@ impl RingMemory for Rc<FakeRing> {
         self.flags.set(flags);
     }
 
-    fn descriptor(&self, slot: u16) -> Descriptor {
-        let cell = &self.descriptors[usize::from(slot)];
+    fn descriptor(&self, index: u16) -> Descriptor {
+        let cell = self.at(index);
         let seen = cell.get();
         if let Some(left) = self.let_pass.get().checked_sub(1) {
             self.let_pass.set(left);
@@ -78,17 +83,17 @@ impl RingMemory for Rc<FakeRing> {
         seen
     }
 
-    fn set_descriptor(&self, slot: u16, descriptor: Descriptor) {
-        self.descriptors[usize::from(slot)].set(descriptor);
+    fn set_descriptor(&self, index: u16, descriptor: Descriptor) {
+        self.at(index).set(descriptor);
     }
 
-    fn set_filled(&self, slot: u16, descriptor: Descriptor) {
-        let offset = self.descriptors[usize::from(slot)].get().offset;
-        self.set_descriptor(slot, Descriptor { offset, ..descriptor });
+    fn set_filled(&self, index: u16, descriptor: Descriptor) {
+        let offset = self.at(index).get().offset;
+        self.set_descriptor(index, Descriptor { offset, ..descriptor });
     }
 
-    fn clear_flags(&self, slot: u16) {
-        self.set_descriptor(slot, Descriptor { flags: 0, ..self.descriptors[usize::from(slot)].get() });
+    fn clear_flags(&self, index: u16) {
+        self.set_descriptor(index, Descriptor { flags: 0, ..self.at(index).get() });
     }
 
     fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {
@@ -100,10 +105,15 @@ impl RingMemory for Rc<FakeRing> {
         self.check(place, len)?;
         let at = place.offset as usize;
         room[..len].copy_from_slice(&self.regions[usize::from(place.region)].borrow()[at..at + len]);
-        // What a copy in whole blocks may do to the rest of the room.
-        let over = len.next_multiple_of(64).min(room.len());
-        room[len..over].fill(0xDB);
         Ok(())
+    }
+
+    fn read_blocks(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
+        let blocks = len.next_multiple_of(64);
+        if blocks > room.len() {
+            return Err(BadPlace::Range);
+        }
+        self.read(place, blocks, room)
     }
 
     fn write(&self, place: Place, data: &[u8]) -> Result<(), BadPlace> {

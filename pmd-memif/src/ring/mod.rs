@@ -29,6 +29,8 @@ pub(crate) mod exported;
 pub(crate) mod fake_memory;
 mod gather;
 pub(crate) mod interrupt;
+#[cfg(all(test, loom))]
+mod models;
 pub(crate) mod rx;
 pub(crate) mod rx_borrow;
 pub(crate) mod rx_zero_copy;
@@ -160,8 +162,8 @@ impl Buffers for PeersSlots {
 
 /// The memory of one ring and of the regions its descriptors point into.
 ///
-/// Implementations check every place against the regions, so that no argument, whatever a peer made of it, reaches other
-/// memory; slots are masked by the caller and checked again here.
+/// Implementations check every place against the regions and mask every index, so that no argument, whatever a peer made of
+/// it, reaches other memory. Descriptors are named by free-running indices.
 pub(crate) trait RingMemory {
     /// Loads `head`, Acquire (statement 44).
     fn head(&self) -> u16;
@@ -175,24 +177,29 @@ pub(crate) trait RingMemory {
     fn flags(&self) -> u16;
     /// Stores the ring's flags. Only for the receiver of the ring's packets (statement 64).
     fn set_flags(&self, flags: u16);
-    /// One snapshot of the descriptor of `slot`.
-    fn descriptor(&self, slot: u16) -> Descriptor;
-    /// Writes all of the descriptor of `slot`.
-    fn set_descriptor(&self, slot: u16, descriptor: Descriptor);
-    /// Writes flags, region and length of the descriptor of `slot`, not its offset: what a server may do.
-    fn set_filled(&self, slot: u16, descriptor: Descriptor);
-    /// Clears the flags of the descriptor of `slot`.
-    fn clear_flags(&self, slot: u16);
+    /// One snapshot of the descriptor at `index`.
+    fn descriptor(&self, index: u16) -> Descriptor;
+    /// Writes all of the descriptor at `index`.
+    fn set_descriptor(&self, index: u16, descriptor: Descriptor);
+    /// Writes flags, region and length of the descriptor at `index`, not its offset: what a server may do.
+    fn set_filled(&self, index: u16, descriptor: Descriptor);
+    /// Clears the flags of the descriptor at `index`.
+    fn clear_flags(&self, index: u16);
     /// Whether `len` bytes at `place` lie inside a region.
     ///
     /// # Errors
     /// When they do not.
     fn check(&self, place: Place, len: usize) -> Result<(), BadPlace>;
-    /// Copies `len` bytes at `place` to the front of `room`, which is at least as long; may overwrite the rest of it.
+    /// Copies `len` bytes at `place` to the front of `room`, which is at least as long.
     ///
     /// # Errors
     /// When they do not lie inside a region; then nothing has been copied.
     fn read(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace>;
+    /// Copies `len` bytes at `place`, rounded up to a multiple of 64, to the front of `room`.
+    ///
+    /// # Errors
+    /// When as many do not lie inside a region, or do not fit `room`; then nothing has been copied.
+    fn read_blocks(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace>;
     /// Copies `data` to `place`.
     ///
     /// # Errors

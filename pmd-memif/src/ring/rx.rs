@@ -16,7 +16,7 @@ use std::cell::RefCell;
 use pmd_core::{Burst, Mbuf, Pool};
 
 use super::gather::{Chain, Found, Refusal, copy_segments};
-use super::{Buffers, DESC_NEXT, Descriptor, RING_MASK_INT, RingMemory, RingSize};
+use super::{Buffers, Descriptor, RING_MASK_INT, RingMemory, RingSize};
 
 /// What a burst did, for the queue's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,8 +68,8 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
         let chain = Box::new(RefCell::new(Chain::new(size)));
         let ring = Self { memory, size, buffers, consumed: 0, filled: 0, chain };
         ring.memory.set_flags(RING_MASK_INT);
-        for slot in 0..size.get() {
-            ring.make_ready(slot, 0);
+        if B::CLIENT {
+            (0..size.get()).for_each(|index| ring.make_ready(index));
         }
         ring.publish();
         ring
@@ -112,39 +112,50 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
     /// Fills `mbufs` from the `visible` slots; says how many mbufs it filled and how many slots it used.
     #[inline(always)]
     fn fill(&self, pool: &Pool, port: u16, mbufs: &mut [Mbuf], visible: u16, tally: &mut RxTally) -> (usize, u16) {
-        let (mut packets, mut slots, mut bytes) = (0, 0, 0);
+        let (mut packets, mut slots) = (0, 0);
+        loop {
+            let run = self.straight(port, &mut mbufs[packets..], slots, visible, tally);
+            (packets, slots) = (packets + usize::from(run), slots + run);
+            let Some(mbuf) = mbufs.get_mut(packets).filter(|_| slots < visible) else { break };
+            match self.gather(pool, mbuf, slots, visible, tally) {
+                Gathered::Delivered(used) => {
+                    mbuf.set_port(port);
+                    (packets, slots) = (packets + 1, slots + used);
+                }
+                Gathered::Dropped(used) => slots += used,
+                Gathered::Waits => break,
+            }
+        }
+        (packets, slots)
+    }
+
+    /// Fills `mbufs` from the slots behind the `skip` ones, as long as packets are one sound descriptor and fit one mbuf in
+    /// whole blocks; says how many those were. A loop of its own, with as little as possible to do and to keep in registers.
+    #[inline(always)]
+    fn straight(&self, port: u16, mbufs: &mut [Mbuf], skip: u16, visible: u16, tally: &mut RxTally) -> u16 {
+        let first = self.consumed.wrapping_add(skip);
         let segment_max = self.segment_max();
-        while slots < visible
-            && let Some(mbuf) = mbufs.get_mut(packets)
-        {
-            let slot = self.size.slot(self.consumed.wrapping_add(slots));
-            let descriptor = self.snapshot(slot);
+        let (mut run, mut bytes) = (0, 0);
+        for (mbuf, i) in mbufs.iter_mut().zip(0..visible - skip) {
+            let index = first.wrapping_add(i);
+            let descriptor = self.snapshot(index);
             let len = descriptor.length as usize;
-            let room = mbuf.room_mut();
-            if descriptor.has_next() || len == 0 || len > room.len().min(segment_max) {
-                match self.gather(pool, mbuf, slots, visible, tally) {
-                    Gathered::Delivered(used) => {
-                        mbuf.set_port(port);
-                        (packets, slots) = (packets + 1, slots + used);
-                    }
-                    Gathered::Dropped(used) => slots += used,
-                    Gathered::Waits => break,
-                }
-                continue;
+            if descriptor.flags != 0 || len == 0 || len > segment_max {
+                break;
             }
-            match self.memory.read(descriptor.place(), len, room) {
-                Ok(()) => {
-                    mbuf.set_received(len, port);
-                    bytes += len as u64;
-                    packets += 1;
-                }
-                Err(bad) => Refusal::from(bad).count(tally),
+            let Some(room) = mbuf.receive(len, port) else { break };
+            if self.memory.read_blocks(descriptor.place(), len, room).is_err() {
+                mbuf.reset();
+                break;
             }
-            self.make_ready(slot, descriptor.flags);
-            slots += 1;
+            if B::CLIENT {
+                self.make_ready(index);
+            }
+            bytes += len as u64;
+            run += 1;
         }
         tally.bytes += bytes;
-        (packets, slots)
+        run
     }
 
     /// Takes a packet of several segments, one larger than an mbuf, or a broken one: into `mbuf`, chaining more to it. The
@@ -153,7 +164,7 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
     fn gather(&self, pool: &Pool, mbuf: &mut Mbuf, skip: u16, visible: u16, tally: &mut RxTally) -> Gathered {
         let first = self.consumed.wrapping_add(skip);
         let mut chain = self.chain.borrow_mut();
-        let found = chain.read(self.size, visible - skip, |i| self.snapshot(self.size.slot(first.wrapping_add(i))));
+        let found = chain.read(self.size, visible - skip, |i| self.snapshot(first.wrapping_add(i)));
         let (slots, copied) = match found {
             Found::Packet(slots) => (slots, copy_segments(&self.memory, pool, mbuf, self.segment_max(), &chain)),
             Found::Endless(slots) => (slots, Err(Refusal::Broken(|tally| &mut tally.too_long))),
@@ -175,7 +186,7 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
             }
         };
         for i in 0..slots {
-            self.make_ready(self.size.slot(first.wrapping_add(i)), DESC_NEXT);
+            self.make_ready(first.wrapping_add(i));
         }
         gathered
     }
@@ -199,19 +210,19 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
 
     /// One snapshot of a descriptor; a client knows the place better than the descriptor does.
     #[inline(always)]
-    fn snapshot(&self, slot: u16) -> Descriptor {
-        let seen = self.memory.descriptor(slot);
-        let Descriptor { region, offset, .. } = self.buffers.empty(slot, || seen);
+    fn snapshot(&self, index: u16) -> Descriptor {
+        let seen = self.memory.descriptor(index);
+        let Descriptor { region, offset, .. } = self.buffers.empty(self.size.slot(index), || seen);
         Descriptor { region, offset, ..seen }
     }
 
-    /// Hands a slot back to the peer, for the next [`Self::publish`]. `flags` is what the peer left in it.
+    /// Hands a slot back to the peer, for the next [`Self::publish`]. A server has nothing to do for one without flags.
     #[inline(always)]
-    fn make_ready(&self, slot: u16, flags: u16) {
+    fn make_ready(&self, index: u16) {
         if B::CLIENT {
-            self.memory.set_descriptor(slot, self.buffers.empty(slot, Descriptor::default));
-        } else if flags != 0 {
-            self.memory.clear_flags(slot);
+            self.memory.set_descriptor(index, self.buffers.empty(self.size.slot(index), Descriptor::default));
+        } else {
+            self.memory.clear_flags(index);
         }
     }
 

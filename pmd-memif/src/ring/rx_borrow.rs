@@ -48,15 +48,6 @@ pub(crate) struct BorrowRxRing<M, L> {
     chain: Chain,
 }
 
-/// A packet and the slots it took.
-enum Taken {
-    Packet(Mbuf, u16),
-    /// Broken and counted.
-    Dropped(u16),
-    /// Its end is not there yet, or there is no mbuf to copy it into.
-    Waits,
-}
-
 impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
     /// The receiving end of a connected ring, polling.
     pub(crate) fn new(memory: M, lender: L, size: RingSize) -> Self {
@@ -82,18 +73,13 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         let before = burst.len();
         let mut left = self.visible(burst.room(), tally);
         while left > 0 && burst.room() > 0 {
-            let (packet, slots) = match self.take(pool, port, left, tally) {
-                Taken::Packet(packet, slots) => (Some(packet), slots),
-                Taken::Dropped(slots) => (None, slots),
-                Taken::Waits => break,
-            };
+            let run = self.straight(port, left, burst, tally);
+            let slots = if run > 0 { run } else { self.take_any(pool, port, left, burst, tally) };
+            if slots == 0 {
+                break;
+            }
             self.consumed = self.consumed.wrapping_add(slots);
             left -= slots;
-            if let Some(packet) = packet {
-                tally.bytes += packet.packet_len() as u64;
-                let pushed = burst.push(packet);
-                debug_assert!(pushed.is_ok(), "the burst has room");
-            }
         }
         let packets = burst.len() - before;
         tally.packets += packets as u64;
@@ -112,59 +98,63 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         }
     }
 
+    /// Lends the leading packets that are one sound descriptor each, out of the `visible` slots, as far as `burst` has room
+    /// and no more than half of the ring is out; says how many.
     #[inline(always)]
-    fn take(&mut self, pool: &Pool, port: u16, visible: u16, tally: &mut RxTally) -> Taken {
-        let slot = self.size.slot(self.consumed);
-        let descriptor = self.memory.descriptor(slot);
-        let held = self.consumed.wrapping_sub(self.released);
-        if descriptor.flags != 0 || held >= self.size.get() / 2 {
-            return self.take_any(pool, port, visible, tally);
-        }
-        match lend(&mut self.lender, slot, descriptor, port) {
-            Ok(packet) => Taken::Packet(packet, 1),
-            Err(refusal) => {
-                refusal.count(tally);
-                Taken::Dropped(1)
+    fn straight(&mut self, port: u16, visible: u16, burst: &mut Burst, tally: &mut RxTally) -> u16 {
+        let Self { memory, lender, size, released, consumed, .. } = self;
+        let lendable = (size.get() / 2).saturating_sub(consumed.wrapping_sub(*released)).min(visible);
+        let (mut run, mut bytes) = (0, 0);
+        while run < lendable && burst.room() > 0 {
+            let index = consumed.wrapping_add(run);
+            let descriptor = memory.descriptor(index);
+            if descriptor.flags != 0 {
+                break;
             }
+            let Ok(packet) = lend(lender, size.slot(index), descriptor, port) else { break };
+            let pushed = burst.push(packet);
+            debug_assert!(pushed.is_ok(), "the burst has room");
+            bytes += u64::from(descriptor.length);
+            run += 1;
         }
+        tally.bytes += bytes;
+        run
     }
 
-    /// A chain, or a packet that must be copied. The look at its first descriptor that led here is forgotten: this one counts.
+    /// Hands on a chain or a packet that must be copied, or drops a broken one, and says how many slots it took: none when its
+    /// end is not there yet, or there is no mbuf to copy it into.
     #[cold]
-    fn take_any(&mut self, pool: &Pool, port: u16, visible: u16, tally: &mut RxTally) -> Taken {
-        let Self { memory, size, consumed, chain, .. } = self;
-        let slots = match chain.read(*size, visible, |i| memory.descriptor(size.slot(consumed.wrapping_add(i)))) {
-            Found::Packet(slots) => slots,
-            Found::Endless(slots) => {
-                tally.too_long += 1;
-                return self.dropped(slots);
-            }
-            Found::Unfinished => return Taken::Waits,
+    fn take_any(&mut self, pool: &Pool, port: u16, visible: u16, burst: &mut Burst, tally: &mut RxTally) -> u16 {
+        let Self { memory, size, consumed, released, chain, .. } = self;
+        let held = consumed.wrapping_sub(*released);
+        let (packet, slots) = match chain.read(*size, visible, |i| memory.descriptor(consumed.wrapping_add(i))) {
+            Found::Packet(slots) if held >= size.get() / 2 => (self.copy(pool), slots),
+            Found::Packet(slots) => (self.lend_chain(port), slots),
+            Found::Endless(slots) => (Err(Refusal::Broken(|tally| &mut tally.too_long)), slots),
+            Found::Unfinished => return 0,
         };
-        let held = self.consumed.wrapping_sub(self.released);
-        let packet = if held >= self.size.get() / 2 { self.copy(pool) } else { self.lend_chain(port) };
         match packet {
             Ok(mut packet) => {
                 packet.set_port(port);
-                self.clear_flags(slots);
-                Taken::Packet(packet, slots)
+                tally.bytes += packet.packet_len() as u64;
+                let pushed = burst.push(packet);
+                debug_assert!(pushed.is_ok(), "the burst has room");
             }
             Err(refusal) => {
                 refusal.count(tally);
-                if matches!(refusal, Refusal::NoMbuf) { Taken::Waits } else { self.dropped(slots) }
+                if matches!(refusal, Refusal::NoMbuf) {
+                    return 0;
+                }
             }
         }
-    }
-
-    fn dropped(&self, slots: u16) -> Taken {
         self.clear_flags(slots);
-        Taken::Dropped(slots)
+        slots
     }
 
     /// What older peers leave behind in a slot must not meet them again (quirk Q2, statement 57).
     fn clear_flags(&self, slots: u16) {
         for i in 0..slots {
-            self.memory.clear_flags(self.size.slot(self.consumed.wrapping_add(i)));
+            self.memory.clear_flags(self.consumed.wrapping_add(i));
         }
     }
 

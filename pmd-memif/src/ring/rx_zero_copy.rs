@@ -66,15 +66,13 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
         let room = burst.room();
         let mut left = self.visible(room, tally);
         while left > 0 && burst.room() > 0 {
-            let Some((packet, slots)) = self.take_packet(left, tally) else { break };
+            let run = self.straight(port, left, burst, tally);
+            let slots = if run > 0 { run } else { self.take_any(port, left, burst, tally) };
+            if slots == 0 {
+                break;
+            }
             self.consumed = self.consumed.wrapping_add(slots);
             left -= slots;
-            if let Some(mut packet) = packet {
-                packet.set_port(port);
-                tally.bytes += packet.packet_len() as u64;
-                let pushed = burst.push(packet);
-                debug_assert!(pushed.is_ok(), "the burst has room");
-            }
         }
         if self.posted.wrapping_sub(self.consumed) < self.size.get() {
             self.refill(tally);
@@ -84,41 +82,62 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
         packets
     }
 
-    /// The next packet, or none if it was broken, and how many slots it took. `None` when its end is not there yet.
+    /// Hands on the leading packets that are one sound descriptor each, out of the `visible` slots and as far as `burst` has
+    /// room; says how many.
     #[inline(always)]
-    fn take_packet(&mut self, visible: u16, tally: &mut RxTally) -> Option<(Option<Mbuf>, u16)> {
-        let descriptor = self.memory.descriptor(self.size.slot(self.consumed));
-        if descriptor.has_next() {
-            return self.take_chain(visible, tally);
+    fn straight(&mut self, port: u16, visible: u16, burst: &mut Burst, tally: &mut RxTally) -> u16 {
+        let Self { memory, size, slots, consumed, .. } = self;
+        let (mut run, mut bytes) = (0, 0);
+        while run < visible && burst.room() > 0 {
+            let index = consumed.wrapping_add(run);
+            let descriptor = memory.descriptor(index);
+            let place = &mut slots[usize::from(size.slot(index))];
+            let len = descriptor.length as usize;
+            let sound = |mbuf: &mut Mbuf| len > 0 && mbuf.receive(len, port).is_some();
+            if descriptor.flags != 0 || !place.as_mut().is_some_and(sound) {
+                break;
+            }
+            if let Some(mbuf) = place.take() {
+                let pushed = burst.push(mbuf);
+                debug_assert!(pushed.is_ok(), "the burst has room");
+            }
+            bytes += len as u64;
+            run += 1;
         }
-        Some((self.take_segment(self.consumed, descriptor, tally), 1))
+        tally.bytes += bytes;
+        run
+    }
+
+    /// Hands on a packet of several segments, or drops a broken one, and says how many slots it took; none when its end is
+    /// not there yet.
+    #[cold]
+    fn take_any(&mut self, port: u16, visible: u16, burst: &mut Burst, tally: &mut RxTally) -> u16 {
+        let Self { memory, size, consumed, .. } = self;
+        let mut chain = std::mem::replace(&mut self.chain, Chain::EMPTY);
+        let (packet, slots) = match chain.read(*size, visible, |i| memory.descriptor(consumed.wrapping_add(i))) {
+            Found::Packet(slots) => (self.join(&chain, false, tally), slots),
+            Found::Endless(slots) => (self.join(&chain, true, tally), slots),
+            Found::Unfinished => (None, 0),
+        };
+        self.chain = chain;
+        if let Some(mut packet) = packet {
+            packet.set_port(port);
+            tally.bytes += packet.packet_len() as u64;
+            let pushed = burst.push(packet);
+            debug_assert!(pushed.is_ok(), "the burst has room");
+        }
+        slots
     }
 
     /// The mbuf at an index, filled as its descriptor says.
-    #[inline(always)]
     fn take_segment(&mut self, index: u16, descriptor: Descriptor, tally: &mut RxTally) -> Option<Mbuf> {
         let mut mbuf = self.slots[usize::from(self.size.slot(index))].take()?;
         let len = descriptor.length as usize;
-        if len == 0 || len > mbuf.room_mut().len() {
+        if len == 0 || mbuf.receive(len, 0).is_none() {
             tally.bad_length += 1;
             return None;
         }
-        mbuf.set_received(len, 0);
         Some(mbuf)
-    }
-
-    #[cold]
-    fn take_chain(&mut self, visible: u16, tally: &mut RxTally) -> Option<(Option<Mbuf>, u16)> {
-        let Self { memory, size, consumed, .. } = self;
-        let mut chain = std::mem::replace(&mut self.chain, Chain::EMPTY);
-        let found = chain.read(*size, visible, |i| memory.descriptor(size.slot(consumed.wrapping_add(i))));
-        let taken = match found {
-            Found::Packet(slots) => Some((self.join(&chain, false, tally), slots)),
-            Found::Endless(slots) => Some((self.join(&chain, true, tally), slots)),
-            Found::Unfinished => None,
-        };
-        self.chain = chain;
-        taken
     }
 
     /// The packet in `chain`, taken out of its slots; none if it was broken.
@@ -151,15 +170,15 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
         while missing > 0 {
             let wanted = missing.min(BURST_MAX);
             let got = self.pool.pool.alloc_bulk(&mut self.fresh, wanted);
-            for mut mbuf in self.fresh.drain_front(got) {
-                let slot = self.size.slot(self.posted);
-                let length = mbuf.room_mut().len() as u32;
-                let place = self.pool.place_to_fill(&mut mbuf);
-                let Some(place) = place else { continue };
-                let descriptor = Descriptor { flags: 0, region: place.region, length, offset: place.offset };
-                self.memory.set_descriptor(slot, descriptor);
-                self.slots[usize::from(slot)] = Some(mbuf);
-                self.posted = self.posted.wrapping_add(1);
+            let Self { memory, size, pool, slots, posted, fresh, .. } = self;
+            for mut mbuf in fresh.drain_front(got) {
+                let room = mbuf.room_mut();
+                let Some(place) = pool.place_of(room) else { continue };
+                let descriptor =
+                    Descriptor { flags: 0, region: place.region, length: room.len() as u32, offset: place.offset };
+                memory.set_descriptor(*posted, descriptor);
+                slots[usize::from(size.slot(*posted))] = Some(mbuf);
+                *posted = posted.wrapping_add(1);
             }
             missing -= got;
             if got < wanted {

@@ -143,23 +143,10 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         let (mut taken, mut slots, mut bytes) = (0, 0, 0);
         let dropped_before = tally.dropped();
         let mut fault = None;
-        for mbuf in burst {
-            let len = mbuf.len();
-            if slots < free && mbuf.segment_count() == 1 && len != 0 {
-                let slot = self.size.slot(self.filled.wrapping_add(slots));
-                let buffer = self.buffer(slot);
-                if len <= buffer.length.min(self.segment_max) as usize {
-                    if self.memory.write(buffer.place(), mbuf.data()).is_err() {
-                        fault = Some(TxFault::BadPlace);
-                        break;
-                    }
-                    self.describe(slot, Descriptor { length: len as u32, flags: 0, ..buffer });
-                    slots += 1;
-                    bytes += len as u64;
-                    taken += 1;
-                    continue;
-                }
-            }
+        loop {
+            let run = self.straight(&burst[taken..], slots, free, &mut bytes);
+            (taken, slots) = (taken + usize::from(run), slots + run);
+            let Some(mbuf) = burst.get(taken) else { break };
             match self.scatter(mbuf, slots, &mut free, tally) {
                 Scattered::Sent(used) => {
                     slots += used;
@@ -184,6 +171,29 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         tally.packets += taken as u64 - (tally.dropped() - dropped_before);
         tally.bytes += bytes;
         Sent { taken, fault }
+    }
+
+    /// Copies the leading packets of `burst` into the free slots behind the `used` ones, as long as each is one segment that
+    /// fits one slot; says how many. A loop of its own, with as little as possible to keep in registers.
+    #[inline(always)]
+    fn straight(&self, burst: &[Mbuf], used: u16, free: u16, bytes: &mut u64) -> u16 {
+        let first = self.filled.wrapping_add(used);
+        let (mut run, mut sum) = (0, 0);
+        for (mbuf, i) in burst.iter().zip(0..free.saturating_sub(used)) {
+            let index = first.wrapping_add(i);
+            let buffer = self.buffer(index);
+            let data = mbuf.data();
+            let fits = data.len() <= buffer.length.min(self.segment_max) as usize;
+            if mbuf.segment_count() != 1 || data.is_empty() || !fits || self.memory.write(buffer.place(), data).is_err()
+            {
+                break;
+            }
+            self.describe(index, Descriptor { length: data.len() as u32, flags: 0, ..buffer });
+            sum += data.len() as u64;
+            run += 1;
+        }
+        *bytes += sum;
+        run
     }
 
     /// Sends one packet of any shape, or says why not; `used` slots of this burst are taken, `free` may be refreshed.
@@ -233,7 +243,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     fn plan_into(&self, plan: &mut Vec<Descriptor>, len: usize, used: u16, free: u16) -> Result<Option<u16>, TxFault> {
         let mut left = len as u32;
         for i in used..free {
-            let mut buffer = self.buffer(self.size.slot(self.filled.wrapping_add(i)));
+            let mut buffer = self.buffer(self.filled.wrapping_add(i));
             if buffer.length == 0 {
                 return Err(TxFault::NoCapacity);
             }
@@ -269,8 +279,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
                 left -= part.len();
                 data = rest;
             }
-            let slot = self.size.slot(self.filled.wrapping_add(used).wrapping_add(i as u16));
-            self.describe(slot, *planned);
+            self.describe(self.filled.wrapping_add(used).wrapping_add(i as u16), *planned);
         }
         Ok(())
     }
@@ -314,17 +323,17 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
 
     /// The buffer of a slot and its capacity: our own, or one snapshot of what the client posted.
     #[inline(always)]
-    fn buffer(&self, slot: u16) -> Descriptor {
-        self.buffers.empty(slot, || self.memory.descriptor(slot))
+    fn buffer(&self, index: u16) -> Descriptor {
+        self.buffers.empty(self.size.slot(index), || self.memory.descriptor(index))
     }
 
     /// Describes the packet (or segment) now in a slot. Flags are written in full, never merged (statement 54).
     #[inline(always)]
-    fn describe(&self, slot: u16, descriptor: Descriptor) {
+    fn describe(&self, index: u16, descriptor: Descriptor) {
         if B::CLIENT {
-            self.memory.set_descriptor(slot, descriptor);
+            self.memory.set_descriptor(index, descriptor);
         } else {
-            self.memory.set_filled(slot, descriptor);
+            self.memory.set_filled(index, descriptor);
         }
     }
 

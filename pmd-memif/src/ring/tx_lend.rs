@@ -19,7 +19,6 @@
 use pmd_core::pool::LentSegment;
 use pmd_core::{Burst, Mbuf, Pool};
 
-use super::exported::copy_into;
 use super::rx_borrow::LendSlots;
 use super::tx::{Sent, TxRing, TxTally};
 use super::{BadPlace, DESC_NEXT, Descriptor, PACKET_MAX, PeersSlots, RingMemory};
@@ -151,7 +150,7 @@ impl<M: RingMemory, L: LendBuffers> LendTxRing<M, L> {
     fn clear_the_way(&mut self, pool: &Pool, burst: &mut [Mbuf], tally: &mut TxTally) -> bool {
         for mbuf in burst {
             if self.lender.segments(mbuf).any(|segment| segment.is_some()) {
-                let Some(moved) = copy_into(pool, mbuf) else {
+                let Some(moved) = pool.alloc_copy(mbuf) else {
                     tally.held += 1;
                     return false;
                 };

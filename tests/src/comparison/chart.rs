@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::cases::Verdict;
+use super::cases::{Verdict, ZeroCopy};
 use super::results::{Outcome, Results};
 
 /// Sizes in pixels.
@@ -94,7 +94,12 @@ fn axis(scale: &Scale, bottom: f64) -> String {
 
 fn bar(outcome: &Outcome, top: f64, scale: &Scale) -> String {
     let case = outcome.case;
-    let title = format!("{}, zero-copy {}, {} B", case.work.title(), case.zero_copy.title(), case.size);
+    let sharing = if case.zero_copy == ZeroCopy::None {
+        String::new()
+    } else {
+        format!(", zero-copy {}", case.zero_copy.title())
+    };
+    let title = format!("{}{sharing}, {} B", case.work.title(), case.size);
     let mut text = label(LEFT - 8.0, top + 11.0, "end", "", &title);
     let colour = match outcome.verdict {
         Verdict::Reached => "#2e8b57",
@@ -133,7 +138,6 @@ fn label(x: f64, y: f64, anchor: &str, style: &str, text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cases::ZeroCopy;
     use super::super::processes::Program;
     use super::super::results::tests::results;
     use super::*;

@@ -61,7 +61,7 @@ pub(in crate::conformance) fn received_packets_are_appended_within_the_limit(fix
 }
 
 /// Sends so many packets, no more than the window, while nobody receives.
-fn send_unreceived(bed: &mut Testbed, way: Way, count: usize) {
+pub(super) fn send_unreceived(bed: &mut Testbed, way: Way, count: usize) {
     let Some(from) = way.from else { return };
     warm_up(bed, way);
     let (patience, len) = (bed.caps.patience, bed.caps.min_packet.max(64));

@@ -78,7 +78,7 @@ fn carry_a_little(bed: &mut Testbed) {
 }
 
 /// Waits until every queue says that it is down and neither takes nor yields a packet.
-fn wait_until_dead(bed: &mut Testbed, promise: &Promise) {
+pub(super) fn wait_until_dead(bed: &mut Testbed, promise: &Promise) {
     let (patience, pool) = (bed.caps.patience, bed.near.pool.clone());
     let end = Instant::now() + patience;
     for lport in &mut bed.near.lports {

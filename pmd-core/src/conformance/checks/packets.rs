@@ -142,6 +142,67 @@ pub(in crate::conformance) fn packets_of_any_pool_are_sent(fixture: &dyn Fixture
     bed.close();
 }
 
+/// Packets written into mbufs that the queue itself gave arrive in order, also among others and when some of those mbufs were
+/// dropped instead.
+pub(in crate::conformance) fn packets_built_in_place_are_sent(fixture: &dyn Fixture) {
+    let mut bed = Testbed::open(fixture, 1);
+    for way in bed.ways() {
+        let Some(from) = way.from else { continue };
+        let len = bed.caps.min_packet.max(64);
+        let packets = bed.packets(&[len; 4]);
+        bed.carry(way, 0, 4, &packets);
+        if bed.side(from).lports[0].tx.alloc_burst(&mut Burst::new(), 1).is_none() {
+            not_applicable("the queue has no memory to build packets in");
+            continue;
+        }
+        for lost in [false, true] {
+            let given = given(&mut bed, from, 12);
+            let packets = bed.packets(&vec![len; given.len() + 1]);
+            let pool = bed.side(from).pool.clone();
+            let mut built: Vec<_> =
+                given.into_iter().zip(&packets).map(|(mbuf, data)| Some(fill(mbuf, data))).collect();
+            built.push(pool.alloc_packet(&packets[packets.len() - 1]));
+            let kept = |i: &usize| !lost || i % 3 != 1;
+            let sent: Vec<_> = (0..packets.len()).filter(kept).collect();
+            let mut going: Vec<_> = sent.iter().map(|i| built[*i].take()).collect();
+            drop(built);
+            let make = |i: usize| going[i].take().expect("each is sent once");
+            let carried = bed.carry_mbufs(way, 0, 8, sent.len(), make);
+            let promise = if lost { promise::TX_IN_PLACE_LOST } else { promise::TX_IN_PLACE };
+            promise.require(carried.dropped == 0, || format!("{} packets were dropped", carried.dropped));
+            if way.tied && way.to.is_some() {
+                let wanted: Vec<_> = sent.iter().map(|i| packets[*i].clone()).collect();
+                bed.compare(&promise, &wanted, &carried.arrived);
+            }
+        }
+    }
+    bed.close();
+}
+
+/// Mbufs that a sending queue gave, `n` at most.
+fn given(bed: &mut Testbed, from: End, n: usize) -> Vec<Mbuf> {
+    let mut burst = Burst::with_limit(n + 1);
+    let pool = bed.side(from).pool.clone();
+    burst.push(pool.alloc().expect("the pool holds one mbuf")).expect("the burst is empty");
+    let tx = &mut bed.side(from).lports[0].tx;
+    let said = tx.alloc_burst(&mut burst, n).unwrap_or_default();
+    let added = burst.len() - 1;
+    promise::TX_IN_PLACE.require(said == added && added <= n, || format!("{added} mbufs were added, {said} said"));
+    let empty = burst[1..].iter().all(|mbuf| mbuf.packet_len() == 0);
+    promise::TX_IN_PLACE.require(empty, || "an mbuf to build a packet in holds data already".into());
+    burst.drain_front(1 + added).skip(1).collect()
+}
+
+/// Writes a packet into an empty mbuf.
+fn fill(mut mbuf: Mbuf, data: &[u8]) -> Mbuf {
+    let room = mbuf.tailroom();
+    match mbuf.append(data.len()) {
+        Some(place) => place.copy_from_slice(data),
+        None => promise::TX_IN_PLACE.broken(&format!("an mbuf to build packets in holds {room} bytes")),
+    }
+    mbuf
+}
+
 /// A packet that begins where its mbuf's buffer does.
 fn behind_no_headroom(pool: &Pool, data: &[u8]) -> Mbuf {
     let mut mbuf = pool.alloc().expect("the pool holds a few packets");

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::bursts::send_unreceived;
+use super::link::wait_until_dead;
 use super::not_applicable;
 use crate::burst::Burst;
 use crate::conformance::fixture::{Capabilities, Fixture};
@@ -94,8 +96,12 @@ pub(in crate::conformance) fn several_queues_work_side_by_side(fixture: &dyn Fix
 pub(in crate::conformance) fn admin_changes_under_load_lose_no_mbuf(fixture: &dyn Fixture) {
     let mut bed = Testbed::open(fixture, 1);
     for way in bed.ways() {
-        let packets = bed.packets(&[bed.caps.min_packet.max(64); 8]);
-        bed.carry(way, 0, 8, &packets);
+        // Once for certain with packets on their way, then at whatever moment.
+        send_unreceived(&mut bed, way, 8);
+        bed.near.lports[0].control.set_admin_up(false);
+        wait_until_dead(&mut bed, &promise::ADMIN);
+        bed.near.lports[0].control.set_admin_up(true);
+        bed.wait_for_links();
         let (Some(from), Some(mut halves)) = (way.from, bed.halves(way, 0)) else { continue };
         let (pool, frame, stop) = (bed.side_pool(from), bed.caps.frame, AtomicBool::new(false));
         let control = Arc::clone(&bed.near.lports[0].control);

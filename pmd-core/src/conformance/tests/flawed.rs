@@ -30,6 +30,8 @@ const MAX_PACKET: usize = 3000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
     None,
+    /// Not a flaw, but honest differences: no fd, no chains, nothing empty, short packets padded, and a kernel's noise.
+    Modest,
     // Receiving.
     Reorders,
     ClearsTheBurst,
@@ -56,6 +58,8 @@ pub(super) enum Flaw {
     CountsBytesWrong,
     CountsForTheFirstQueue,
     HoldsBackUntilTwo,
+    GivesUsedMbufs,
+    SendsOnlyWhatItGaveInOrder,
     // Sleeping.
     NeverRings,
     ArmsBlindly,
@@ -179,19 +183,27 @@ impl FlawedDriver {
             sender: Mutex::new(None),
             _taken: Arc::clone(taken),
         });
-        let (lane_tx, lane_rx) = lane(size);
+        let ((lane_tx, lane_rx), own_pool) = (lane(size), pool.clone());
         let rx = FlawedRx {
             wire: Arc::clone(&wire),
             lane: lane_rx,
             port: queue.lport.0,
             pool,
+            polls: 0,
             waiting: VecDeque::new(),
             scratch: Burst::new(),
             given: Vec::new(),
             thread: None,
         };
         let control = FlawedControl { wire: Arc::clone(&wire), queue: Arc::downgrade(&wire.counters) };
-        let tx = FlawedTx { wire, counters: counters_of_tx, lane: lane_tx, held: Burst::new() };
+        let tx = FlawedTx {
+            wire,
+            counters: counters_of_tx,
+            lane: lane_tx,
+            held: Burst::new(),
+            pool: own_pool,
+            given: VecDeque::new(),
+        };
         Ok(Lport { id: queue.lport, name: queue.name, rx: Box::new(rx), tx: Box::new(tx), control: Arc::new(control) })
     }
 }
@@ -213,6 +225,7 @@ struct FlawedRx {
     lane: LaneRx,
     port: u16,
     pool: Pool,
+    polls: u32,
     /// Packets that came, not yet copied into mbufs of the pool.
     waiting: VecDeque<Mbuf>,
     scratch: Burst,
@@ -226,6 +239,12 @@ impl FlawedRx {
         self.wire.flaw == flaw
     }
 
+    /// Whether an honest device has something to say on its own.
+    fn is_noisy(&mut self) -> bool {
+        self.polls += 1;
+        self.is(Flaw::Modest) && self.polls.is_multiple_of(7)
+    }
+
     fn fetch(&mut self) {
         self.lane.receive(&mut self.scratch);
         let n = self.scratch.len();
@@ -237,6 +256,9 @@ impl FlawedRx {
         let packet = self.waiting.front()?;
         let mut data = vec![0; packet.packet_len()];
         packet.copy_to(&mut data);
+        if self.is(Flaw::Modest) {
+            data.resize(data.len().max(60), 0);
+        }
         if self.is(Flaw::Truncates) {
             data.truncate(1024);
         }
@@ -292,8 +314,15 @@ impl RxQueue for FlawedRx {
             self.waiting.clear();
         }
         let first = burst.len();
+        if burst.room() > 0
+            && self.is_noisy()
+            && let Some(mut noise) = self.pool.alloc_packet(&[0x33; 70])
+        {
+            noise.set_port(self.port);
+            burst.push(noise).unwrap();
+        }
         let room = if self.is(Flaw::IgnoresTheLimit) { burst.room() + 1 } else { burst.room() };
-        while burst.len() - first < room
+        while burst.len() < first + room
             && let Some(mbuf) = self.next()
         {
             if burst.push(mbuf).is_err() {
@@ -341,7 +370,7 @@ impl RxQueue for FlawedRx {
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.wire.bell.as_fd())
+        (!self.is(Flaw::Modest)).then(|| self.wire.bell.as_fd())
     }
 }
 
@@ -362,6 +391,10 @@ struct FlawedTx {
     lane: LaneTx,
     /// Packets accepted and not yet on their way.
     held: Burst,
+    /// Where packets are built.
+    pool: Pool,
+    /// The data of mbufs given to build packets in, and not sent yet.
+    given: VecDeque<usize>,
 }
 
 /// What is to be done with a packet.
@@ -376,9 +409,18 @@ impl FlawedTx {
         self.wire.flaw == flaw
     }
 
-    fn judge(&self, mut mbuf: Mbuf) -> Verdict {
+    fn judge(&mut self, mut mbuf: Mbuf) -> Verdict {
         if mbuf.packet_len() > MAX_PACKET && !self.is(Flaw::SendsTooLong) {
             return if self.is(Flaw::HoldsUpBehindTooLong) { Verdict::Refuse(mbuf) } else { Verdict::Drop };
+        }
+        let place = self.pool.segment().offset_of(mbuf.data());
+        let expected = place.filter(|place| self.given.contains(place)).is_none_or(|place| self.given[0] == place);
+        if self.is(Flaw::SendsOnlyWhatItGaveInOrder) && !expected {
+            return Verdict::Drop;
+        }
+        self.given.retain(|given| Some(*given) != place);
+        if self.is(Flaw::Modest) && (mbuf.segment_count() > 1 || mbuf.packet_len() == 0) {
+            return Verdict::Drop;
         }
         if self.is(Flaw::NeedsHeadroom) && mbuf.headroom() < 4 {
             return Verdict::Drop;
@@ -440,6 +482,17 @@ impl TxQueue for FlawedTx {
         }
         counters.tx.add(sent, bytes + usize::from(self.is(Flaw::CountsBytesWrong)));
         if self.is(Flaw::SaysWhatWasOffered) { offered } else { sent }
+    }
+
+    fn alloc_burst(&mut self, burst: &mut Burst, n: usize) -> Option<usize> {
+        let first = burst.len();
+        let n = self.pool.alloc_bulk(burst, n);
+        self.given.clear();
+        self.given.extend(burst[first..].iter().filter_map(|mbuf| self.pool.segment().offset_of(mbuf.data())));
+        if self.is(Flaw::GivesUsedMbufs) {
+            burst[first..].iter_mut().for_each(|mbuf| assert!(mbuf.append(4).is_some()));
+        }
+        Some(n)
     }
 
     fn flush(&mut self) {

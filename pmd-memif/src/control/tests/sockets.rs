@@ -7,11 +7,11 @@ use std::sync::mpsc::channel;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{Backlog, bind, listen};
+use pmd_core::netns::Netns;
 
 use super::*;
 use crate::control::OpenError;
 use crate::message::Message;
-use crate::netns::Netns;
 use crate::socket::{new_socket, socket_address};
 
 fn server_with(address: &Address, change: impl FnOnce(&mut ServerConfig)) -> InterfaceConfig {

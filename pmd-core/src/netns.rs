@@ -1,4 +1,4 @@
-//! Network namespaces: abstract socket names live in one, and two processes meet only in the same.
+//! Network namespaces: interfaces live in one, and so do abstract names of sockets.
 //!
 //! A socket belongs for ever to the namespace of the thread that made it. So a socket of another namespace is made on a
 //! thread of its own, which enters the namespace and ends with it: no other thread ever changes its namespace.
@@ -8,6 +8,9 @@ use std::io;
 use std::path::PathBuf;
 
 use nix::sched::{CloneFlags, setns};
+
+use crate::options::{OptionError, OptionSpec, Options};
+use crate::privileges::{self, Capability};
 
 /// Where `ip netns add` keeps named namespaces.
 const NAMED: &str = "/run/netns";
@@ -49,18 +52,36 @@ impl std::fmt::Display for Netns {
     }
 }
 
+/// The option `netns` of drivers whose devices live in a namespace.
+pub const NETNS_OPTION: OptionSpec = OptionSpec::text(
+    "netns",
+    255,
+    "",
+    "network namespace of the interface: a name of `ip netns`, or the number of a process",
+);
+
 impl Netns {
-    /// Makes something, a socket, in the namespace.
+    /// The namespace that [`NETNS_OPTION`] names; `None`: that of the process.
+    ///
+    /// # Errors
+    /// When it names none.
+    pub fn of(options: &Options) -> Result<Option<Self>, OptionError> {
+        let text = options.text(NETNS_OPTION.name);
+        let parsed = (!text.is_empty()).then(|| text.parse()).transpose();
+        parsed.map_err(|error| OptionError::value(NETNS_OPTION.name, format!("option `netns`: {error}")))
+    }
+
+    /// Makes something, a socket or an interface, in the namespace.
     ///
     /// # Errors
     /// The namespace does not exist, or we may not enter it; and those of `make`.
-    pub(crate) fn make<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    pub fn make<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         let enter_and_make = || {
             self.enter()?;
             make()
         };
         std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("memif-netns".into()).spawn_scoped(scope, enter_and_make)?;
+            let thread = std::thread::Builder::new().name("netns".into()).spawn_scoped(scope, enter_and_make)?;
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
@@ -75,7 +96,7 @@ impl Netns {
         })?;
         setns(&file, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
             nix::errno::Errno::EPERM => {
-                named("entering it needs CAP_SYS_ADMIN: run as root, or in that namespace".to_owned())
+                named(format!("{}, or in that namespace", privileges::refusal("entering it", &[Capability::SysAdmin])))
             }
             nix::errno::Errno::EINVAL => named(format!("{} is no network namespace", path.display())),
             _ => named(format!("cannot enter: {errno}")),

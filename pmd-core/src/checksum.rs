@@ -1,8 +1,8 @@
 //! The Internet checksum (RFC 1071), and its change when a header field changes (RFC 1624).
 
-/// The sum of big-endian 16-bit words. An odd byte at the end counts as the high half of a word.
+/// The sum of big-endian 16-bit words, of at most 128 KiB. An odd byte at the end counts as the high half of a word.
 #[inline]
-pub(super) fn sum(bytes: &[u8]) -> u32 {
+pub fn sum(bytes: &[u8]) -> u32 {
     let words = bytes.chunks_exact(2);
     let odd = words.remainder().first().map_or(0, |byte| u32::from(*byte) << 8);
     words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum::<u32>() + odd
@@ -10,7 +10,7 @@ pub(super) fn sum(bytes: &[u8]) -> u32 {
 
 /// Folds the carries of a sum into 16 bits.
 #[inline]
-pub(super) fn fold(mut sum: u32) -> u16 {
+pub fn fold(mut sum: u32) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -19,7 +19,7 @@ pub(super) fn fold(mut sum: u32) -> u16 {
 
 /// The checksum of a header in which the word `before` has become `after` (RFC 1624, equation 3).
 #[inline]
-pub(super) fn changed(checksum: u16, before: u16, after: u16) -> u16 {
+pub fn changed(checksum: u16, before: u16, after: u16) -> u16 {
     !fold(u32::from(!checksum) + u32::from(!before) + u32::from(after))
 }
 
