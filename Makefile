@@ -34,7 +34,8 @@ soak: deps
 
 bench: deps
 	$(CARGO) build --release --locked --package lport --bin lport
-	$(CARGO) run --release --locked --package lport-tests --bin side-by-side -- $(if $(QUICK),--rounds 3 --milliseconds 1000)
+	$(CARGO) bench --locked --package pmd-memif --bench hot_loops --no-run
+	$(CARGO) run --release --locked --package lport-tests --bin side-by-side -- $(if $(QUICK),--quick)
 
 # The schema that editors complete lport files by; a test compares it with what the program prints.
 schema: deps-build

@@ -17,7 +17,6 @@ pub mod flood;
 pub mod lport;
 pub mod lport_file;
 pub mod lports;
-pub mod measure;
 pub mod memif;
 pub mod namespace;
 pub mod packets;

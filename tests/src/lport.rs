@@ -90,6 +90,18 @@ impl Lport {
         })
     }
 
+    /// Waits for the next live counters and gives them: those printed at or after this moment. The program must run with
+    /// `--json` and a `--stats-period`.
+    ///
+    /// # Errors
+    /// When it ends or prints none in time.
+    pub fn next_counters(&self) -> Result<Live> {
+        let from = self.process.stdout().position();
+        let printed = self.process.stdout().wait_for("\n", from);
+        let live = printed.and_then(|_| Live::last(&self.printed())?.context("no whole line"));
+        self.process.explain(live)
+    }
+
     fn wait_for_live<T>(&self, what: &str, find: impl Fn(Live) -> Option<T>) -> Result<T> {
         let waited = wait_until(what, || Ok(Live::last(&self.printed())?.and_then(&find)));
         self.process.explain(waited)
@@ -141,6 +153,11 @@ impl Lport {
     /// When it is gone.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.process.signal(signal)
+    }
+
+    /// Its process.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
     /// The bare process, for whom signals are enough.

@@ -4,10 +4,15 @@ use serde_json::{Map, Value, json};
 
 use crate::memif::Memif;
 
+/// Mbufs of the pool, in units of 1024.
+const MBUFS: usize = 16;
+
 /// An lport file in the making. Its lports share one pool of 16384 mbufs of 2 KiB; without a thread of its own named, one
 /// thread polls them all.
 #[derive(Debug, Clone, Default)]
 pub struct LportFile {
+    cpu: Option<usize>,
+    mbuf_kib: Option<usize>,
     lports: Map<String, Value>,
     threads: Map<String, Value>,
     options: Map<String, Value>,
@@ -33,7 +38,19 @@ impl LportFile {
         self
     }
 
-    /// Adds an unpinned thread that polls these lports.
+    /// Pins the threads to a CPU; by default they run on any that we may use.
+    pub fn cpu(mut self, cpu: usize) -> Self {
+        self.cpu = Some(cpu);
+        self
+    }
+
+    /// Sets how much data an mbuf holds, in KiB; 2 by default.
+    pub fn mbuf_kib(mut self, kib: usize) -> Self {
+        self.mbuf_kib = Some(kib);
+        self
+    }
+
+    /// Adds a thread that polls these lports.
     pub fn thread(mut self, name: &str, lports: &[&str]) -> Self {
         self.threads.insert(name.to_owned(), json!({ "group": "anywhere", "lports": lports }));
         self
@@ -67,9 +84,9 @@ impl LportFile {
             threads.insert("fwd:0".to_owned(), json!({ "group": "anywhere", "lports": all }));
         }
         let file = json!({
-            "umems": { "packets": { "bufcnt": 16, "bufsz": 2, "regions": [16] } },
+            "umems": { "packets": { "bufcnt": MBUFS, "bufsz": self.mbuf_kib.unwrap_or(2), "regions": [MBUFS] } },
             "lports": self.lports,
-            "lcore-groups": { "anywhere": [] },
+            "lcore-groups": { "anywhere": Vec::from_iter(self.cpu) },
             "threads": threads,
             "options": self.options,
         });

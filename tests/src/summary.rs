@@ -21,6 +21,8 @@ pub struct Summary {
 /// What the lines before the last are read for.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Live {
+    /// Seconds since the start.
+    pub duration_s: f64,
     /// In the order of lport ids.
     pub lports: Vec<LportSummary>,
 }

@@ -99,8 +99,16 @@ impl Testbed {
     /// # Errors
     /// When the file cannot be written, or our program cannot be built or ends at once.
     pub fn run(&self, name: &str, file: &LportFile) -> Result<Lport> {
-        let path = self.write(&format!("{name}.jsonc"), &file.text())?;
-        let lport = self.lport(&["run", &path.display().to_string(), "--json", "--stats-period", "0.1"])?;
+        self.run_with(name, file, &[])
+    }
+
+    /// As [`Self::run`], with further arguments.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_with(&self, name: &str, file: &LportFile, arguments: &[&str]) -> Result<Lport> {
+        let path = self.write(&format!("{name}.jsonc"), &file.text())?.display().to_string();
+        let lport = self.lport(&[&["run", &*path, "--json", "--stats-period", "0.1"], arguments].concat())?;
         lport.wait_for_first_counters()?;
         Ok(lport)
     }

@@ -249,6 +249,11 @@ impl Testpmd {
         waited.map_err(|error| error.context(format!("last seen: {last:?}")))
     }
 
+    /// Its process.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// The bare process, for whom signals are enough.
     pub fn into_process(self) -> Process {
         self.process

@@ -56,8 +56,11 @@ fn count(program: &PathBuf, case: &str, bursts: u64) -> Result<Counted> {
     let messages = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{case} under callgrind: {}\n{messages}", output.status);
     let collected = messages.lines().find_map(|line| line.split_once("Collected : ")).map(|(_, number)| number);
+    // Packets, and the time they took, which says nothing here.
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let packets = printed.split_whitespace().next().unwrap_or_default();
     Ok(Counted {
-        packets: String::from_utf8_lossy(&output.stdout).trim().parse().context("no number of packets")?,
+        packets: packets.parse().context("no number of packets")?,
         instructions: collected.with_context(|| format!("no count in {messages}"))?.trim().parse()?,
     })
 }

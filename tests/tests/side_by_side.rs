@@ -3,18 +3,27 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use lport_tests::comparison::{Arrangement, Case, Conditions, Outcome, run_round};
-use lport_tests::{Testbed, testbed};
+use clap::ValueEnum;
+use lport_tests::Testbed;
+use lport_tests::comparison::cases::{Case, Work};
+use lport_tests::comparison::disturbance::Rule;
+use lport_tests::comparison::machine::Machine;
+use lport_tests::comparison::measuring::{Conditions, measure};
+use lport_tests::comparison::probe::Probe;
+use lport_tests::comparison::results::Results;
+use lport_tests::comparison::table;
 
+/// Everything but the limits once, at one size, shortly. On a busy machine too: whatever others take is tolerated.
 #[test]
-fn a_round_gives_a_rate_of_each_in_every_arrangement() -> Result<()> {
+fn a_round_gives_a_rate_of_each_in_every_row() -> Result<()> {
     let testbed = Testbed::new()?;
-    let cpus = testbed::allowed_cpus()?;
-    let conditions = Conditions { cpus: [cpus[0], cpus[1]], burst: 32, duration: Duration::from_millis(200) };
-    for arrangement in Arrangement::ALL {
-        let mut outcome = Outcome::new(Case { arrangement, packet_size: 512 });
-        run_round(&testbed, &mut outcome, conditions)?;
-        assert!(outcome.testpmd[0] > 0.0 && outcome.lport[0] > 0.0, "{outcome:?}");
+    let machine = Machine::look()?;
+    let conditions = Conditions { cpus: machine.cpus, burst: 32, rule: Rule::NONE, repeats: 0 };
+    let mut results = Results::new(machine, conditions, Case::all(Work::value_variants(), &[512]), false, 1);
+    for measured in &mut results.measured {
+        measure(&testbed, conditions, Probe::WORST, measured, Duration::from_millis(100));
+        assert_eq!(measured.rates().len(), 1, "{}: {:?}", measured.subject.title(), measured.failures);
     }
+    assert!(table::summary(&results).ends_with(" 0 not measured"), "{}", table::markdown(&results));
     Ok(())
 }

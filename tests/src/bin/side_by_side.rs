@@ -1,85 +1,181 @@
-//! `make bench`: `lport bench` against dpdk-testpmd on the same cores, in one interleaved run, and the ratios.
+//! `make bench`: our program against dpdk-testpmd on the same cores, in one interleaved run, and the ratios.
 //!
-//! 1. The CPUs are taken from those we may use; the machine must have two.
-//! 2. Round by round, every case is measured with testpmd and with us.
-//! 3. A table of medians, ratios and spreads goes to standard output, the raw rates to `bench-results/`.
+//! 1. The machine is looked at; what spoils numbers on it is said.
+//! 2. Round by round, everything is measured once, forwards in odd rounds and backwards in even ones. How long each takes is
+//!    what is left of the time, dealt out evenly.
+//! 3. After each round the raw results are written, so that an interruption loses one round. When the time is over, it ends
+//!    with fewer rounds.
+//! 4. At the end the table goes to standard output, and table and chart to files beside the raw results.
+//!
+//! Progress goes to standard error. What fails is said there and in the table, and everything else goes on; only when nothing
+//! at all could be measured is the exit code not 0.
 
 use std::fs;
-use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
-use lport_tests::comparison::{Arrangement, Case, Conditions, Outcome, median, run_round, spread};
-use lport_tests::{Testbed, testbed};
-use serde_json::json;
+use clap::{Parser, ValueEnum};
+use lport_tests::comparison::budget::Budget;
+use lport_tests::comparison::cases::{Case, SIZES, Work};
+use lport_tests::comparison::disturbance::Rule;
+use lport_tests::comparison::machine::Machine;
+use lport_tests::comparison::measuring::{Conditions, Measured, measure};
+use lport_tests::comparison::results::Results;
+use lport_tests::comparison::{chart, table};
+use lport_tests::{Testbed, lport};
 
-/// Where raw rates go, from the root of the repository.
+/// Where results go, from the root of the repository.
 const RESULTS: &str = "bench-results";
 
-/// Compares `lport bench` with dpdk-testpmd, interleaved, on the same cores.
+/// Minutes and rounds, usually and in a hurry. Some time is left for building before.
+const USUAL: (u64, u32) = (55, 10);
+const QUICK: (u64, u32) = (9, 3);
+
+/// Compares `lport run` with dpdk-testpmd, interleaved, on the same cores.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// How often every case is measured with each of the two
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: u32,
-    /// Milliseconds of each measurement
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(100..=60_000))]
-    milliseconds: u64,
-    /// Packet sizes in bytes
-    #[arg(long, value_delimiter = ',', default_values_t = [64, 512, 1518])]
+    /// Fewer rounds and shorter measurements: 3 rounds in 9 minutes
+    #[arg(long)]
+    quick: bool,
+    /// How often everything is measured; default: 10, or 3 with `--quick`
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+    /// Minutes all of it may take; default: 55, or 9 with `--quick`
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1440))]
+    minutes: Option<u64>,
+    /// What to compare; default: everything
+    #[arg(long, value_enum, value_delimiter = ',')]
+    work: Vec<Work>,
+    /// Packet sizes in bytes, 64 to 2000
+    #[arg(long, value_delimiter = ',', default_values_t = SIZES, value_parser = size)]
     sizes: Vec<usize>,
     /// Packets per burst
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     burst: u16,
+    /// Per cent of the CPUs' time that others may take before a measurement is dropped
+    #[arg(long, default_value_t = 2.0, value_parser = percent)]
+    tolerate: f64,
+    /// How often a disturbed measurement is repeated in its round
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=100))]
+    repeats: u32,
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size| (64..=2000).contains(size));
+    size.ok_or_else(|| format!("`{text}` is not a number of bytes from 64 to 2000: one buffer holds the packet"))
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let percent = text.parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
+    percent.ok_or_else(|| format!("`{text}` is not a number of per cent from 0 to 100"))
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let testbed = Testbed::new()?;
-    let cpus = testbed::allowed_cpus()?;
-    ensure!(cpus.len() >= 2, "two processes need a CPU each, but only CPU {} is allowed", cpus[0]);
-    let duration = Duration::from_millis(arguments.milliseconds);
-    let conditions = Conditions { cpus: [cpus[0], cpus[1]], burst: arguments.burst, duration };
+    // Built before the time begins.
+    lport::program()?;
+    let machine = Machine::look()?;
+    eprintln!("{}", machine.title());
+    machine.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
 
-    let cases = Arrangement::ALL
-        .into_iter()
-        .flat_map(|arrangement| arguments.sizes.iter().map(move |&packet_size| Case { arrangement, packet_size }));
-    let mut outcomes: Vec<_> = cases.map(Outcome::new).collect();
-    for round in 1..=arguments.rounds {
-        for outcome in &mut outcomes {
-            eprintln!("round {round}: {}, {} bytes", outcome.arrangement.word(), outcome.packet_size);
-            run_round(&testbed, outcome, conditions)?;
-        }
-    }
-    print_table(&outcomes);
-    write_raw(&outcomes, conditions)
-}
+    let (minutes, rounds) = if arguments.quick { QUICK } else { USUAL };
+    let minutes = Duration::from_secs(60 * arguments.minutes.unwrap_or(minutes));
+    let paths = Paths::new(&machine)?;
+    let mut results = results(&arguments, machine, rounds);
+    run(&testbed, &mut results, minutes, &paths)?;
 
-fn print_table(outcomes: &[Outcome]) {
-    println!("| work | bytes | testpmd Mpps | lport Mpps | ratio | spread testpmd | spread lport |");
-    println!("|---|---:|---:|---:|---:|---:|---:|");
-    for outcome in outcomes {
-        let Outcome { arrangement, packet_size, testpmd, lport } = outcome;
-        let [theirs, ours] = [testpmd, lport].map(|rates| median(rates) / 1e6);
-        let [their_spread, our_spread] = [testpmd, lport].map(|rates| spread(rates) * 100.0);
-        println!(
-            "| {} | {packet_size} | {theirs:.2} | {ours:.2} | {:.2} | {their_spread:.0} % | {our_spread:.0} % |",
-            arrangement.word(),
-            outcome.ratio(),
-        );
-    }
-}
-
-fn write_raw(outcomes: &[Outcome], conditions: Conditions) -> Result<()> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(RESULTS);
-    fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let time = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let path = directory.join(format!("side-by-side-{time}.json"));
-    let Conditions { cpus, burst, duration } = conditions;
-    let conditions = json!({ "cpus": cpus, "burst": burst, "seconds": duration.as_secs_f64() });
-    let raw = json!({ "unix_time": time, "conditions": conditions, "packets_per_second": outcomes });
-    fs::write(&path, format!("{raw:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
-    eprintln!("raw rates: {RESULTS}/side-by-side-{time}.json");
+    let text = table::markdown(&results);
+    print!("{text}");
+    paths.write("md", &text)?;
+    paths.write("svg", &chart::svg(&results))?;
+    eprintln!("{}; {RESULTS}/{}: .md, .svg, .json", table::summary(&results), paths.name);
+    let measured = results.measured.iter().any(|measured| !measured.samples.is_empty());
+    ensure!(measured, "nothing could be measured");
     Ok(())
+}
+
+fn results(arguments: &Arguments, machine: Machine, rounds: u32) -> Results {
+    let works = if arguments.work.is_empty() { Work::value_variants() } else { &arguments.work };
+    let conditions = Conditions {
+        cpus: machine.cpus,
+        burst: arguments.burst,
+        rule: Rule::new(arguments.tolerate / 100.0),
+        repeats: arguments.repeats,
+    };
+    let (cases, rounds) = (Case::all(works, &arguments.sizes), arguments.rounds.unwrap_or(rounds));
+    // Who asks for single works wants these.
+    Results::new(machine, conditions, cases, arguments.work.is_empty(), rounds)
+}
+
+/// All rounds, or as many as there is time for.
+fn run(testbed: &Testbed, results: &mut Results, total: Duration, paths: &Paths) -> Result<()> {
+    let [rounds, _] = results.rounds;
+    let (start, subjects) = (Instant::now(), results.measured.len());
+    let mut budget = Budget::new(total);
+    let mut left = rounds * u32::try_from(subjects)?;
+    for round in 1..=rounds {
+        let mut order: Vec<_> = (0..subjects).collect();
+        if round % 2 == 0 {
+            order.reverse();
+        }
+        for at in order {
+            // Whatever happens, everything is measured once.
+            if round > 1 && budget.is_spent(start.elapsed()) {
+                eprintln!("the time is over in round {round} of {rounds}");
+                return finish_round(results, round - 1, paths);
+            }
+            let best = results.best();
+            let (begun, window) = (Instant::now(), budget.window(start.elapsed(), left));
+            let measured = &mut results.measured[at];
+            measure(testbed, results.conditions, best, measured, window);
+            say(round, rounds, left, measured);
+            budget.learn(begun.elapsed(), window);
+            left -= 1;
+        }
+        finish_round(results, round, paths)?;
+    }
+    Ok(())
+}
+
+fn finish_round(results: &mut Results, round: u32, paths: &Paths) -> Result<()> {
+    results.rounds[1] = round;
+    results.judge();
+    results.write(&paths.file("json"))
+}
+
+/// One line of progress.
+fn say(round: u32, rounds: u32, left: u32, measured: &Measured) {
+    let last = measured.samples.last();
+    let rate = last.map_or_else(|| "failed".to_owned(), |sample| format!("{:.2} Mpps", sample.rate / 1e6));
+    let dropped = last.and_then(|sample| sample.dropped.as_ref());
+    let dropped = dropped.map_or_else(String::new, |reason| format!(", dropped: {reason}"));
+    eprintln!("round {round}/{rounds}, {left} to go: {}: {rate}{dropped}", measured.subject.title());
+    if let Some(failure) = measured.failures.last().filter(|_| last.is_none()) {
+        eprintln!("{failure}");
+    }
+}
+
+/// Where the results of this run go.
+struct Paths {
+    directory: PathBuf,
+    name: String,
+}
+
+impl Paths {
+    fn new(machine: &Machine) -> Result<Self> {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(RESULTS);
+        fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        Ok(Self { directory, name: format!("side-by-side-{}", machine.unix_time) })
+    }
+
+    fn file(&self, kind: &str) -> PathBuf {
+        self.directory.join(format!("{}.{kind}", self.name))
+    }
+
+    fn write(&self, kind: &str, text: &str) -> Result<()> {
+        let path = self.file(kind);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
 }

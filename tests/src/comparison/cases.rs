@@ -1,0 +1,189 @@
+//! The rows of the comparison: plain data that says what is compared with what, and what the goal is.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// A kind of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// one process, one core: two memif ports joined with each other, each sends what it receives to the other
+    Loopback,
+    /// two processes, one core each: the server sends
+    ServerToClient,
+    /// two processes, one core each: the client sends
+    ClientToServer,
+    /// a forwarder on a core of its own between two memifs; generator and sink are one thread of `lport run` on another
+    Chain,
+    /// the same with a thread of testpmd as generator and sink
+    ChainOfPeers,
+}
+
+impl Work {
+    /// What the table calls it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback, one core",
+            Self::ServerToClient => "server to client",
+            Self::ClientToServer => "client to server",
+            Self::Chain => "forwarder between lport's ends",
+            Self::ChainOfPeers => "forwarder between testpmd's ends",
+        }
+    }
+
+    /// Which ends may have `zero-copy=yes` in it. A server that only sends borrows nothing.
+    fn pairings(self) -> &'static [ZeroCopy] {
+        use ZeroCopy::{Both, Client, None, Server};
+        match self {
+            Self::Loopback => &[None, Client, Both],
+            Self::ServerToClient => &[None, Client],
+            Self::ClientToServer => &[None, Client, Server, Both],
+            Self::Chain | Self::ChainOfPeers => &[None],
+        }
+    }
+}
+
+/// Which ends of a link are told `zero-copy=yes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ZeroCopy {
+    /// None: both copy.
+    None,
+    /// The client exports its mbufs.
+    Client,
+    /// The server borrows what it receives.
+    Server,
+    /// Both do.
+    Both,
+}
+
+impl ZeroCopy {
+    /// Whether the client, and whether the server, are told so.
+    pub fn ends(self) -> [bool; 2] {
+        [matches!(self, Self::Client | Self::Both), matches!(self, Self::Server | Self::Both)]
+    }
+
+    /// What the table calls it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::None => "no",
+            Self::Client => "client",
+            Self::Server => "server",
+            Self::Both => "both",
+        }
+    }
+
+    /// What testpmd can do instead. It has no zero-copy server; the better of what it has then counts.
+    pub fn of_testpmd(self) -> &'static [Self] {
+        match self {
+            Self::None => &[Self::None],
+            Self::Client => &[Self::Client],
+            Self::Server | Self::Both => &[Self::None, Self::Client],
+        }
+    }
+}
+
+/// Packet sizes that have goals, in bytes.
+pub const SIZES: [usize; 3] = [64, 512, 1518];
+
+/// A row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Case {
+    /// The kind of work.
+    pub work: Work,
+    /// Our ends with zero-copy.
+    pub zero_copy: ZeroCopy,
+    /// Bytes per packet.
+    pub size: usize,
+}
+
+impl Case {
+    /// All rows of some works and sizes, in the order of the table.
+    pub fn all(works: &[Work], sizes: &[usize]) -> Vec<Self> {
+        let rows = works.iter().flat_map(|&work| work.pairings().iter().map(move |&zero_copy| (work, zero_copy)));
+        rows.flat_map(|(work, zero_copy)| sizes.iter().map(move |&size| Self { work, zero_copy, size })).collect()
+    }
+
+    /// How many times testpmd's rate is wanted; `None` for a size without a goal.
+    pub fn goal(&self) -> Option<f64> {
+        let goals = match (self.work, self.zero_copy) {
+            (Work::Loopback, ZeroCopy::None) => [3.0, 2.0, 1.6],
+            (Work::Loopback, _) => [3.0, 2.5, 2.5],
+            (Work::ServerToClient | Work::ClientToServer, ZeroCopy::None) => [2.5, 2.0, 1.4],
+            (Work::ServerToClient | Work::ClientToServer, _) => [2.0, 2.0, 1.5],
+            (Work::Chain, _) => [2.5, 2.0, 2.0],
+            (Work::ChainOfPeers, _) => [1.3, 1.2, 1.1],
+        };
+        SIZES.iter().position(|&size| size == self.size).map(|column| goals[column])
+    }
+}
+
+/// Whether a goal is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The median reaches it.
+    Reached,
+    /// It does not.
+    Missed,
+    /// There is no goal.
+    NoGoal,
+    /// There is nothing to judge by: it failed, or every round was disturbed.
+    NotMeasured,
+}
+
+impl Verdict {
+    /// That of a ratio, which is NaN when one of the two rates is missing.
+    pub fn of(ratio: f64, goal: Option<f64>) -> Self {
+        match goal {
+            _ if !ratio.is_finite() => Self::NotMeasured,
+            None => Self::NoGoal,
+            Some(goal) if ratio >= goal => Self::Reached,
+            Some(_) => Self::Missed,
+        }
+    }
+
+    /// What the table says.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Reached => "yes",
+            Self::Missed => "no",
+            Self::NoGoal => "",
+            Self::NotMeasured => "not measured",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_usual_sizes_has_a_goal_and_other_sizes_have_none() {
+        let rows = Case::all(Work::value_variants(), &SIZES);
+        assert_eq!(rows.len(), (3 + 2 + 4 + 1 + 1) * 3);
+        assert!(rows.iter().all(|case| case.goal().is_some()));
+        assert!(Case::all(Work::value_variants(), &[128]).iter().all(|case| case.goal().is_none()));
+        let goal = |work, zero_copy, size| Case { work, zero_copy, size }.goal();
+        assert_eq!(goal(Work::Loopback, ZeroCopy::None, 64), Some(3.0));
+        assert_eq!(goal(Work::ClientToServer, ZeroCopy::Server, 1518), Some(1.5));
+        assert_eq!(goal(Work::ChainOfPeers, ZeroCopy::None, 512), Some(1.2));
+    }
+
+    #[test]
+    fn a_goal_is_reached_at_its_very_value_and_nothing_is_judged_without_numbers() {
+        assert_eq!(Verdict::of(2.0, Some(2.0)), Verdict::Reached);
+        assert_eq!(Verdict::of(1.99, Some(2.0)), Verdict::Missed);
+        assert_eq!(Verdict::of(1.0, None), Verdict::NoGoal);
+        for ratio in [f64::NAN, f64::INFINITY] {
+            assert_eq!(Verdict::of(ratio, Some(2.0)), Verdict::NotMeasured);
+        }
+    }
+
+    #[test]
+    fn testpmd_is_never_asked_for_a_zero_copy_server() {
+        for ours in [ZeroCopy::None, ZeroCopy::Client, ZeroCopy::Server, ZeroCopy::Both] {
+            assert!(ours.of_testpmd().iter().all(|theirs| !theirs.ends()[1]), "{ours:?}");
+        }
+    }
+}

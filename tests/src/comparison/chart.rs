@@ -1,0 +1,173 @@
+//! Results as a picture: a bar per row, as long as our rate is times testpmd's, with the goal as a mark.
+
+use std::fmt::Write;
+
+use super::cases::{Verdict, ZeroCopy};
+use super::results::{Outcome, Results};
+
+/// Sizes in pixels.
+const ROW: f64 = 20.0;
+const BAR: f64 = 13.0;
+const TITLE_HEIGHT: f64 = 76.0;
+const FOOT: f64 = 34.0;
+const LEFT: f64 = 330.0;
+const PLOT: f64 = 480.0;
+const RIGHT: f64 = 70.0;
+
+/// Space between works, in pixels.
+const GAP: f64 = 10.0;
+
+/// The picture, as SVG.
+pub fn svg(results: &Results) -> String {
+    let outcomes = results.outcomes();
+    let scale = Scale::of(&outcomes);
+    let rows = places(&outcomes);
+    let bottom = rows.last().map_or(TITLE_HEIGHT, |last| last + ROW);
+    let (width, height) = (LEFT + PLOT + RIGHT, bottom + FOOT);
+    let mut text = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
+         font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
+    );
+    text +=
+        &label(16.0, 24.0, "start", "font-size=\"16\" font-weight=\"bold\"", "lport's rate, in times dpdk-testpmd's");
+    text += &label(16.0, 43.0, "start", "fill=\"#555\"", &results.machine.title());
+    text += &label(
+        16.0,
+        60.0,
+        "start",
+        "fill=\"#555\"",
+        "green: goal reached; red: missed; grey: no goal; black: the goal",
+    );
+    text += &axis(&scale, bottom);
+    for (outcome, top) in outcomes.iter().zip(rows) {
+        text += &bar(outcome, top, &scale);
+    }
+    text + "</svg>\n"
+}
+
+/// Ratios to pixels.
+struct Scale {
+    /// The ratio at the right end.
+    end: u32,
+}
+
+impl Scale {
+    fn of(outcomes: &[Outcome]) -> Self {
+        let ratios = outcomes.iter().map(|outcome| outcome.ratio).filter(|ratio| ratio.is_finite());
+        let goals = outcomes.iter().filter_map(|outcome| outcome.case.goal());
+        let most = ratios.chain(goals).fold(1.0, f64::max);
+        Self { end: most.ceil() as u32 }
+    }
+
+    fn x(&self, ratio: f64) -> f64 {
+        LEFT + PLOT * ratio / f64::from(self.end)
+    }
+}
+
+/// Where each row begins, from the top.
+fn places(outcomes: &[Outcome]) -> Vec<f64> {
+    let mut next = TITLE_HEIGHT;
+    let mut places = Vec::new();
+    for (at, outcome) in outcomes.iter().enumerate() {
+        if at > 0 && outcomes[at - 1].case.work != outcome.case.work {
+            next += GAP;
+        }
+        places.push(next);
+        next += ROW;
+    }
+    places
+}
+
+fn axis(scale: &Scale, bottom: f64) -> String {
+    let mut text = String::new();
+    // No more than some ten lines.
+    for ratio in (0..=scale.end).step_by(scale.end.div_ceil(10).max(1) as usize) {
+        let (x, colour) = (scale.x(f64::from(ratio)), if ratio == 1 { "#888" } else { "#ddd" });
+        let _ = writeln!(
+            text,
+            "<line x1=\"{x:.1}\" y1=\"{TITLE_HEIGHT}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"{colour}\"/>"
+        );
+        text += &label(x, bottom + 16.0, "middle", "fill=\"#555\"", &ratio.to_string());
+    }
+    text
+}
+
+fn bar(outcome: &Outcome, top: f64, scale: &Scale) -> String {
+    let case = outcome.case;
+    let sharing = if case.zero_copy == ZeroCopy::None {
+        String::new()
+    } else {
+        format!(", zero-copy {}", case.zero_copy.title())
+    };
+    let title = format!("{}{sharing}, {} B", case.work.title(), case.size);
+    let mut text = label(LEFT - 8.0, top + 11.0, "end", "", &title);
+    let colour = match outcome.verdict {
+        Verdict::Reached => "#2e8b57",
+        Verdict::Missed => "#c0392b",
+        Verdict::NoGoal | Verdict::NotMeasured => "#999",
+    };
+    if outcome.ratio.is_finite() {
+        let width = scale.x(outcome.ratio) - LEFT;
+        let _ = writeln!(
+            text,
+            "<rect x=\"{LEFT}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{BAR}\" fill=\"{colour}\"/>"
+        );
+    }
+    let value =
+        if outcome.ratio.is_finite() { format!("{:.2}", outcome.ratio) } else { outcome.verdict.word().to_owned() };
+    let goal = case.goal();
+    if let Some(goal) = goal {
+        let (x, end) = (scale.x(goal), top + BAR + 2.0);
+        let _ = writeln!(
+            text,
+            "<line x1=\"{x:.1}\" y1=\"{:.1}\" x2=\"{x:.1}\" y2=\"{end:.1}\" stroke=\"#000\" stroke-width=\"2\"/>",
+            top - 2.0
+        );
+    }
+    // Behind the bar, and behind the goal's mark where that would lie on it.
+    let bar_end = if outcome.ratio.is_finite() { scale.x(outcome.ratio) } else { LEFT };
+    let mark = goal.map(|goal| scale.x(goal)).filter(|mark| (*mark - bar_end - 17.0).abs() < 20.0);
+    text += &label(mark.unwrap_or(bar_end).max(bar_end) + 5.0, top + 11.0, "start", "", &value);
+    text
+}
+
+fn label(x: f64, y: f64, anchor: &str, style: &str, text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" {style}>{text}</text>\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::processes::Program;
+    use super::super::results::tests::results;
+    use super::*;
+
+    const RATES: [(Program, ZeroCopy, &[f64]); 4] = [
+        (Program::Testpmd, ZeroCopy::None, &[10e6, 0.0]),
+        (Program::Testpmd, ZeroCopy::Client, &[10e6, 0.0]),
+        (Program::Lport, ZeroCopy::None, &[42e6, 0.0]),
+        (Program::Lport, ZeroCopy::Client, &[20e6, 0.0]),
+    ];
+
+    #[test]
+    fn the_picture_is_well_formed_whatever_the_machine_is_called_and_whatever_failed() {
+        for rates in [&RATES[..], &[]] {
+            let picture = svg(&results(rates));
+            let document = roxmltree::Document::parse(&picture).unwrap();
+            let texts: Vec<_> = document.descendants().filter_map(|node| node.text()).collect();
+            assert!(texts.iter().any(|text| text.contains("A <fast> & \"odd\" CPU")), "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn bars_are_as_long_as_their_ratios_and_coloured_by_their_verdicts() {
+        let picture = svg(&results(&RATES));
+        let document = roxmltree::Document::parse(&picture).unwrap();
+        let bars: Vec<_> = document.descendants().filter(|node| node.attribute("height") == Some("13")).collect();
+        let width = |bar: &roxmltree::Node<'_, '_>| bar.attribute("width").unwrap().parse::<f64>().unwrap();
+        assert_eq!(bars.len(), 2);
+        assert!((width(&bars[0]) / width(&bars[1]) - 4.2 / 2.0).abs() < 0.01);
+        assert_eq!(bars[0].attribute("fill"), Some("#2e8b57"));
+        assert_eq!(bars[1].attribute("fill"), Some("#c0392b"));
+    }
+}

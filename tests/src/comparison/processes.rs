@@ -1,0 +1,356 @@
+//! A work as processes: which there are, on which CPUs, and what they have received.
+//!
+//! 1. [`parts`] says as data what each process does, and with which ends of memifs.
+//! 2. [`Stage::start`] starts them, those with memif servers first, and has testpmd forward.
+//! 3. [`Stage::reading`] asks the one that counts. Dropping the stage kills them all.
+//!
+//! Both programs do the same in the same way: they forward between pairs of ports (testpmd's `io`, our mode `fwd` with a
+//! port map). Who makes packets takes them from a null port, which costs either less than its generator; who swallows them
+//! gives them to one.
+//!
+//! ```text
+//!   loopback                       [a == b]                          512 packets go round in each direction
+//!   server-to-client and back      [null -> a] ==> [b drop]
+//!   chain, chain-of-peers          [null -> a] ==> [a -> b] ==> [b -> null]     first and last are one thread
+//! ```
+//!
+//! Generator and sink of a chain are one thread, so that the forwarder has a core of its own where there are two, and so that
+//! no scheduler's time slice decides how much a ring can move.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde_json::json;
+
+use super::cases::{Work, ZeroCopy};
+use crate::lport::Lport;
+use crate::lport_file::LportFile;
+use crate::memif::{Memif, Role};
+use crate::process::Process;
+use crate::summary::LportSummary;
+use crate::testbed::Testbed;
+use crate::testpmd::{Builder, Forward, Testpmd};
+
+/// Packets that circulate in each direction of a loopback pair: half of a ring of the default size.
+const IN_FLIGHT: u16 = 512;
+
+/// Room for a packet where [`Traffic::large_buffers`] is set, in KiB.
+const LARGE_KIB: usize = 9;
+
+/// Who does the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Program {
+    /// dpdk-testpmd.
+    Testpmd,
+    /// `lport run`.
+    Lport,
+}
+
+/// What moves, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Traffic {
+    /// The kind of work.
+    pub work: Work,
+    /// Which ends have zero-copy.
+    pub zero_copy: ZeroCopy,
+    /// Bytes per packet: up to 2000, or up to 9216 with large buffers.
+    pub size: usize,
+    /// Whether buffers hold 9 KiB; ours only.
+    pub large_buffers: bool,
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Job {
+    /// Sends what it receives on either of two links to the other; some packets are sent first.
+    Circulate,
+    /// Sends as much as the link takes.
+    Send,
+    /// Receives and frees.
+    Receive,
+    /// Sends on the first link and receives on the second.
+    BothEnds,
+    /// Forwards between two links.
+    Forward,
+}
+
+/// A process to be.
+#[derive(Debug, Clone)]
+struct Part {
+    program: Program,
+    job: Job,
+    cpu: usize,
+    links: Vec<Memif>,
+}
+
+impl Part {
+    /// Which of its links count: what arrives on them is the result.
+    fn counted(&self) -> &'static [usize] {
+        match self.job {
+            Job::Circulate => &[0, 1],
+            Job::Receive => &[0],
+            Job::BothEnds => &[1],
+            Job::Send | Job::Forward => &[],
+        }
+    }
+}
+
+/// The processes of a work, in the order they are started: testpmd's memif client connects only once, so servers go first.
+fn parts(testbed: &Testbed, program: Program, traffic: Traffic, cpus: [usize; 2]) -> Vec<Part> {
+    let server = |name: &str| {
+        let [client_shares, server_borrows] = traffic.zero_copy.ends();
+        let mut server = Memif::new(Role::Server, &testbed.abstract_socket(name));
+        if traffic.large_buffers {
+            server = server.buffer_size(1024 * LARGE_KIB as u32).with("segment-max", 1024 * LARGE_KIB);
+        }
+        server = if client_shares { server.there("zero-copy", "yes") } else { server };
+        if server_borrows { server.here("zero-copy", "yes") } else { server }
+    };
+    let part = |program, job, cpu, links: &[&Memif]| Part {
+        program,
+        job,
+        cpu,
+        links: links.iter().copied().cloned().collect(),
+    };
+    let link = server("link");
+    let one_way = |of_server, of_client| {
+        vec![part(program, of_server, cpus[0], &[&link]), part(program, of_client, cpus[1], &[&link.peer()])]
+    };
+    let chain = |ends| {
+        let onward = server("onward");
+        let forwarder = part(program, Job::Forward, cpus[1], &[&link, &onward]);
+        vec![forwarder, part(ends, Job::BothEnds, cpus[0], &[&link.peer(), &onward.peer()])]
+    };
+    match traffic.work {
+        Work::Loopback => vec![part(program, Job::Circulate, cpus[0], &[&link, &link.peer()])],
+        Work::ServerToClient => one_way(Job::Send, Job::Receive),
+        Work::ClientToServer => one_way(Job::Receive, Job::Send),
+        Work::Chain => chain(Program::Lport),
+        Work::ChainOfPeers => chain(Program::Testpmd),
+    }
+}
+
+/// The CPUs of them that poll.
+pub fn polling_cpus(work: Work, cpus: [usize; 2]) -> Vec<usize> {
+    if work == Work::Loopback { vec![cpus[0]] } else { cpus.to_vec() }
+}
+
+/// A running process.
+#[derive(Debug)]
+enum Running {
+    Lport(Lport),
+    Testpmd(Testpmd),
+}
+
+impl Running {
+    fn process(&self) -> &Process {
+        match self {
+            Self::Lport(lport) => lport.process(),
+            Self::Testpmd(testpmd) => testpmd.process(),
+        }
+    }
+}
+
+/// Running processes.
+#[derive(Debug)]
+pub struct Stage {
+    parts: Vec<(Part, Running)>,
+    start: Instant,
+}
+
+/// Packets that had arrived at a moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    /// Packets since the start.
+    pub packets: u64,
+    /// Seconds since the start, by the clock of whoever counts.
+    pub seconds: f64,
+}
+
+impl Reading {
+    /// Packets per second between this reading and a later one.
+    #[expect(clippy::cast_precision_loss, reason = "2^53 packets take years")]
+    pub fn rate_until(&self, later: &Self) -> f64 {
+        later.packets.saturating_sub(self.packets) as f64 / (later.seconds - self.seconds)
+    }
+}
+
+impl Stage {
+    /// Starts the processes of a work; packets move when it returns, or will in a moment.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub fn start(testbed: &Testbed, program: Program, traffic: Traffic, cpus: [usize; 2], burst: u16) -> Result<Self> {
+        let mut started = Vec::new();
+        for part in parts(testbed, program, traffic, cpus) {
+            let running = match part.program {
+                Program::Lport => Running::Lport(start_lport(testbed, &part, traffic, burst)?),
+                Program::Testpmd => Running::Testpmd(start_testpmd(testbed, &part, traffic, burst)?),
+            };
+            started.push((part, running));
+        }
+        for (part, running) in &mut started {
+            if let Running::Testpmd(testpmd) = running {
+                set_going(testpmd, part, traffic, burst)?;
+            }
+        }
+        Ok(Self { parts: started, start: Instant::now() })
+    }
+
+    /// What has arrived by now.
+    ///
+    /// # Errors
+    /// When the process that counts is gone.
+    pub fn reading(&mut self) -> Result<Reading> {
+        let counts = |(part, _): &&mut (Part, Running)| !part.counted().is_empty();
+        let (part, running) = self.parts.iter_mut().find(counts).context("nobody counts")?;
+        match running {
+            Running::Lport(lport) => {
+                let live = lport.next_counters()?;
+                let counted: Vec<_> = part.counted().iter().map(|link| lport_name(*link)).collect();
+                let packets = |lport: &LportSummary| counted.contains(&lport.name).then_some(lport.ipackets);
+                Ok(Reading { packets: live.lports.iter().filter_map(packets).sum(), seconds: live.duration_s })
+            }
+            Running::Testpmd(testpmd) => {
+                // In front of a generator's links stands its null port.
+                let offset = usize::from(part.job == Job::BothEnds);
+                let ports = part.counted().iter().map(|link| Ok(testpmd.port_stats(offset + link)?.rx_packets));
+                let packets = ports.sum::<Result<u64>>()?;
+                Ok(Reading { packets, seconds: self.start.elapsed().as_secs_f64() })
+            }
+        }
+    }
+
+    /// Freezes all of them while `between` is done, and lets them go on.
+    ///
+    /// # Errors
+    /// When one of them is gone, or its own.
+    pub fn frozen<T>(&self, between: impl FnOnce() -> Result<T>) -> Result<T> {
+        let processes = || self.parts.iter().map(|(_, running)| running.process());
+        processes().try_for_each(Process::freeze)?;
+        let done = between();
+        processes().try_for_each(Process::thaw)?;
+        done
+    }
+
+    /// The processes' numbers.
+    pub fn pids(&self) -> Vec<u32> {
+        self.parts.iter().map(|(_, running)| running.process().id()).collect()
+    }
+}
+
+/// The name of an lport in our files.
+fn lport_name(link: usize) -> String {
+    format!("link{link}:0")
+}
+
+fn start_lport(testbed: &Testbed, part: &Part, traffic: Traffic, burst: u16) -> Result<Lport> {
+    let Traffic { size, large_buffers, .. } = traffic;
+    let links = part.links.iter().enumerate();
+    let mode = if part.job == Job::Receive { "drop" } else { "fwd" };
+    let mut file = links.fold(LportFile::new(mode).cpu(part.cpu), |file, (number, memif)| {
+        file.memif(&format!("link{number}"), memif, 1)
+    });
+    if large_buffers {
+        file = file.mbuf_kib(LARGE_KIB);
+    }
+    let (a, b) = (lport_name(0), lport_name(1));
+    let makes_packets = |file: LportFile| {
+        file.lport("null", json!({ "pmd": "net_null", "pmd_opts": { "size": size }, "umem": "packets" }))
+    };
+    let file = match part.job {
+        Job::Receive => file,
+        Job::Send => makes_packets(file).port_map(&[("null", &a)]),
+        Job::BothEnds => makes_packets(file).option("port-map", json!({ "null": a, a.clone(): "null", b: "null" })),
+        Job::Forward => file.port_map(&[(&a, &b)]),
+        Job::Circulate => {
+            file.port_map(&[(&a, &b)]).option("tx-first", json!(IN_FLIGHT)).option("tx-size", json!(size))
+        }
+    };
+    let name = format!("{:?}", part.job).to_lowercase();
+    testbed.run_with(&name, &file, &["--burst", &burst.to_string(), "--no-telemetry"])
+}
+
+fn start_testpmd(testbed: &Testbed, part: &Part, traffic: Traffic, burst: u16) -> Result<Testpmd> {
+    let name = format!("{:?}", part.job).to_lowercase();
+    let mut builder = testbed.testpmd(&name).cpu(part.cpu).burst(burst);
+    if matches!(part.job, Job::Send | Job::BothEnds) {
+        builder = builder.vdev("net_null", &format!("size={}", traffic.size));
+    }
+    builder = part.links.iter().fold(builder, Builder::memif);
+    if part.job == Job::BothEnds {
+        // The other of the sink's pair; ours needs none, because a null lport swallows beside making.
+        builder = builder.vdev("net_null", "no-rx=1");
+    }
+    builder.forward(if part.job == Job::Receive { Forward::RxOnly } else { Forward::Io }).start()
+}
+
+fn set_going(testpmd: &mut Testpmd, part: &Part, traffic: Traffic, burst: u16) -> Result<()> {
+    if part.job != Job::Circulate {
+        return testpmd.start_forwarding();
+    }
+    testpmd.wait_for_link(0, true)?;
+    testpmd.wait_for_link(1, true)?;
+    testpmd.set_packet_size(traffic.size)?;
+    // Without the client's buffers the server's burst would be lost.
+    testpmd.poll_once()?;
+    testpmd.send_bursts(u32::from(IN_FLIGHT / burst).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum;
+
+    #[test]
+    fn servers_start_before_their_clients_and_one_process_counts() {
+        let testbed = Testbed::new().unwrap();
+        for work in Work::value_variants() {
+            for program in [Program::Testpmd, Program::Lport] {
+                let traffic = Traffic { work: *work, zero_copy: ZeroCopy::None, size: 64, large_buffers: false };
+                let parts = parts(&testbed, program, traffic, [3, 5]);
+                let links: Vec<_> = parts.iter().flat_map(|part| &part.links).collect();
+                let first_client = links.iter().position(|link| link.role() == Role::Client).unwrap();
+                assert!(links[first_client..].iter().all(|link| link.role() == Role::Client), "{work:?}");
+                assert_eq!(parts.iter().filter(|part| !part.counted().is_empty()).count(), 1, "{work:?}");
+                let cpus: Vec<_> = parts.iter().map(|part| part.cpu).collect();
+                assert_eq!(cpus.len(), polling_cpus(*work, [3, 5]).len(), "a core for each process");
+            }
+        }
+    }
+
+    #[test]
+    fn the_middle_of_a_chain_is_the_program_under_test_and_its_ends_are_always_the_same() {
+        let testbed = Testbed::new().unwrap();
+        for (work, ends) in [(Work::Chain, Program::Lport), (Work::ChainOfPeers, Program::Testpmd)] {
+            for program in [Program::Testpmd, Program::Lport] {
+                let traffic = Traffic { work, zero_copy: ZeroCopy::None, size: 64, large_buffers: false };
+                let parts = parts(&testbed, program, traffic, [3, 5]);
+                assert_eq!((parts[0].job, parts[0].program), (Job::Forward, program));
+                assert_eq!((parts[1].job, parts[1].program), (Job::BothEnds, ends));
+            }
+        }
+    }
+
+    #[test]
+    fn zero_copy_is_told_to_the_right_end() {
+        let testbed = Testbed::new().unwrap();
+        let told = |zero_copy| {
+            let traffic = Traffic { work: Work::ClientToServer, zero_copy, size: 64, large_buffers: false };
+            let parts = parts(&testbed, Program::Lport, traffic, [0, 1]);
+            [&parts[1], &parts[0]].map(|part| part.links[0].to_string().contains("zero-copy=yes"))
+        };
+        assert_eq!(told(ZeroCopy::Client), [true, false]);
+        assert_eq!(told(ZeroCopy::Server), [false, true]);
+        assert_eq!(told(ZeroCopy::Both), [true, true]);
+        assert_eq!(told(ZeroCopy::None), [false, false]);
+    }
+
+    #[test]
+    fn a_rate_is_what_arrived_between_two_readings() {
+        let before = Reading { packets: 1000, seconds: 2.0 };
+        assert_eq!(before.rate_until(&Reading { packets: 4000, seconds: 3.5 }), 2000.0);
+    }
+}
