@@ -2,14 +2,14 @@
 
 CARGO ?= cargo
 BUILD_PACKAGES := pkg-config libhwloc-dev libudev-dev
-TEST_PACKAGES := $(BUILD_PACKAGES) dpdk dpdk-dev iproute2 iputils-ping python3-jsonschema tshark valgrind
+TEST_PACKAGES := $(BUILD_PACKAGES) g++ dpdk dpdk-dev iproute2 iputils-ping python3-jsonschema tshark valgrind
 
 # How long `make soak` searches: rounds of each kill storm, cases of each property. SEED repeats a storm.
 ROUNDS ?= 100
 PROPTEST_CASES ?= 5000
 SEED ?=
 
-.PHONY: demo test soak bench schema deps deps-build fmt lint doc miri sanitize ci
+.PHONY: demo test soak bench schema deps deps-build fmt lint doc miri loom sanitize ci
 
 demo: deps-build
 	$(CARGO) run --release --locked --package lport -- demo
@@ -18,8 +18,7 @@ demo: deps-build
 # tests, so that the runner's own closing lines stand last.
 test: deps
 	$(CARGO) build --locked --package lport --bin lport
-	$(CARGO) build --locked --package pmd-memif --examples
-	$(CARGO) build --locked --package pmd-af-xdp --examples
+	$(CARGO) build --locked --package pmd-memif --package pmd-af-xdp --package pmd-plugin --examples
 	$(CARGO) bench --locked --package pmd-memif --bench hot_loops --no-run
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) test --locked --workspace --doc && $(CARGO) nextest run --locked --workspace; \
@@ -59,6 +58,9 @@ doc: deps-build
 
 miri: deps-build
 	.ci/miri
+
+loom: deps-build
+	.ci/loom
 
 sanitize: deps-build
 	.ci/sanitize

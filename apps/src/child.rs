@@ -7,6 +7,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{self, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::cli::DriverFiles;
 use crate::failure::Failure;
 use crate::summary::Observed;
 
@@ -43,14 +45,40 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts one that runs `file`; `name` is what messages call it.
+    /// Starts one that runs `file`, without telemetry; `name` is what messages call it.
     ///
     /// # Errors
     /// When the system gives no process.
     pub(crate) fn start(name: &'static str, file: &Value, settings: ChildSettings) -> Result<Self, Failure> {
+        Self::spawn(name, file, settings, |command| command.arg("--no-telemetry"))
+    }
+
+    /// The same, with what is loaded from `drivers`, and telemetry below `directory`, under the prefix `prefix`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn start_with_telemetry(
+        name: &'static str,
+        file: &Value,
+        drivers: &DriverFiles,
+        settings: ChildSettings,
+        directory: &Path,
+        prefix: &str,
+    ) -> Result<Self, Failure> {
+        Self::spawn(name, file, settings, |command| {
+            command.args(drivers.arguments()).args(["--file-prefix", prefix]).env("RUNTIME_DIRECTORY", directory)
+        })
+    }
+
+    fn spawn(
+        name: &'static str,
+        file: &Value,
+        settings: ChildSettings,
+        telemetry: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Result<Self, Failure> {
         let ChildSettings { period, burst, longest } = settings;
-        let mut process = Command::new(std::env::current_exe()?)
-            .args(["run", "-", "--json", "--no-telemetry"])
+        let mut command = Command::new(std::env::current_exe()?);
+        let mut process = telemetry(command.args(["run", "-", "--json"]))
             .args(["--stats-period", &period.as_secs_f64().to_string()])
             .args(["--duration", &longest.as_secs_f64().to_string()])
             .args(["--burst", &burst.to_string()])
@@ -79,6 +107,14 @@ impl Child {
     /// Process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Checks that it has not ended.
+    ///
+    /// # Errors
+    /// When it has.
+    pub(crate) fn must_run(&mut self) -> Result<(), Failure> {
+        if self.process.try_wait()?.is_some() { Err(self.ended()) } else { Ok(()) }
     }
 
     /// Its counters, when it says them next.

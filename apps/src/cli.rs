@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,15 +46,15 @@ pub(crate) enum Command {
         code: String,
     },
     /// Prints the JSON Schema of lport files, for editors
-    Schema,
+    Schema(DriverFiles),
     /// Lists the drivers with all their options, ranges and defaults
     Drivers(DriversArgs),
     /// Shows the machine: CPUs, cores, NUMA nodes, caches
     Topology(Format),
     /// Shows what a running `lport run` does, from another terminal (exit code 5 when none runs)
     Show(ShowArgs),
-    /// Measures packet rates
-    Bench(BenchArgs),
+    /// Measures rates, NDR and PDR, latency, scaling and idle mode
+    Bench(Box<BenchArgs>),
 }
 
 /// How data is printed.
@@ -64,11 +65,35 @@ pub(crate) struct Format {
     pub(crate) json: bool,
 }
 
+/// Drivers that are not compiled in.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct DriverFiles {
+    /// Load a driver from a shared object, or those of all *.so in a directory; may be repeated
+    #[arg(short = 'd', long = "driver-path", value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Track every mbuf that a loaded driver gets and gives back; one that breaks the rules loses its lports
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true, default_missing_value = "yes",
+          default_value = if cfg!(debug_assertions) { "yes" } else { "no" }, action = clap::ArgAction::Set,
+          value_parser = clap::builder::BoolishValueParser::new())]
+    pub(crate) check_drivers: bool,
+}
+
+impl DriverFiles {
+    /// The same, for the command line of another process.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let check = format!("--check-drivers={}", if self.check_drivers { "yes" } else { "no" });
+        let paths = self.paths.iter().flat_map(|path| [OsString::from("-d"), path.clone().into()]);
+        paths.chain([check.into()]).collect()
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DriversArgs {
     /// Only these drivers
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) drivers: DriverFiles,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -99,6 +124,8 @@ pub(crate) struct RunArgs {
     /// Run without the lports that cannot be opened
     #[arg(long)]
     pub(crate) allow_partial: bool,
+    #[command(flatten)]
+    pub(crate) drivers: DriverFiles,
     #[command(flatten)]
     pub(crate) prefix: Prefix,
     /// Serve no telemetry
@@ -152,6 +179,8 @@ pub(crate) struct CheckArgs {
     /// Treat warnings as errors
     #[arg(long)]
     pub(crate) deny_warnings: bool,
+    #[command(flatten)]
+    pub(crate) drivers: DriverFiles,
     #[command(flatten)]
     pub(crate) format: Format,
 }

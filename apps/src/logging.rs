@@ -4,9 +4,9 @@ use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::EnvFilter;
 
-/// Begins to log. Without `RUST_LOG`, or with one that cannot be read, from level info on.
-pub(crate) fn start() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// Begins to log. Without `RUST_LOG`, or with one that cannot be read, from `level` on.
+pub(crate) fn start(level: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)

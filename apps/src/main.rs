@@ -33,13 +33,14 @@ use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start();
+    // A benchmark brings links up and down by the dozen: that is no news.
+    logging::start(if matches!(cli.command, Command::Bench(_)) { "warn" } else { "info" });
     let result = match &cli.command {
         Command::Demo(args) => commands::demo::demo(args),
         Command::Run(args) => commands::run::run(args),
         Command::Check(args) => commands::check::check(args),
         Command::Explain { code } => commands::explain::explain(code),
-        Command::Schema => commands::schema::schema(),
+        Command::Schema(drivers) => commands::schema::schema(drivers),
         Command::Drivers(args) => commands::drivers::drivers(args),
         Command::Topology(format) => commands::topology::topology(*format),
         Command::Show(args) => commands::show::show(args),

@@ -75,7 +75,6 @@ pub(crate) struct Observed {
 /// An lport of another process.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct ObservedLport {
-    pub(crate) link: String,
     #[serde(flatten)]
     pub(crate) counters: Counters,
 }
@@ -89,11 +88,6 @@ impl Observed {
     /// Everything that was lost on the way in or out.
     pub(crate) fn lost(&self) -> u64 {
         self.total(|counters| counters.imissed + counters.ierrors + counters.oerrors)
-    }
-
-    /// Whether all links are up.
-    pub(crate) fn is_up(&self) -> bool {
-        self.lports.iter().all(|lport| lport.link == "up")
     }
 }
 

@@ -148,6 +148,37 @@ impl Burst {
         n
     }
 
+    /// The mbufs as pointers to their headers: `len` of them, and behind them space for [`Self::room`] more, which
+    /// [`Self::grow`] makes part of the burst. For drivers that receive and send in C.
+    #[inline(always)]
+    pub fn as_raw(&mut self) -> NonNull<NonNull<Header>> {
+        NonNull::from(&mut self.items).cast()
+    }
+
+    /// Takes the next `n` pointers of [`Self::as_raw`] for received mbufs.
+    ///
+    /// # Safety
+    /// `n` pointers have been written there, and each is one that [`Mbuf::from_raw`] would take.
+    ///
+    /// # Panics
+    /// When there is no room for `n`.
+    #[inline(always)]
+    pub unsafe fn grow(&mut self, n: usize) {
+        assert!(n <= self.room(), "{n} mbufs more, but there is room for {}", self.room());
+        self.len += n;
+    }
+
+    /// Gives up the first `n` mbufs without returning them to their pools: somebody else has taken them as pointers.
+    ///
+    /// # Panics
+    /// When it holds fewer than `n`.
+    #[inline(always)]
+    pub fn forget_front(&mut self, n: usize) {
+        assert!(n <= self.len, "cannot forget {n} of {} mbufs", self.len);
+        self.close_gap(n, self.len);
+        self.len -= n;
+    }
+
     /// Appends headers that the caller owns.
     ///
     /// # Safety
@@ -157,7 +188,7 @@ impl Burst {
         let end = self.len + headers.len();
         for (item, header) in self.items[self.len..end].iter_mut().zip(headers) {
             // SAFETY: the caller owns the header and passes it on.
-            item.write(unsafe { Mbuf::from_header(*header) });
+            item.write(unsafe { Mbuf::from_raw(*header) });
         }
         self.len = end;
     }

@@ -51,6 +51,9 @@ impl LaneRx {
         if self.0.cached_slots() < n {
             n = n.min(self.0.slots());
         }
+        if n == 0 {
+            return 0;
+        }
         let Ok(chunk) = self.0.read_chunk(n) else { return 0 };
         for mbuf in chunk {
             let pushed = burst.push(mbuf);

@@ -16,6 +16,7 @@
 //! | [`lport`], [`driver`], [`options`] | what a driver is, gives and accepts |
 //! | [`device`] | what the queues and control handles of most devices share |
 //! | [`details`] | what a driver tells of its device, for people and telemetry |
+//! | [`raw`] | mbufs as pointers, for drivers in shared objects |
 //! | [`drivers`] | the two reference drivers, `net_null` and `net_ring` |
 //! | `conformance` | the suite that every driver has to pass; feature `conformance`, for tests |
 //! | [`deployment`] | what is to be run, as plain data |
@@ -51,8 +52,10 @@ pub mod netns;
 pub mod options;
 pub mod pool;
 pub mod privileges;
+pub mod raw;
 pub mod runtime;
 pub mod stats;
+mod sync;
 pub mod topology;
 pub mod worker;
 pub mod wrapper;

@@ -71,7 +71,8 @@ pub trait RxQueue: Send {
     /// interrupts and then looks whether a packet has come meanwhile. A loss of the link makes the fd readable, too, where
     /// the driver hears of it.
     ///
-    /// A queue without interrupts has no fd: its owner sleeps for a bounded time only.
+    /// A queue without interrupts has no fd: its owner sleeps for a bounded time only. Packets may be received
+    /// while the queue is armed: after a sleep the owner looks for them first, and disarms then.
     fn arm(&mut self) -> bool {
         true
     }

@@ -27,33 +27,37 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::mem::offset_of;
 use std::ptr::NonNull;
 
-use crate::pool::{self, HEADROOM, PoolCore};
+use crate::pool::{self, HEADROOM, Owner, PoolCore};
 
-/// What is known of one segment; one cache line.
+/// What is known of one segment; one cache line. Drivers from shared objects see it as `struct pmd_mbuf`, so its layout is
+/// a promise to them. Through a raw pointer only: see [`crate::raw`].
 #[repr(C, align(64))]
-pub(crate) struct Header {
+pub struct Header {
     /// First byte of the buffer. Fixed when the pool is made.
     pub(crate) buffer: NonNull<u8>,
     /// The pool it returns to. Fixed.
     pub(crate) pool: NonNull<PoolCore>,
     /// The next segment of the packet. `None` in a free mbuf.
-    pub(crate) next: Option<NonNull<Header>>,
+    pub next: Option<NonNull<Header>>,
     /// Bytes of the buffer, headroom included. Fixed.
     pub(crate) room: u32,
-    /// Where data begins, from `buffer`.
-    pub(crate) offset: u32,
+    /// Where data begins, from the first byte of the buffer.
+    pub offset: u32,
     /// Bytes of data in this segment.
-    pub(crate) len: u32,
+    pub len: u32,
     /// Bytes of data in the packet; valid in its first segment.
-    pub(crate) packet_len: u32,
+    pub packet_len: u32,
     /// Segments of the packet; valid in its first one. 1 in a free mbuf.
-    pub(crate) segments: u16,
+    pub segments: u16,
     /// Lport it was received on; valid in the first segment.
-    pub(crate) port: u16,
+    pub port: u16,
     /// Position in its pool. Fixed.
     pub(crate) index: u32,
+    /// Which copy of this crate the pool belongs to: of the program, or of a driver's shared object. Fixed.
+    pub(crate) owner: Owner,
 }
 
 const _: () = assert!(size_of::<Header>() == 64 && align_of::<Header>() == 64);
@@ -89,18 +93,10 @@ unsafe impl Sync for Mbuf {}
 pub struct OutsideBuffer;
 
 impl Mbuf {
-    /// Takes ownership of an allocated header.
-    ///
-    /// # Safety
-    /// The header is out of its pool, and no other handle on it exists (H2).
+    /// Gives the packet up as a pointer to its first header, to be made an mbuf again by [`Self::from_raw`]. What is not
+    /// is lost to its pool.
     #[inline(always)]
-    pub(crate) unsafe fn from_header(header: NonNull<Header>) -> Self {
-        Self(header)
-    }
-
-    /// Gives the header up without returning it to the pool.
-    #[inline(always)]
-    pub(crate) fn into_header(self) -> NonNull<Header> {
+    pub fn into_raw(self) -> NonNull<Header> {
         let header = self.0;
         std::mem::forget(self);
         header
@@ -116,6 +112,22 @@ impl Mbuf {
     #[inline(always)]
     pub(crate) fn is_of(&self, pool: &PoolCore) -> bool {
         std::ptr::eq(self.header().pool.as_ptr(), pool)
+    }
+
+    /// The packet whose first header was given up by [`Self::into_raw`] or [`Burst::forget_front`](crate::Burst), here or
+    /// in another copy of this crate.
+    ///
+    /// # Safety
+    /// The caller owns the header and the chain behind it, and gives them up. They are as an mbuf leaves them: fields lie
+    /// within their limits, the chain ends, fixed fields are unchanged.
+    #[inline(always)]
+    pub unsafe fn from_raw(header: NonNull<Header>) -> Self {
+        Self(header)
+    }
+
+    /// Whether every segment belongs to a pool of another copy of this crate: for the driver's side of a shared object.
+    pub fn is_foreign(&self) -> bool {
+        self.headers().all(|header| !header.owner.is_us())
     }
 
     #[inline(always)]
@@ -255,7 +267,7 @@ impl Mbuf {
         let segments = self.header().segments.checked_add(tail.header().segments);
         let packet_len = self.header().packet_len.checked_add(tail.header().packet_len);
         let (Some(segments), Some(packet_len)) = (segments, packet_len) else { return Err(tail) };
-        self.last_mut().next = Some(tail.into_header());
+        self.last_mut().next = Some(tail.into_raw());
         let header = self.header_mut();
         (header.segments, header.packet_len) = (segments, packet_len);
         Ok(())
@@ -362,6 +374,36 @@ impl Mbuf {
 }
 
 impl Header {
+    /// Where each field lies, in the words of `struct pmd_mbuf`.
+    pub const OFFSETS: [(&str, usize); 11] = [
+        ("buffer", offset_of!(Header, buffer)),
+        ("pool", offset_of!(Header, pool)),
+        ("next", offset_of!(Header, next)),
+        ("room", offset_of!(Header, room)),
+        ("offset", offset_of!(Header, offset)),
+        ("len", offset_of!(Header, len)),
+        ("packet_len", offset_of!(Header, packet_len)),
+        ("segments", offset_of!(Header, segments)),
+        ("port", offset_of!(Header, port)),
+        ("index", offset_of!(Header, index)),
+        ("owner", offset_of!(Header, owner)),
+    ];
+
+    /// The fields that never change while the pool lives.
+    pub fn fixed(&self) -> Fixed {
+        Fixed { buffer: self.buffer, pool: self.pool, room: self.room, index: self.index, owner: self.owner }
+    }
+
+    /// Puts the fixed fields back as they were.
+    pub fn restore(&mut self, fixed: Fixed) {
+        Fixed { buffer: self.buffer, pool: self.pool, room: self.room, index: self.index, owner: self.owner } = fixed;
+    }
+
+    /// Bytes of the buffer, headroom included.
+    pub fn room(&self) -> u32 {
+        self.room
+    }
+
     #[inline(always)]
     fn data(&self) -> &[u8] {
         // SAFETY: H3.
@@ -381,6 +423,19 @@ impl Header {
         (self.room - self.offset - self.len) as usize
     }
 }
+
+/// The fields of a [`Header`] that never change: for whoever must know whether somebody wrote them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fixed {
+    buffer: NonNull<u8>,
+    pool: NonNull<PoolCore>,
+    room: u32,
+    index: u32,
+    owner: Owner,
+}
+
+// SAFETY: addresses to compare with; they are followed only once they are in a header again.
+unsafe impl Send for Fixed {}
 
 impl Drop for Mbuf {
     fn drop(&mut self) {

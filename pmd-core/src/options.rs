@@ -76,6 +76,19 @@ pub enum OptionKind {
     Mac,
 }
 
+impl OptionSpec {
+    /// Checks that the default is a value of the option's own kind: for tables that nobody compiled with us.
+    ///
+    /// # Errors
+    /// When it is not. [`Options::check`] would panic.
+    pub fn check_default(&self) -> Result<(), OptionError> {
+        match self.default {
+            "" => Ok(()),
+            word => parse(self, &RawValue::Text(word.to_owned())).map(drop),
+        }
+    }
+}
+
 impl fmt::Display for OptionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

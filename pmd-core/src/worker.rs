@@ -9,6 +9,7 @@
 //! The rounds themselves contain no clock, lock, allocation, system call or atomic read-modify-write.
 
 mod activity;
+mod bell;
 mod handover;
 mod idle;
 mod ports;
@@ -126,6 +127,7 @@ impl Worker {
 
     #[inline]
     fn round(&mut self) -> usize {
+        self.ports.begin_round();
         self.ports.drain_lanes() + self.task.poll(&mut self.ports)
     }
 
@@ -146,6 +148,7 @@ impl Worker {
             self.meter.away(|| self.idle.sleep(ports, waker, &self.stop, &self.activity));
             self.ports.take_new_lanes();
             let moved = self.round();
+            self.idle.get_up(&mut self.ports);
             self.housekeep(1, u32::from(moved > 0));
             if moved > 0 || !self.task.may_sleep() {
                 self.idle.reset();

@@ -56,3 +56,69 @@ impl<S> Epoch<S> {
         look(&state)
     }
 }
+
+/// A link comes, goes, and another comes, while queues look whenever they like. `make loom` runs it.
+#[cfg(all(test, loom))]
+mod models {
+    use std::sync::Arc;
+
+    use loom::thread;
+
+    use super::*;
+
+    /// A link with one ring for each of two queues, and its name.
+    struct Link {
+        name: u32,
+        rings: [Mutex<Option<u32>>; 2],
+    }
+
+    fn link(name: u32) -> Option<Arc<Link>> {
+        Some(Arc::new(Link { name, rings: [Mutex::new(Some(name)), Mutex::new(Some(name))] }))
+    }
+
+    /// What a queue does at the beginning of a burst: the ring that it has afterwards.
+    fn burst(links: &Epoch<Option<Arc<Link>>>, seen: &mut Seen, queue: usize, ring: &mut Option<u32>) {
+        if links.is_news(*seen) {
+            let link = links.look(seen, Option::clone);
+            *ring = link.as_ref().map(|link| {
+                let taken = link.rings[queue].lock().unwrap().take();
+                assert_eq!(taken, Some(link.name), "a ring is taken once, by its queue");
+                link.name
+            });
+        }
+    }
+
+    #[test]
+    fn queues_take_each_ring_once_and_end_with_those_of_the_last_link() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let links = Arc::new(Epoch::new(None));
+            let queue = |number| {
+                let links = Arc::clone(&links);
+                move || {
+                    let (mut seen, mut ring) = (Seen::default(), None);
+                    (0..2).for_each(|_| burst(&links, &mut seen, number, &mut ring));
+                    (seen, ring)
+                }
+            };
+            let other = thread::spawn(queue(1));
+            let control = {
+                let links = Arc::clone(&links);
+                thread::spawn(move || {
+                    for state in [link(1), None, link(2)] {
+                        links.change(|now| *now = state);
+                    }
+                })
+            };
+            let mine = queue(0)();
+            let ended = [mine, other.join().unwrap()];
+            control.join().unwrap();
+            for (number, (mut seen, mut ring)) in ended.into_iter().enumerate() {
+                burst(&links, &mut seen, number, &mut ring);
+                assert_eq!(ring, Some(2));
+                assert!(!links.is_news(seen));
+            }
+        });
+    }
+}

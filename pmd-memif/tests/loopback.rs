@@ -58,6 +58,24 @@ fn packets_of_all_sizes_cross_in_both_directions_unchanged() {
 }
 
 #[test]
+fn ip_mode_joins_ends_that_both_chose_it_and_punt_inject_is_refused_by_its_name() {
+    let mode = [("mode", "ip")];
+    let (mut server, mut client, dir) = pair([1, 1], &mode, &mode);
+    let packets = vec![[&[0x45, 0][..], &[7; 60]].concat(), [&[0x60, 0][..], &[9; 1200]].concat()];
+    transfer(&mut client, &mut server, 0, &packets);
+    transfer(&mut server, &mut client, 0, &packets);
+    assert_eq!((text(&details(&server), "mode"), text(&details(&client), "mode")), ("ip".into(), "ip".into()));
+    client.assert_whole();
+    let socket = dir.path().join("memif.sock").display().to_string();
+    let other = Port::open("ethernet", 1, &[("socket", &*socket), ("socket-abstract", "no")]).unwrap();
+    until("the refusal", || format!("{:?}", other.lports[0].control.link()).contains("mode"));
+    other.assert_whole();
+    server.assert_whole();
+    let refused = Port::open("punt", 1, &[("mode", "punt-inject")]).err().expect("no peer speaks it").to_string();
+    assert!(refused.contains("punt-inject"), "{refused}");
+}
+
+#[test]
 fn s62_the_smallest_rings_carry_what_fits_them() {
     for (server_shares, client_shares) in [("no", "no"), ("no", "yes"), ("yes", "yes")] {
         let options = [("rsize", "1"), ("zero-copy", client_shares)];

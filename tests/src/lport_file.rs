@@ -39,6 +39,13 @@ impl LportFile {
         self
     }
 
+    /// Adds an unpinned thread that polls these lports, and sleeps, for a minute at a time, when nothing has come for 1 ms.
+    pub fn sleepy_thread(mut self, name: &str, lports: &[&str]) -> Self {
+        let thread = json!({ "group": "anywhere", "lports": lports, "idle_timeout": 1, "intr_timeout": 60_000 });
+        self.threads.insert(name.to_owned(), thread);
+        self
+    }
+
     /// Sets one of the forwarder's options.
     pub fn option(mut self, key: &str, value: Value) -> Self {
         self.options.insert(key.to_owned(), value);

@@ -264,7 +264,9 @@ fn testpmd_receives_what_our_server_sends() -> Result<()> {
 fn testpmd_receives_what_our_server_builds_in_the_ring() -> Result<()> {
     for queues in [1, 2] {
         let summary = testpmd_receives_what_we_send(Role::Server, queues, 1500, we_share)?;
-        assert!(summary.lports.iter().all(|port| port.xstats["tx_in_place"] == port.opackets), "{:?}", summary.lports);
+        // All but those that were built before there was a link.
+        let copied = |port: &LportSummary| port.opackets - port.xstats["tx_in_place"];
+        assert!(summary.lports.iter().all(|port| copied(port) <= 256), "{:?}", summary.lports);
     }
     Ok(())
 }

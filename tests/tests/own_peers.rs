@@ -144,3 +144,34 @@ fn uneven_shared_queues_lose_nothing() -> Result<()> {
     }
     Ok(())
 }
+
+/// Packets come so slowly that the thread that echoes them sleeps before each; all come back, long before its sleep is over.
+fn a_sleeping_thread_misses_no_packet(role: Role, mode: &str) -> Result<()> {
+    const PACKETS: u64 = 200;
+    let testbed = Testbed::new()?;
+    let generator = Memif::new(role, &testbed.path_socket("sock"));
+    let echo = LportFile::new("lb").memif("echo", &generator.peer().here("rx-mode", mode), 1);
+    let echo = testbed.run("echo", &echo.sleepy_thread("fwd:0", &["echo:0"]))?;
+    let file = LportFile::new("tx-only-rx").option("tx-rate", json!(100)).option("tx-count", json!(PACKETS));
+    let source = testbed.run("source", &file.option("tx-burst", json!(1)).memif("source", &generator, 1))?;
+    source.wait_for_counters("source:0", |port| port.ipackets == PACKETS)?;
+    source.stop()?.summary()?;
+    let echoed = echo.stop()?.summary()?.lport("echo:0")?.clone();
+    let woken = echoed.xstats["rx_interrupts"];
+    assert_eq!((echoed.opackets, woken > 0), (PACKETS, mode != "polling"), "{echoed:?}");
+    Ok(())
+}
+
+#[test]
+fn a_sleeping_thread_misses_no_packet_in_any_rx_mode() -> Result<()> {
+    for (role, mode) in [
+        (Role::Client, "adaptive"),
+        (Role::Server, "adaptive"),
+        (Role::Client, "interrupt"),
+        (Role::Server, "interrupt"),
+        (Role::Client, "polling"),
+    ] {
+        a_sleeping_thread_misses_no_packet(role, mode)?;
+    }
+    Ok(())
+}

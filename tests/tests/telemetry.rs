@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use lport_tests::memif::{Memif, Role};
 use lport_tests::process::{Process, wait_until};
 use lport_tests::testpmd::Forward;
-use lport_tests::{LportFile, Testbed};
+use lport_tests::{LportFile, Testbed, testbed};
 use serde_json::{Value, json};
 
 /// Runs the stock client with these lines as its input, and gives what it prints.
@@ -35,6 +35,14 @@ fn ask(testbed: &Testbed, arguments: &[&str], requests: &[&str]) -> Result<Vec<V
         answer.get(command).cloned().with_context(|| format!("{answer} does not answer {request}"))
     };
     requests.iter().zip(&answers).map(value).collect()
+}
+
+/// Each of these keys is there, whatever its value.
+fn assert_has(tree: &Value, keys: &str) -> Result<()> {
+    for key in keys.split(' ') {
+        ensure!(tree.get(key).is_some(), "no {key} in {tree}");
+    }
+    Ok(())
 }
 
 fn sockets(testbed: &Testbed, prefix: &str) -> Result<Vec<String>> {
@@ -82,9 +90,12 @@ fn the_stock_client_sees_the_packets_of_a_dpdk_peer() -> Result<()> {
         "/memif/info,0",
         "/memif/info,9",
         "/lport/info,left:0",
+        "/eal/lcore/list",
+        "/mempool/info,packets",
     ];
     let answers = ask(&testbed, &[], &requests)?;
-    let [info, ports, xstats, status, port, pools, no_port, nonsense, memifs, memif, no_memif, named] = &answers[..]
+    let [info, ports, xstats, status, port, pools, no_port, nonsense, memifs, memif, no_memif, named, lcores, pool] =
+        &answers[..]
     else {
         unreachable!("as many as requests");
     };
@@ -103,16 +114,43 @@ fn the_stock_client_sees_the_packets_of_a_dpdk_peer() -> Result<()> {
     assert_eq!(memif["queues"][0]["rx_packets"], received["ipackets"]);
     assert!(no_memif["error"].as_str().is_some_and(|text| text.contains("`9`")), "{no_memif}");
     assert_eq!(named["details"]["peer"], memif["peer"]);
+    assert_has(memif, "interface role id mode socket secret zero_copy rx_mode cache_line link peer last_end counts")?;
+    assert_has(&memif["peer"], "application interface pid uid gid")?;
+    assert_has(&memif["regions"][0], "index size kind seals")?;
+    assert_has(&memif["rings"][0], "direction ring index region offset size head tail flags interrupts buffer_size")?;
+    assert_eq!(
+        (&memif["mode"], &memif["rx_mode"], memif["peer"]["uid"].is_u64()),
+        (&json!("ethernet"), &json!("adaptive"), true)
+    );
+    assert_eq!(lcores, &json!([]), "its thread is not pinned");
+    assert_eq!((&pool["name"], pool["size"].is_u64()), (&json!("packets"), true), "{pool}");
 
     peer.quit()?;
     let gone = wait_until("the peer's last words", || {
         let memif = ask(&testbed, &[], &["/memif/info,0"])?.remove(0);
         Ok((memif["link"]["up"] == false).then_some(memif))
     })?;
-    assert!(gone["peer"].is_null() && gone["last_end"]["by_peer"]["reason"].is_string(), "{gone}");
+    assert!(gone["peer"].is_null(), "{gone}");
+    let last = &gone["last_end"]["by_peer"];
+    assert!(last["reason"].is_string() && last["unix_time"].as_u64() > Some(1_700_000_000), "{gone}");
     assert_eq!((&gone["rings"], &gone["counts"]["connects"]), (&json!([]), &json!(1)));
     lport.stop()?.summary()?;
     assert_eq!(sockets(&testbed, "rte")?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn the_stock_client_sees_the_cpus_of_pinned_threads() -> Result<()> {
+    let testbed = Testbed::new()?;
+    let cpu = testbed::allowed_cpus()?[0];
+    let text = null_file().text().replace("\"anywhere\": []", &format!("\"anywhere\": [{cpu}]"));
+    let file = testbed.write("pinned.jsonc", &text)?.display().to_string();
+    let lport = testbed.lport(&["run", &file, "--json"])?;
+    lport.wait_for_log("telemetry on ", 0)?;
+    let info = format!("/eal/lcore/info,{cpu}");
+    let answers = ask(&testbed, &[], &["/eal/lcore/list", &info])?;
+    assert_eq!((&answers[0], &answers[1]["lcore_id"]), (&json!([cpu]), &json!(cpu)));
+    lport.stop()?.summary()?;
     Ok(())
 }
 

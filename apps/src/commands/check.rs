@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::cli::CheckArgs;
 use crate::description::describe;
-use crate::drivers::registry;
+use crate::drivers::registry_with;
 use crate::failure::Failure;
 use crate::file::Checked;
 use crate::logging::is_coloured;
@@ -28,7 +28,7 @@ struct FileReport<'a> {
 /// # Errors
 /// [`Failure::Configuration`] when a file has errors, or warnings that are denied.
 pub(crate) fn check(args: &CheckArgs) -> Result<(), Failure> {
-    let registry = registry();
+    let registry = registry_with(&args.drivers)?;
     let mut checked: Vec<_> = args.files.iter().map(|path| Checked::load(path, &registry, None)).collect();
     if args.machine {
         let facts = Facts::gather();

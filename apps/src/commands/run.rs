@@ -15,7 +15,7 @@ use pmd_core::runtime::ThreadReport;
 use pmd_core::{Registry, Report, Runtime, Settings};
 
 use crate::cli::RunArgs;
-use crate::drivers::registry;
+use crate::drivers::registry_with;
 use crate::failure::Failure;
 use crate::file::{Checked, LportFile};
 use crate::logging::is_coloured;
@@ -35,7 +35,7 @@ const FAILURE_CHECK: Duration = Duration::from_millis(200);
 /// Each of the kinds of [`Failure`].
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let signals = Signals::catch_with_hangup()?;
-    let registry = registry();
+    let registry = registry_with(&args.drivers)?;
     let checked = Checked::load(&args.file, &registry, args.mode);
     eprint!("{}", checked.render(is_coloured(&std::io::stderr())));
     let refused = |why| Failure::Configuration(format!("{why}; nothing was started"));

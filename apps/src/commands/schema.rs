@@ -2,7 +2,8 @@
 
 use pmd_core::OptionSpec;
 
-use crate::drivers::registry;
+use crate::cli::DriverFiles;
+use crate::drivers::registry_with;
 use crate::failure::Failure;
 use crate::file::options_schema;
 use crate::output::print;
@@ -10,9 +11,9 @@ use crate::output::print;
 /// Runs the command.
 ///
 /// # Errors
-/// When it cannot print.
-pub(crate) fn schema() -> Result<(), Failure> {
-    let registry = registry();
+/// When a driver cannot be loaded, or it cannot print.
+pub(crate) fn schema(drivers: &DriverFiles) -> Result<(), Failure> {
+    let registry = registry_with(drivers)?;
     let drivers: Vec<(&str, &[OptionSpec])> = registry.iter().map(|driver| (driver.name(), driver.options())).collect();
     let wrappers: Vec<(&str, &[OptionSpec])> =
         registry.wrappers().map(|wrapper| (wrapper.name(), wrapper.options())).collect();

@@ -35,7 +35,7 @@ pub(crate) use drops::ModeDrops;
 pub(crate) use generate::Traffic;
 pub(crate) use l3fwd::{NextHop, Routes};
 pub(crate) use prefix::Prefix;
-pub(crate) use template::{SIZE_MAX, SIZE_MIN};
+pub(crate) use template::{SIZE_MAX, SIZE_MIN, Template};
 
 /// What is done with packets, by CNDP's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -25,7 +25,7 @@ const DISCARD_PORT: u16 = 9;
 
 /// A frame of one size, but for its sequence number.
 #[derive(Debug)]
-pub(super) struct Template {
+pub(crate) struct Template {
     size: usize,
     head: [u8; HEAD],
     /// Sum of everything UDP's checksum covers, without the sequence number.
@@ -34,7 +34,7 @@ pub(super) struct Template {
 
 impl Template {
     /// A frame of `size` bytes, [`SIZE_MIN`] to [`SIZE_MAX`], to `destination`, from `source`.
-    pub(super) fn new(size: usize, destination: [u8; 6], source: [u8; 6]) -> Self {
+    pub(crate) fn new(size: usize, destination: [u8; 6], source: [u8; 6]) -> Self {
         let mut head = [0; HEAD];
         head[..6].copy_from_slice(&destination);
         head[6..12].copy_from_slice(&source);
@@ -59,13 +59,13 @@ impl Template {
     }
 
     /// Bytes of the frame.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.size
     }
 
     /// Writes the headers and `sequence` to the front of `frame`, which holds at least 50 bytes.
     #[inline]
-    pub(super) fn write(&self, frame: &mut [u8], sequence: u64) {
+    pub(crate) fn write(&self, frame: &mut [u8], sequence: u64) {
         let head = &mut frame[..HEAD];
         head.copy_from_slice(&self.head);
         let number = sequence.to_be_bytes();

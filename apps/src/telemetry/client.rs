@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -34,10 +34,18 @@ impl Client {
     /// When none runs there; the message says how to start one, or how to find it.
     pub(crate) fn connect(prefix: &FilePrefix, instance: u16) -> Result<Self, Failure> {
         let path = place::socket(&prefix.directory(), instance);
+        Self::connect_to(&path)?.ok_or_else(|| nobody(&path, prefix, instance))
+    }
+
+    /// Connects to the socket at `path`; `None` when nobody listens there.
+    ///
+    /// # Errors
+    /// When it cannot be connected to for any other reason.
+    pub(crate) fn connect_to(path: &Path) -> Result<Option<Self>, Failure> {
         let socket = new_socket(SockFlag::empty())?;
-        match UnixAddr::new(&path).and_then(|address| connect(socket.as_raw_fd(), &address)) {
-            Ok(()) => Self::greeted(UnixStream::from(socket), path),
-            Err(Errno::ENOENT | Errno::ECONNREFUSED) => Err(nobody(&path, prefix, instance)),
+        match UnixAddr::new(path).and_then(|address| connect(socket.as_raw_fd(), &address)) {
+            Ok(()) => Self::greeted(UnixStream::from(socket), path.to_owned()).map(Some),
+            Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
             Err(errno) => Err(Failure::Running(format!("cannot connect to {}: {errno}", path.display()))),
         }
     }
@@ -99,7 +107,7 @@ impl Client {
     }
 }
 
-fn nobody(path: &std::path::Path, prefix: &FilePrefix, instance: u16) -> Failure {
+fn nobody(path: &Path, prefix: &FilePrefix, instance: u16) -> Failure {
     let way_out = match instance {
         0 => "start `lport run FILE`, or name its `--file-prefix`",
         _ => "leave `--instance` out for the first one",

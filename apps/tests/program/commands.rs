@@ -1,4 +1,4 @@
-//! The commands that run nothing, `demo` and `bench`.
+//! The commands that run nothing, and `demo`.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -106,35 +106,4 @@ fn the_demo_ends_well_on_a_signal_from_the_keyboard() {
     let rest: Vec<_> = lines.collect();
     assert_eq!(demo.wait().expect("it ends").code(), Some(0), "{rest:?}");
     assert!(demo_count(&rest.join("\n"), "sent by the generator") > 0);
-}
-
-#[test]
-fn bench_measures_drivers_inside_one_process() {
-    for driver in ["net_null", "net_ring"] {
-        let arguments = ["bench", "--driver", driver, "--sizes", "64,1518", "--seconds", "0.2", "--json"];
-        let results = lport(&arguments).json();
-        let rows = results["results"].as_array().unwrap();
-        assert_eq!(rows.iter().map(|row| row["size"].as_u64().unwrap()).collect::<Vec<_>>(), [64, 1518]);
-        assert!(rows.iter().all(|row| row["mpps"].as_f64().unwrap() > 0.0), "{results}");
-        assert!(results["machine"]["cpus"].as_array().is_some_and(|cpus| !cpus.is_empty()), "{results}");
-    }
-}
-
-#[test]
-fn bench_measures_memif_in_one_process_and_between_two() {
-    let finished = lport(&["bench", "--sizes", "64", "--seconds", "0.2"]);
-    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
-    let works = ["loopback", "server-to-client", "client-to-server"];
-    for work in &works[..if allowed_cpus().len() < 2 { 1 } else { 3 }] {
-        assert!(finished.stdout.lines().any(|line| line.starts_with(work)), "{}", finished.stdout);
-    }
-}
-
-#[test]
-fn bench_refuses_what_a_driver_cannot_do() {
-    let arguments = ["bench", "--driver", "net_ring", "--work", "server-to-client"];
-    lport(&arguments).assert_refused(3, &["joined by net_memif only"]);
-    let cpu = allowed_cpus()[0].to_string();
-    lport(&["bench", "--work", "client-to-server", "--cores", &cpu]).assert_refused(3, &["2 different CPUs", &cpu]);
-    lport(&["bench", "--sizes", "59"]).assert_refused(2, &["59", "60"]);
 }

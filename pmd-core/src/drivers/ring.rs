@@ -167,6 +167,9 @@ impl RxQueue for RingRx {
         };
         let first = burst.len();
         let n = lane.receive(burst);
+        if n == 0 {
+            return 0;
+        }
         for mbuf in &mut burst[first..] {
             mbuf.set_port(self.port);
         }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-use super::{FreeHeader, PoolCore, lender};
+use super::{FreeHeader, PoolCore, foreign, lender};
 use crate::burst::{BURST_MAX, Burst};
 use crate::mbuf::Header;
 use crate::pool::HEADROOM;
@@ -79,11 +79,28 @@ pub(crate) unsafe fn release(heads: &[NonNull<Header>]) {
     }
 }
 
+/// Returns the leading packets of `heads` that belong to the lender `pool`, or, if it is not of ours, to other copies of this
+/// crate; gives the others back.
+///
+/// # Safety
+/// As [`release`]; the first packet is such a one.
+#[cold]
+unsafe fn give_back_run(pool: NonNull<PoolCore>, is_ours: bool, heads: &[NonNull<Header>]) -> &[NonNull<Header>] {
+    // SAFETY: passed on from the caller.
+    unsafe { if is_ours { lender::take_back_run(pool, heads) } else { foreign::give_back_run(heads) } }
+}
+
 /// Returns one segment, unlinked from its chain, without going through a cache.
 ///
 /// # Safety
 /// The caller owns it and does not use it afterwards.
 pub(super) unsafe fn send_home(segment: NonNull<Header>) {
+    // SAFETY: the caller owns it.
+    if !unsafe { segment.as_ref() }.owner.is_us() {
+        // SAFETY: passed on from the caller.
+        unsafe { foreign::give_back_run(&[segment]) };
+        return;
+    }
     // SAFETY: the mbuf is out, so its pool is alive (H1), until what is dropped in the last line is gone.
     let (pool, is_lent) = unsafe {
         let pool = segment.as_ref().pool;
@@ -131,16 +148,17 @@ impl Caches {
     unsafe fn put(&mut self, heads: &[NonNull<Header>]) {
         let mut rest = heads;
         while let Some(first) = rest.first() {
-            // SAFETY: the caller owns the header, and its pool is alive while the mbuf is out (H1). The reference does not
-            // outlive the use of the cache below, whose flush is what may end the pool.
-            let pool_of_run = unsafe { first.as_ref() }.pool;
-            // SAFETY: as above.
-            let pool = unsafe { pool_of_run.as_ref() };
-            if pool.lent.is_some() {
-                // SAFETY: passed on from the caller; the first mbuf belongs to this lender.
-                rest = unsafe { lender::take_back_run(pool_of_run, rest) };
+            // SAFETY: the caller owns the header.
+            let (pool_of_run, is_ours) = unsafe { (first.as_ref().pool, first.as_ref().owner.is_us()) };
+            // SAFETY: the pool is alive while its mbuf is out (H1), and it is one of this copy of the crate, if it is looked
+            // at. The reference does not outlive the use of the cache below, whose flush is what may end the pool.
+            if !is_ours || unsafe { pool_of_run.as_ref() }.lent.is_some() {
+                // SAFETY: passed on from the caller; the first mbuf is not a pool's of ours.
+                rest = unsafe { give_back_run(pool_of_run, is_ours, rest) };
                 continue;
             }
+            // SAFETY: as above.
+            let pool = unsafe { pool_of_run.as_ref() };
             let cache = self.of(pool);
             // SAFETY: passed on from the caller.
             rest = unsafe { cache.put_run(pool_of_run, rest) };

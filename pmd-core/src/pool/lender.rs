@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, Weak};
 
 use super::segment::Segment;
-use super::{Common, PoolCore, cache, next_id};
+use super::{Common, Owner, PoolCore, cache, next_id};
 use crate::deployment::PageSize;
 use crate::mbuf::{Header, Mbuf};
 
@@ -78,6 +78,7 @@ impl Lender {
                 balance: AtomicI64::new(0),
                 _keep: keep,
             }),
+            foreign: None,
             common: Mutex::new(Common { free: Vec::new(), caches: Vec::new(), loan: None }),
             this: Weak::new(),
         });
@@ -158,8 +159,9 @@ impl Lender {
                 segments: 1,
                 port,
                 index: number as u32,
+                owner: Owner::us(),
             });
-            Mbuf::from_header(header)
+            Mbuf::from_raw(header)
         }
     }
 }

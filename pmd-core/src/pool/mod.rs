@@ -25,6 +25,7 @@
 #![allow(unsafe_code)]
 
 mod cache;
+mod foreign;
 mod lender;
 mod posted;
 mod segment;
@@ -33,6 +34,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+pub(crate) use foreign::Owner;
+pub use foreign::{ForeignPool, ForeignSource, free_foreign_with};
 use lender::Lent;
 pub use lender::{Lender, LentSegment};
 pub use posted::Posted;
@@ -136,6 +139,8 @@ pub(crate) struct PoolCore {
     buffers: Option<Segment>,
     /// `Some` for a lender: where its mbufs go instead of to caches and the common list.
     lent: Option<Lent>,
+    /// `Some` for a stand-in: where mbufs come from instead of from caches and the common list.
+    foreign: Option<Box<dyn ForeignSource>>,
     common: Mutex<Common>,
     this: Weak<PoolCore>,
 }
@@ -188,6 +193,7 @@ impl Pool {
             headers,
             buffers: Some(buffers),
             lent: None,
+            foreign: None,
             common: Mutex::new(Common { free: Vec::with_capacity(config.size), caches: Vec::new(), loan: None }),
             this: this.clone(),
         });
@@ -205,7 +211,11 @@ impl Pool {
     /// Adds up to `n` empty mbufs to `burst`, within its limit, and says how many.
     #[inline]
     pub fn alloc_bulk(&self, burst: &mut Burst, n: usize) -> usize {
-        cache::alloc_bulk(self.core(), burst, n.min(burst.room()))
+        let n = n.min(burst.room());
+        match &self.core().foreign {
+            None => cache::alloc_bulk(self.core(), burst, n),
+            Some(source) => foreign::alloc_bulk(&**source, burst, n),
+        }
     }
 
     /// A packet that holds a copy of `data`, in as many segments as that takes; `None`, taking nothing, when the pool has
@@ -262,6 +272,9 @@ impl Pool {
 
     /// Mbufs that can be taken, counting those in threads' caches. Exact at a quiet moment, otherwise recent.
     pub fn available(&self) -> usize {
+        if let Some(source) = &self.core().foreign {
+            return source.available();
+        }
         let common = self.core().lock();
         common.free.len() + common.caches.iter().map(|count| count.get()).sum::<usize>()
     }
@@ -340,6 +353,7 @@ impl PoolCore {
                     segments: 1,
                     port: 0,
                     index: index as u32,
+                    owner: Owner::us(),
                 });
                 header
             };

@@ -69,7 +69,7 @@ impl Posted {
         }
         let index = mbuf.index();
         // The handle ends here; from now on the bit stands for it.
-        let _ = mbuf.into_header();
+        let _ = mbuf.into_raw();
         self.bits[index / 64] |= 1 << (index % 64);
         self.count += 1;
         Ok(index * self.position.stride)
@@ -88,7 +88,7 @@ impl Posted {
         self.count -= 1;
         // SAFETY: the bit was set, so this is the header that `post` got out of a handle, and clearing the bit was the only
         // way to it.
-        let mbuf = unsafe { Mbuf::from_header(self.header(index)) };
+        let mbuf = unsafe { Mbuf::from_raw(self.header(index)) };
         Some((mbuf, offset - index * self.position.stride))
     }
 

@@ -16,7 +16,9 @@ use crate::deployment::PageSize;
 /// A run of zeroed memory, unmapped when dropped.
 #[derive(Debug)]
 pub struct Segment {
-    memory: Memory,
+    base: NonNull<u8>,
+    /// What is to be unmapped; `None` for memory of somebody else.
+    _memory: Option<Memory>,
     len: usize,
     page: PageSize,
     file: Option<OwnedFd>,
@@ -30,7 +32,7 @@ impl Segment {
     pub fn private(len: usize, page: PageSize) -> io::Result<Self> {
         largest_page(page, |page| {
             let len = round_up(len, page);
-            Ok(Self { memory: Memory::anonymous(len, page)?, len, page, file: None })
+            Ok(Self::new(Memory::anonymous(len, page)?, len, page, None))
         })
     }
 
@@ -42,13 +44,22 @@ impl Segment {
         largest_page(page, |page| {
             let len = round_up(len, page);
             let file = sealed_memfd(c"pmd pool", len, page)?;
-            Ok(Self { memory: Memory::of_file(file.as_fd(), len)?, len, page, file: Some(file) })
+            Ok(Self::new(Memory::of_file(file.as_fd(), len)?, len, page, Some(file)))
         })
+    }
+
+    fn new(memory: Memory, len: usize, page: PageSize, file: Option<OwnedFd>) -> Self {
+        Self { base: memory.base(), _memory: Some(memory), len, page, file }
+    }
+
+    /// Memory that somebody else has mapped and unmaps.
+    pub(super) fn borrowed(base: NonNull<u8>, len: usize, page: PageSize, file: Option<OwnedFd>) -> Self {
+        Self { base, _memory: None, len, page, file }
     }
 
     /// Its first byte.
     pub fn base(&self) -> NonNull<u8> {
-        self.memory.base()
+        self.base
     }
 
     /// Where `data` begins, in bytes from the start of the segment; `None` when it does not lie in it. For drivers that

@@ -12,12 +12,12 @@
 //! 3. What does not fit into the lane is the sender's to drop and to count.
 //! 4. An owner that sleeps is woken through its [`Waker`].
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::waker::Waker;
 use crate::burst::Burst;
 use crate::lane::{LaneRx, LaneTx, lane};
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// Where a worker is given new lanes, and how it is woken: one per worker, shared with all others.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Inbox {
     /// An empty one; `may_sleep` says whether its owner ever sleeps.
     pub(crate) fn new(may_sleep: bool) -> std::io::Result<Self> {
         let waker = Waker::new(may_sleep)?;
-        Ok(Self { new_lanes: Mutex::default(), has_new: AtomicBool::new(false), waker })
+        Ok(Self { new_lanes: Mutex::new(Vec::new()), has_new: AtomicBool::new(false), waker })
     }
 
     /// Whether lanes wait to be taken.
@@ -100,5 +100,45 @@ impl Outlet {
         let (tx, rx) = lane(capacity);
         inbox.add(Inlet { port, lane: rx });
         end.insert(tx)
+    }
+}
+
+/// Packets handed to an owner that goes to sleep. `make loom` runs it. The lanes' own indices are rtrb's, which loom does not
+/// see into: here they are in step with the program.
+#[cfg(all(test, loom))]
+mod models {
+    use loom::thread;
+
+    use super::*;
+    use crate::{Pool, PoolConfig};
+
+    #[test]
+    fn an_owner_that_goes_to_sleep_misses_no_lane_and_no_packet() {
+        let config = PoolConfig { name: "model".into(), size: 16, data_room: 64, cache: 0, ..PoolConfig::default() };
+        let pool = Pool::new(&config).unwrap();
+        loom::model(move || {
+            const PACKETS: usize = 2;
+            let inbox = Arc::new(Inbox::new(true).unwrap());
+            let (to, packets) = (Arc::clone(&inbox), pool.clone());
+            let sender = thread::spawn(move || {
+                let mut outlet = Outlet::new(to, 0, 4);
+                for _ in 0..PACKETS {
+                    let mut burst = Burst::with_limit(1);
+                    packets.alloc_bulk(&mut burst, 1);
+                    assert_eq!(outlet.send(&mut burst), 1);
+                }
+            });
+            let (mut inlets, mut burst) = (Vec::new(), Burst::new());
+            while burst.len() < PACKETS {
+                let has_work = || inbox.has_new() || inlets.iter().any(|inlet: &Inlet| !inlet.lane.is_empty());
+                // With a lost wake-up this never ends, and loom says so.
+                inbox.waker.sleep_unless(has_work, Waker::wait);
+                inbox.take_into(&mut inlets);
+                for inlet in &mut inlets {
+                    inlet.lane.receive(&mut burst);
+                }
+            }
+            sender.join().unwrap();
+        });
     }
 }

@@ -6,8 +6,10 @@
 //!    before the arming would ring no bell, and none rings for what a queue has still to send.
 //! 4. It sleeps on the lports' fds and its own, `intr_timeout` long at most. An lport without an fd bounds the sleep to
 //!    [`NAP_WITHOUT_FD`].
-//! 5. It disarms and polls one round; with nothing there it sleeps again at once.
+//! 5. It polls one round, so that what woke it waits no longer than it must, and then disarms; with nothing there it sleeps
+//!    again at once.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -61,21 +63,27 @@ impl IdlePolicy {
         self.idle_since = None;
     }
 
-    /// Sleeps once, unless there is something to do.
+    /// Sleeps once, unless there is something to do. Every queue is armed afterwards, and has to be disarmed
+    /// ([`Self::get_up`]).
     pub(crate) fn sleep(&self, ports: &mut Ports, waker: &Waker, stop: &AtomicBool, activity: &Activity) {
         let Some(timeouts) = self.timeouts else { return };
-        // Every queue is armed, also after one has answered no: all are disarmed alike below.
+        // Every queue is armed, also after one has answered no: all are disarmed alike.
         let mut armed = true;
         for rx in ports.receivers() {
             armed &= rx.arm();
         }
-        waker.fall_asleep();
-        if armed && !ports.has_handed_over() && !ports.holds_back() && !stop.load(Ordering::Relaxed) {
+        let ports = RefCell::new(ports);
+        let is_busy = |ports: &Ports| ports.has_handed_over() || ports.holds_back();
+        let has_work = || !armed || is_busy(&ports.borrow()) || stop.load(Ordering::Relaxed);
+        waker.sleep_unless(has_work, |waker| {
             activity.sleeps.add(1);
-            let woken = wait(ports, waker, timeouts.sleep);
+            let woken = wait(&mut ports.borrow_mut(), waker, timeouts.sleep);
             activity.wakeups.add(u64::from(woken));
-        }
-        waker.get_up();
+        });
+    }
+
+    /// Ends what [`Self::sleep`] began, when the first round after it is over.
+    pub(crate) fn get_up(&self, ports: &mut Ports) {
         ports.receivers().for_each(RxQueue::disarm);
     }
 }

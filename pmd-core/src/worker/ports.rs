@@ -16,6 +16,15 @@ use crate::deployment::LportId;
 use crate::lport::{RxQueue, TxQueue};
 use crate::stats::Counter;
 
+/// Empty polls in a row after which an lport is quiet.
+const QUIET_AFTER: u8 = 64;
+
+/// A quiet lport of a busy thread is polled once in so many rounds; a power of two.
+const QUIET_EVERY: usize = 8;
+
+/// Rounds that a thread is busy after packets came.
+const BUSY_ROUNDS: u8 = 8;
+
 /// The queues of an lport, at its owner.
 pub(crate) struct OwnLport {
     pub(crate) id: LportId,
@@ -57,6 +66,11 @@ impl Drops {
 /// The lports of a worker.
 pub struct Ports {
     own: Vec<OwnLport>,
+    /// By position: polls in a row that found nothing, counted up to [`QUIET_AFTER`].
+    empty_polls: Vec<u8>,
+    /// The rounds' number, and how many of those to come are busy ones.
+    round: usize,
+    busy_rounds: u8,
     /// By lport id.
     routes: Vec<Route>,
     /// Lanes that lead to us.
@@ -70,7 +84,8 @@ pub struct Ports {
 
 impl Ports {
     pub(crate) fn new(own: Vec<OwnLport>, routes: Vec<Route>, inbox: Arc<Inbox>, drops: Arc<[Drops]>) -> Self {
-        Self { own, routes, inlets: Vec::new(), inbox, drops, scratch: Burst::new(), unflushed: false }
+        let (empty_polls, inlets, scratch) = (vec![0; own.len()], Vec::new(), Burst::new());
+        Self { own, empty_polls, round: 0, busy_rounds: 0, routes, inlets, inbox, drops, scratch, unflushed: false }
     }
 
     /// Number of lports this thread owns.
@@ -96,11 +111,31 @@ impl Ports {
 
     /// Appends packets received on the own lport at `position` to `burst`, up to its limit, and says how many.
     ///
+    /// An lport that has had nothing for a while is not looked at in every round, while others on the thread have packets.
+    ///
     /// # Panics
     /// When there is no such position.
     #[inline]
     pub fn rx_burst(&mut self, position: usize, burst: &mut Burst) -> usize {
-        self.own[position].rx.rx_burst(burst)
+        let empty_polls = &mut self.empty_polls[position];
+        if *empty_polls >= QUIET_AFTER && self.busy_rounds > 0 && !(self.round + position).is_multiple_of(QUIET_EVERY) {
+            return 0;
+        }
+        let received = self.own[position].rx.rx_burst(burst);
+        if received > 0 {
+            *empty_polls = 0;
+            self.busy_rounds = BUSY_ROUNDS;
+        } else if *empty_polls < QUIET_AFTER {
+            *empty_polls += 1;
+        }
+        received
+    }
+
+    /// A round begins.
+    #[inline]
+    pub(crate) fn begin_round(&mut self) {
+        self.round = self.round.wrapping_add(1);
+        self.busy_rounds = self.busy_rounds.saturating_sub(1);
     }
 
     /// Sends packets from the front of `burst` to lport `to` and says how many. What was not accepted stays in `burst`.

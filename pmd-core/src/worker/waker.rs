@@ -1,17 +1,17 @@
 //! Waking a worker that sleeps.
 //!
-//! 1. A worker that may sleep announces it ([`Waker::fall_asleep`]), looks once more for work, and only then sleeps on
-//!    [`Waker::fd`].
+//! 1. A worker that may sleep announces it, looks once more for work, and only then sleeps on [`Waker::fd`]
+//!    ([`Waker::sleep_unless`]).
 //! 2. Whoever leaves work for it calls [`Waker::wake`] afterwards.
 //!
 //! Announcement and work are in two places, each side writes one and then reads the other; the sequentially consistent
 //! fence between the two steps on both sides makes it impossible that each misses the other. A worker that never sleeps
 //! has no fd, and waking it costs one load of a constant.
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::os::fd::BorrowedFd;
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use super::bell::Bell;
+use crate::sync::{AtomicBool, Ordering, fence};
 
 /// One worker's alarm clock: rung by any thread, slept on by the worker.
 #[derive(Debug)]
@@ -19,53 +19,55 @@ pub(crate) struct Waker {
     /// Written by the worker when it goes to sleep, cleared by the first thread that wakes it.
     asleep: AtomicBool,
     /// `None` for a worker that never sleeps.
-    event: Option<EventFd>,
+    bell: Option<Bell>,
 }
 
 impl Waker {
     /// For a worker that sleeps at times, or never.
     pub(crate) fn new(may_sleep: bool) -> std::io::Result<Self> {
-        let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
-        let event = may_sleep.then(|| EventFd::from_flags(flags)).transpose()?;
-        Ok(Self { asleep: AtomicBool::new(false), event })
+        let bell = may_sleep.then(Bell::new).transpose()?;
+        Ok(Self { asleep: AtomicBool::new(false), bell })
     }
 
     /// Wakes the worker if it sleeps or is about to. The work must have been published before.
     #[inline]
     pub(crate) fn wake(&self) {
-        if let Some(event) = &self.event {
+        if let Some(bell) = &self.bell {
             fence(Ordering::SeqCst);
             if self.asleep.load(Ordering::Relaxed) {
-                self.ring(event);
+                self.ring(bell);
             }
         }
     }
 
     #[cold]
-    fn ring(&self, event: &EventFd) {
+    fn ring(&self, bell: &Bell) {
         if self.asleep.swap(false, Ordering::Relaxed) {
-            // Fails only when the counter is at its limit: then the fd is readable already.
-            let _ = event.write(1);
+            bell.ring();
         }
     }
 
-    /// Announces sleep; the caller looks for work once more before it sleeps.
-    pub(crate) fn fall_asleep(&self) {
+    /// Announces sleep, looks once more whether there is work, sleeps by `sleep` if there is none, and gets up.
+    pub(crate) fn sleep_unless(&self, has_work: impl FnOnce() -> bool, sleep: impl FnOnce(&Self)) {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-    }
-
-    /// Ends the sleep.
-    pub(crate) fn get_up(&self) {
+        if !has_work() {
+            sleep(self);
+        }
         self.asleep.store(false, Ordering::Relaxed);
-        if let Some(event) = &self.event {
-            // Nothing to read when nobody rang.
-            let _ = event.read();
+        if let Some(bell) = &self.bell {
+            bell.silence();
         }
     }
 
     /// What becomes readable; `None` for a worker that never sleeps.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.event.as_ref().map(AsFd::as_fd)
+        self.bell.as_ref().map(Bell::fd)
+    }
+
+    /// What a model sleeps by.
+    #[cfg(all(test, loom))]
+    pub(super) fn wait(&self) {
+        self.bell.as_ref().expect("it may sleep").wait();
     }
 }

@@ -29,6 +29,8 @@ pub(crate) mod exported;
 pub(crate) mod fake_memory;
 mod gather;
 pub(crate) mod interrupt;
+#[cfg(all(test, loom))]
+mod models;
 pub(crate) mod rx;
 pub(crate) mod rx_borrow;
 pub(crate) mod rx_zero_copy;

@@ -108,3 +108,37 @@ fn listener_survives_a_process_without_free_descriptors() {
         drop(interface);
     });
 }
+
+#[test]
+fn a_flood_of_connections_with_surplus_descriptors_leaves_none_behind() {
+    alone(module_path!(), "a_flood_of_connections_with_surplus_descriptors_leaves_none_behind", || {
+        const CROWD: usize = 400;
+        let (address, interface, recorder) = start_server();
+        // Whoever comes first has the control thread open what it keeps.
+        drop(client_at(&address, Step::Connected));
+        recorder.wait_down();
+        let before = open_files();
+        let surplus = File::open("/dev/null").unwrap();
+        let flood: Vec<_> = (0..CROWD)
+            .map(|i| {
+                let peer = FakePeer::connect(&address).unwrap();
+                // Half of them say something, with all the descriptors that a message can carry.
+                if i % 2 == 0 {
+                    let _ = peer.send(&Message::Ack, &[surplus.as_fd(); 100]);
+                }
+                peer
+            })
+            .collect();
+        let most = open_files();
+        assert!(most < before + CROWD + 200, "{most} open files: the server keeps a bounded number of connections");
+        let client = client_at(&address, Step::Connected);
+        recorder.wait_ups(2);
+        drop((flood, client, surplus));
+        let deadline = Instant::now() + FakePeer::TIMEOUT;
+        while open_files() > before {
+            assert!(Instant::now() < deadline, "{} open files, {before} before the flood", open_files());
+            std::thread::yield_now();
+        }
+        drop(interface);
+    });
+}
