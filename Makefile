@@ -2,7 +2,8 @@
 
 CARGO ?= cargo
 BUILD_PACKAGES := pkg-config libhwloc-dev libudev-dev
-TEST_PACKAGES := $(BUILD_PACKAGES) g++ dpdk dpdk-dev iproute2 iputils-ping python3-jsonschema tshark valgrind
+TEST_PACKAGES := $(BUILD_PACKAGES) g++ dpdk dpdk-dev ethtool iproute2 iputils-ping python3-jsonschema tshark util-linux \
+	valgrind
 
 # How long `make soak` searches: rounds of each kill storm, cases of each property. SEED repeats a storm.
 ROUNDS ?= 100

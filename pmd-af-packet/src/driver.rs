@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pmd_core::deployment::DeviceSpec;
 use pmd_core::netdev::Netdev;
+use pmd_core::netns::Netns;
 use pmd_core::privileges::{self, Capability};
 use pmd_core::{
     Details, DeviceRequest, Driver, Link, Lport, LportControl, LportInfo, LportStats, MachineProblem, OpenError,
@@ -77,7 +78,7 @@ impl Driver for AfPacketDriver {
 /// The interface that a device is, whether it is there or not.
 fn find(device: &str, options: &Options) -> Result<Netdev, String> {
     let name = options::name(device, options).map_err(|error| error.to_string())?;
-    let netns = options::netns(options).map_err(|error| error.to_string())?;
+    let netns = Netns::of(options).map_err(|error| error.to_string())?;
     Netdev::new(name, netns).map_err(|error| error.to_string())
 }
 

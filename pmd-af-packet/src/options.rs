@@ -3,7 +3,7 @@
 use nix::libc;
 use nix::unistd::{SysconfVar, sysconf};
 use pmd_core::netdev::InterfaceName;
-use pmd_core::netns::Netns;
+use pmd_core::netns::{NETNS_OPTION, Netns};
 use pmd_core::{OptionError, OptionSpec, Options};
 
 use crate::socket::RingSize;
@@ -45,12 +45,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::int("framesz", 128, 65536, "2048", "bytes of a frame: with `framecnt` the size of a queue's ring"),
     OptionSpec::int("framecnt", 1, 1 << 20, "", "frames of a queue's ring (default: the rxdesc of its umem)"),
     OptionSpec::int("blocktmo", 1, 1000, "1", "milliseconds after which a block is handed over that is not full"),
-    OptionSpec::text(
-        "netns",
-        255,
-        "",
-        "network namespace of the interface: a name of `ip netns`, or the number of a process",
-    ),
+    NETNS_OPTION,
 ];
 
 /// What a checked table makes of a device.
@@ -71,7 +66,7 @@ pub(crate) fn check(options: &Options, queues: usize) -> Result<(), Vec<OptionEr
     if options.is_given("iface") {
         errors.extend(name("", options).err());
     }
-    errors.extend(netns(options).err());
+    errors.extend(Netns::of(options).err());
     errors.extend(ring(options, options.int("framecnt").unwrap_or(1)).err());
     if let Some(told) = options.int("qpairs").filter(|told| *told != queues as u64) {
         let message = format!("option `qpairs` is {told}, but {queues} lport(s) name the device: one for each queue");
@@ -109,16 +104,6 @@ pub(crate) fn configure(options: &Options, queues: usize, rx_desc: u32) -> Resul
 pub(crate) fn name(device: &str, options: &Options) -> Result<InterfaceName, OptionError> {
     let text = if options.is_given("iface") { options.text("iface") } else { device };
     text.parse().map_err(|error| OptionError::value("iface", format!("{error}; name it by the option `iface`")))
-}
-
-/// The interface's namespace.
-///
-/// # Errors
-/// When the text names none.
-pub(crate) fn netns(options: &Options) -> Result<Option<Netns>, OptionError> {
-    let text = options.text("netns");
-    let parsed = (!text.is_empty()).then(|| text.parse()).transpose();
-    parsed.map_err(|error| OptionError::value("netns", format!("option `netns`: {error}")))
 }
 
 fn ring(options: &Options, frames: u64) -> Result<RingSize, OptionError> {

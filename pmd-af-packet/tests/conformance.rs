@@ -20,7 +20,6 @@ fn device(namespace: &Namespace, iface: &str, options: &[(&str, &str)]) -> Devic
 }
 
 fn namespaces() -> (Namespace, Namespace) {
-    may_make_namespaces().expect("the suite needs network namespaces");
     let make = || Namespace::new().expect("a namespace");
     let (left, right) = (make(), make());
     left.cable("left", &right, "right").expect("a cable");
@@ -30,6 +29,11 @@ fn namespaces() -> (Namespace, Namespace) {
 impl Fixture for Cable {
     fn capabilities(&self) -> Capabilities {
         Capabilities { queues: 2, spreads: true, opens_twice: Some(true), ..Capabilities::of_kernel(Shape::Pair) }
+    }
+
+    fn skipped(&self) -> Option<String> {
+        let may = may_make_namespaces().expect("network namespaces");
+        (!may).then(|| "it needs network namespaces".to_owned())
     }
 
     fn rig(&self, _queues: u16) -> Rig {

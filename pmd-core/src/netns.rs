@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use nix::sched::{CloneFlags, setns};
 
+use crate::options::{OptionError, OptionSpec, Options};
 use crate::privileges::{self, Capability};
 
 /// Where `ip netns add` keeps named namespaces.
@@ -51,7 +52,25 @@ impl std::fmt::Display for Netns {
     }
 }
 
+/// The option `netns` of drivers whose devices live in a namespace.
+pub const NETNS_OPTION: OptionSpec = OptionSpec::text(
+    "netns",
+    255,
+    "",
+    "network namespace of the interface: a name of `ip netns`, or the number of a process",
+);
+
 impl Netns {
+    /// The namespace that [`NETNS_OPTION`] names; `None`: that of the process.
+    ///
+    /// # Errors
+    /// When it names none.
+    pub fn of(options: &Options) -> Result<Option<Self>, OptionError> {
+        let text = options.text(NETNS_OPTION.name);
+        let parsed = (!text.is_empty()).then(|| text.parse()).transpose();
+        parsed.map_err(|error| OptionError::value(NETNS_OPTION.name, format!("option `netns`: {error}")))
+    }
+
     /// Makes something, a socket or an interface, in the namespace.
     ///
     /// # Errors

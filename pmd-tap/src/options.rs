@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use pmd_core::netdev::InterfaceName;
-use pmd_core::netns::Netns;
+use pmd_core::netns::{NETNS_OPTION, Netns};
 use pmd_core::{OptionError, OptionSpec, Options};
 
 use crate::tun::Kind;
@@ -29,12 +29,6 @@ const IP: OptionSpec = OptionSpec::text(
 const OWNER: OptionSpec =
     OptionSpec::int("owner-uid", 0, 0xffff_fffe, "", "user that may open queues without privileges");
 const GROUP: OptionSpec = OptionSpec::int("owner-gid", 0, 0xffff_fffe, "", "group that may");
-const NETNS: OptionSpec = OptionSpec::text(
-    "netns",
-    255,
-    "",
-    "network namespace of the interface: a name of `ip netns`, or the number of a process",
-);
 
 const TAP: &[OptionSpec] = &[
     IFACE,
@@ -46,10 +40,10 @@ const TAP: &[OptionSpec] = &[
     IP,
     OWNER,
     GROUP,
-    NETNS,
+    NETNS_OPTION,
 ];
 const TUN: &[OptionSpec] =
-    &[IFACE, OptionSpec::int("mtu", 68, 65535, "", MTU_HELP), PERSIST, UP, IP, OWNER, GROUP, NETNS];
+    &[IFACE, OptionSpec::int("mtu", 68, 65535, "", MTU_HELP), PERSIST, UP, IP, OWNER, GROUP, NETNS_OPTION];
 
 /// The table of a kind.
 pub(crate) fn table(kind: Kind) -> &'static [OptionSpec] {
@@ -79,7 +73,7 @@ pub(crate) fn check(options: &Options, queues: usize) -> Result<(), Vec<OptionEr
     if options.is_given("iface") {
         errors.extend(named(options.text("iface")).err());
     }
-    errors.extend(netns(options).err());
+    errors.extend(Netns::of(options).err());
     errors.extend(address(options).err());
     if queues > QUEUES_MAX {
         let message =
@@ -107,7 +101,7 @@ pub(crate) fn wanted<'a>(
     let number = |key| options.int(key).map(|number| number as u32);
     Ok(Wanted {
         name: named(name)?,
-        netns: netns(options)?,
+        netns: Netns::of(options)?,
         mac: options.mac("mac"),
         mtu: number("mtu"),
         address: address(options)?,
@@ -120,12 +114,6 @@ pub(crate) fn wanted<'a>(
 
 fn named(name: &str) -> Result<InterfaceName, OptionError> {
     name.parse().map_err(|error| OptionError::value("iface", format!("{error}; name it by the option `iface`")))
-}
-
-fn netns(options: &Options) -> Result<Option<Netns>, OptionError> {
-    let text = options.text("netns");
-    let parsed = (!text.is_empty()).then(|| text.parse()).transpose();
-    parsed.map_err(|error| OptionError::value("netns", format!("option `netns`: {error}")))
 }
 
 fn address(options: &Options) -> Result<Option<(IpAddr, u8)>, OptionError> {

@@ -26,7 +26,6 @@ impl Interface {
 }
 
 fn namespace() -> Namespace {
-    may_make_namespaces().expect("the suite needs network namespaces");
     Namespace::new().expect("a namespace")
 }
 
@@ -39,6 +38,11 @@ impl Fixture for Interface {
             untried: vec!["persist"],
             ..Capabilities::of_kernel(Shape::Pair)
         }
+    }
+
+    fn skipped(&self) -> Option<String> {
+        let may = may_make_namespaces().expect("network namespaces");
+        (!may).then(|| "it needs network namespaces".to_owned())
     }
 
     fn rig(&self, _queues: u16) -> Rig {
@@ -77,6 +81,10 @@ struct IpInterface(Interface);
 impl Fixture for IpInterface {
     fn capabilities(&self) -> Capabilities {
         Capabilities { frame: Frame::Ipv4, ..self.0.capabilities() }
+    }
+
+    fn skipped(&self) -> Option<String> {
+        self.0.skipped()
     }
 
     fn rig(&self, queues: u16) -> Rig {

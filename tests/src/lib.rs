@@ -16,6 +16,7 @@ pub mod comparison;
 pub mod flood;
 pub mod lport;
 pub mod lport_file;
+pub mod lports;
 pub mod measure;
 pub mod memif;
 pub mod namespace;

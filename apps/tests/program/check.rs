@@ -125,6 +125,10 @@ fn a_description_says_exactly_what_a_run_builds() {
     for path in all() {
         let name = Path::new(&path).file_name().unwrap().to_str().unwrap();
         let path = moved_to(directory.path(), name);
+        if name.starts_with("af-") || name.starts_with("tap-") {
+            // It would take, or make, interfaces of this machine. The whole-program tests run it in namespaces.
+            continue;
+        }
         let described = lport(&["check", "--json", "--machine", &path]);
         if described.code != Some(0) {
             // Some files name CPUs that a small machine does not have.

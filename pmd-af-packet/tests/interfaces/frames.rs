@@ -1,9 +1,10 @@
 //! Frames through a cable: contents, lengths, tags.
 
 use anyhow::Result;
+use lport_tests::lports::{contents, poll_until, receive_one};
 use pmd_core::{Burst, LportId};
 
-use crate::support::{Cable, contents, counter, frame, only, receive, receive_one, send, wait_for};
+use crate::support::{Cable, counter, frame, only, receive, send};
 
 #[test]
 fn frames_cross_the_cable_both_ways_as_they_are() -> Result<()> {
@@ -31,7 +32,7 @@ fn a_frame_of_several_mbufs_is_sent_whole_and_one_that_is_longer_than_an_mbuf_co
     let jumbo = frame(9014, 5);
     send(&mut left, &cable.pool, std::slice::from_ref(&jumbo))?;
     let mut burst = Burst::with_limit(1);
-    wait_for("the frame", || (right.rx.rx_burst(&mut burst) > 0).then_some(()))?;
+    poll_until("the frame", || (right.rx.rx_burst(&mut burst) > 0).then_some(()))?;
     assert_eq!(burst[0].segment_count(), 5, "mbufs hold 2048 bytes");
     assert_eq!(burst[0].segments().flatten().copied().collect::<Vec<_>>(), jumbo);
     Ok(())
@@ -92,7 +93,7 @@ fn outgoing_packets_of_the_own_interface_are_not_received() -> Result<()> {
         send(&mut left[0], &cable.pool, &[frame(60, 6)])?;
         send(&mut right, &cable.pool, &[frame(60, 7)])?;
         let mut burst = Burst::with_limit(8);
-        wait_for("the packet from the other end", || {
+        poll_until("the packet from the other end", || {
             for queue in &mut left {
                 queue.rx.rx_burst(&mut burst);
             }
@@ -112,7 +113,7 @@ fn received_packets_carry_their_lports_number() -> Result<()> {
     right.rx.renumber(LportId(7));
     send(&mut left, &cable.pool, &[frame(60, 1)])?;
     let mut burst = Burst::with_limit(1);
-    wait_for("the frame", || (right.rx.rx_burst(&mut burst) > 0).then_some(()))?;
+    poll_until("the frame", || (right.rx.rx_burst(&mut burst) > 0).then_some(()))?;
     assert_eq!(burst[0].port(), 7);
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use lport_tests::Namespace;
+use lport_tests::lports::{poll_until, wait_for_link_down, wait_for_link_up};
 use pmd_core::{Burst, Lport};
 
-use crate::support::{Cable, frame, only, open, receive, send, wait_for, wait_for_link_down, wait_for_link_up};
+use crate::support::{Cable, frame, only, open, receive, send};
 
 fn refusal(namespace: &Namespace, iface: &str, cable: &Cable) -> String {
     open(namespace, iface, 1, &[], &cable.pool).expect_err("an error").to_string()
@@ -27,7 +28,7 @@ fn info_follows_the_interface() -> Result<()> {
     let info = lport.control.info();
     assert_eq!((info.mac, info.max_packet), (Some([2, 0, 0, 0, 0, 0x42]), 1514));
     cable.left.ip("link set left mtu 3000")?;
-    wait_for("the MTU", || (lport.control.info().max_packet == 3014).then_some(()))
+    poll_until("the MTU", || (lport.control.info().max_packet == 3014).then_some(()))
 }
 
 #[test]

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, ensure};
 use lport_tests::Namespace;
+use lport_tests::lports::{receive_one, udp_payload};
 use lport_tests::namespace::may_make_namespaces;
 use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
-use pmd_core::checksum::{fold, sum};
 use pmd_core::netns::Netns;
 use pmd_core::{Burst, Lport};
 
-use crate::support::{Cable, counter, frame, only, open, receive, receive_one, send};
+use crate::support::{Cable, counter, frame, only, open, receive, send};
 
 /// The cable with an IP stack at its left end, which believes to know its neighbour.
 fn stack_at_the_left() -> Result<Option<Cable>> {
@@ -30,19 +30,6 @@ fn udp_socket(namespace: &Namespace) -> Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Asserts that an IPv4 packet with UDP has correct checksums, and gives its payload.
-#[track_caller]
-fn udp_payload(frame: &[u8]) -> &[u8] {
-    let (ip, udp) = (&frame[14..34], &frame[34..]);
-    assert_eq!((ip[0], ip[9]), (0x45, 17));
-    assert_eq!(fold(sum(ip)), 0xffff, "the header's checksum");
-    assert_eq!(usize::from(u16::from_be_bytes([ip[2], ip[3]])), frame.len() - 14);
-    assert_eq!(usize::from(u16::from_be_bytes([udp[4], udp[5]])), udp.len());
-    let pseudo = sum(&ip[12..20]) + 17 + udp.len() as u32;
-    assert_eq!(fold(pseudo + sum(udp)), 0xffff, "UDP's checksum");
-    &udp[8..]
-}
-
 #[test]
 fn checksums_that_the_stack_left_to_hardware_are_completed() -> Result<()> {
     let Some(cable) = stack_at_the_left()? else { return Ok(()) };
@@ -50,13 +37,13 @@ fn checksums_that_the_stack_left_to_hardware_are_completed() -> Result<()> {
     let socket = udp_socket(&cable.left)?;
     for payload in [&b"odd"[..], b"even", &[0x55; 1472]] {
         socket.send(payload)?;
-        assert_eq!(udp_payload(&receive_one(&mut right)?), payload);
+        assert_eq!(udp_payload(&receive_one(&mut right)?[14..]), payload);
     }
     assert_eq!(counter(&right, "rx_checksums_completed"), 3);
     // Without the offload there is nothing to complete.
     cable.left.run("ethtool -K left tx off")?;
     socket.send(b"whole")?;
-    assert_eq!(udp_payload(&receive_one(&mut right)?), b"whole");
+    assert_eq!(udp_payload(&receive_one(&mut right)?[14..]), b"whole");
     assert_eq!(counter(&right, "rx_checksums_completed"), 3);
     Ok(())
 }
@@ -71,7 +58,7 @@ fn large_packets_of_the_stack_are_cut_into_those_they_stand_for() -> Result<()> 
     socket.send(&payload)?;
     // A burst of 32 ends inside of the large packet; the next one goes on there.
     let frames = receive(&mut right, 41)?;
-    let parts: Vec<_> = frames.iter().map(|frame| udp_payload(frame)).collect();
+    let parts: Vec<_> = frames.iter().map(|frame| udp_payload(&frame[14..])).collect();
     assert!(parts[..40].iter().all(|part| part.len() == 1000) && parts[40].len() == 500);
     assert_eq!(parts.concat(), payload);
     assert_eq!([counter(&right, "rx_segments_made"), right.control.stats().ipackets], [41, 41]);

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use anyhow::Result;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use pmd_core::{Burst, Lport};
+use lport_tests::lports::{contents, is_readable, poll_until};
+use nix::poll::PollTimeout;
+use pmd_core::Burst;
 
-use crate::support::{Cable, contents, counter, frame, only, receive, send, wait_for};
+use crate::support::{Cable, counter, frame, only, receive, send};
 
 /// A frame of a flow of UDP, with a number in its payload.
 fn flow_frame(port: u16, id: u16) -> Vec<u8> {
@@ -30,7 +31,7 @@ fn queues_share_the_packets_and_a_flow_keeps_to_its_queue() -> Result<()> {
     send(&mut left, &cable.pool, &frames)?;
     let mut received: Vec<Vec<Vec<u8>>> = vec![Vec::new(); 3];
     let mut burst = Burst::with_limit(32);
-    wait_for("all packets", || {
+    poll_until("all packets", || {
         for (queue, received) in queues.iter_mut().zip(&mut received) {
             queue.rx.rx_burst(&mut burst);
             received.extend(contents(&burst));
@@ -69,11 +70,6 @@ fn queues_take_turns_when_asked_to() -> Result<()> {
     Ok(())
 }
 
-fn is_readable(lport: &Lport, timeout: PollTimeout) -> bool {
-    let Some(fd) = lport.rx.wake_fd() else { return false };
-    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout) == Ok(1)
-}
-
 #[test]
 fn an_armed_queue_is_woken_by_a_packet() -> Result<()> {
     let Some(cable) = Cable::new()? else { return Ok(()) };
@@ -86,7 +82,7 @@ fn an_armed_queue_is_woken_by_a_packet() -> Result<()> {
         assert!(is_readable(&right, PollTimeout::from(10_000_u16)));
         right.rx.disarm();
         // One of two is taken: sleeping is not safe.
-        wait_for("the packet", || (right.rx.rx_burst(&mut burst) > 0).then_some(()))?;
+        poll_until("the packet", || (right.rx.rx_burst(&mut burst) > 0).then_some(()))?;
         assert!(!right.rx.arm());
         burst.clear();
         receive(&mut right, 1)?;
@@ -100,7 +96,7 @@ fn what_finds_no_room_in_the_ring_is_counted_as_missed() -> Result<()> {
     let mut left = only(cable.open_left(1, &[])?);
     let mut right = only(cable.open_right(1, &[("blocksz", "4096"), ("framecnt", "4")])?);
     send(&mut left, &cable.pool, &(0..100).map(|id| frame(1000, id)).collect::<Vec<_>>())?;
-    let stats = wait_for("packets to be missed", || {
+    let stats = poll_until("packets to be missed", || {
         let stats = right.control.stats();
         (stats.imissed > 0).then_some(stats)
     })?;
@@ -123,7 +119,7 @@ fn an_empty_pool_loses_nothing_that_lies_in_the_ring() -> Result<()> {
     send(&mut left, &cable.pool, &frames)?;
     let hoard: Vec<_> = std::iter::from_fn(|| cable.pool.alloc()).collect();
     let mut burst = Burst::with_limit(32);
-    wait_for("the lack to be counted", || {
+    poll_until("the lack to be counted", || {
         assert_eq!(right.rx.rx_burst(&mut burst), 0);
         (right.control.stats().rx_nombuf > 0).then_some(())
     })?;

@@ -1,13 +1,11 @@
 //! A cable between two namespaces with lports at its ends, and frames to send through it.
 
-use std::time::{Duration, Instant};
-
-use anyhow::{Result, anyhow, bail};
-use lport_tests::DEADLINE;
+use anyhow::{Result, anyhow};
 use lport_tests::Namespace;
+use lport_tests::lports::{contents, poll_until};
 use lport_tests::namespace::may_make_namespaces;
 use pmd_af_packet::AfPacketDriver;
-use pmd_core::{Burst, DeviceRequest, Driver, Link, Lport, Options, Pool, PoolConfig, RawOption};
+use pmd_core::{Burst, DeviceRequest, Driver, Lport, Options, Pool, PoolConfig, RawOption};
 
 /// Addresses of frames that no stack answers: both are nobody's.
 const ADDRESSES: [u8; 12] = [0x02, 0, 0, 0, 0, 0xaa, 0x02, 0, 0, 0, 0, 0xbb];
@@ -89,7 +87,7 @@ pub(crate) fn send(lport: &mut Lport, pool: &Pool, frames: &[Vec<u8>]) -> Result
         for frame in chunk {
             burst.push(pool.alloc_packet(frame).ok_or_else(|| anyhow!("the pool is empty"))?).expect("room for 64");
         }
-        wait_for("the burst to be sent", || {
+        poll_until("the burst to be sent", || {
             lport.tx.tx_burst(&mut burst);
             burst.is_empty().then_some(())
         })?;
@@ -97,18 +95,11 @@ pub(crate) fn send(lport: &mut Lport, pool: &Pool, frames: &[Vec<u8>]) -> Result
     Ok(())
 }
 
-/// What `lport` receives next.
-pub(crate) fn receive_one(lport: &mut Lport) -> Result<Vec<u8>> {
-    let mut burst = Burst::with_limit(1);
-    wait_for("a packet", || (lport.rx.rx_burst(&mut burst) > 0).then_some(()))?;
-    Ok(contents(&burst).remove(0))
-}
-
 /// What `lport` receives until it is `count` packets.
 pub(crate) fn receive(lport: &mut Lport, count: usize) -> Result<Vec<Vec<u8>>> {
     let mut all = Vec::new();
     let mut burst = Burst::with_limit(32);
-    wait_for(&format!("{count} packets"), || {
+    poll_until(&format!("{count} packets"), || {
         lport.rx.rx_burst(&mut burst);
         all.extend(contents(&burst));
         burst.clear();
@@ -117,39 +108,8 @@ pub(crate) fn receive(lport: &mut Lport, count: usize) -> Result<Vec<Vec<u8>>> {
     Ok(all)
 }
 
-pub(crate) fn contents(burst: &Burst) -> Vec<Vec<u8>> {
-    burst.iter().map(|mbuf| mbuf.segments().flatten().copied().collect()).collect()
-}
-
 /// The value of the counter `name` of an lport.
 pub(crate) fn counter(lport: &Lport, name: &str) -> u64 {
     let stats = lport.control.stats();
     stats.xstats.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("there is no {name}")).1
-}
-
-/// Waits until the link is down for a reason with these words in it.
-pub(crate) fn wait_for_link_down(lport: &Lport, words: &str) -> Result<()> {
-    wait_for(words, || match lport.control.link() {
-        Link::Down(reason) if reason.contains(words) => Some(()),
-        _ => None,
-    })
-}
-
-/// Waits until the link is up.
-pub(crate) fn wait_for_link_up(lport: &Lport) -> Result<()> {
-    wait_for("the link", || lport.control.link().is_up().then_some(()))
-}
-
-/// Looks at a condition until it gives a value, without a pause: lports have to be polled meanwhile.
-pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> Result<T> {
-    let start = Instant::now();
-    loop {
-        if let Some(value) = condition() {
-            return Ok(value);
-        }
-        if start.elapsed() > DEADLINE {
-            bail!("{what}: not within {DEADLINE:?}");
-        }
-        std::thread::sleep(Duration::from_micros(100));
-    }
 }

@@ -21,6 +21,12 @@ pub trait Fixture {
     /// [`Capabilities::queues`].
     fn rig(&self, queues: u16) -> Rig;
 
+    /// Why the checks cannot be made here and need not be, if that is so: each prints it instead. A machine that ought to be
+    /// able to is a failure; say so by a panic.
+    fn skipped(&self) -> Option<String> {
+        None
+    }
+
     /// Devices that cannot be had: absent, of the wrong kind, with options that exclude one another.
     fn refusals(&self) -> Vec<Refusal> {
         Vec::new()

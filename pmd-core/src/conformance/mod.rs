@@ -70,7 +70,10 @@ crate::conformance_checks! { table () }
 pub fn run(name: &str, fixture: &dyn Fixture) {
     let check = CHECKS.iter().find(|check| check.name == name);
     let Check { run, .. } = check.unwrap_or_else(|| panic!("there is no check `{name}`"));
-    run(fixture);
+    match fixture.skipped() {
+        Some(why) => eprintln!("SKIPPED: {name}: {why}"),
+        None => run(fixture),
+    }
 }
 
 /// Makes every check of the conformance suite a test, for the [`Fixture`] that the

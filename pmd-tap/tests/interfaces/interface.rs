@@ -1,11 +1,12 @@
 //! The interface itself: how it is made, kept, taken over, lost and found again.
 
 use anyhow::Result;
+use lport_tests::lports::{poll_until, receive_one, udp_payload, wait_for_link_down, wait_for_link_up};
 use nix::unistd::getuid;
 use pmd_core::Burst;
 use pmd_tap::TapDriver;
 
-use crate::support::{Place, receive_one, udp_payload, wait_for, wait_for_link_down, wait_for_link_up};
+use crate::support::Place;
 
 fn refusal(place: &Place, name: &str, queues: u16, given: &[(&str, &str)]) -> String {
     place.open(TapDriver::TAP, name, queues, given).expect_err("an error").to_string()
@@ -103,7 +104,7 @@ fn an_interface_that_is_removed_and_made_again_is_taken_again() -> Result<()> {
     wait_for_link_up(&queues[0])?;
     place.socket()?.send(b"back")?;
     let mut burst = Burst::with_limit(1);
-    wait_for("the packet", || queues.iter_mut().any(|queue| queue.rx.rx_burst(&mut burst) > 0).then_some(()))?;
+    poll_until("the packet", || queues.iter_mut().any(|queue| queue.rx.rx_burst(&mut burst) > 0).then_some(()))?;
     assert_eq!(udp_payload(burst[0].data()), b"back");
     Ok(())
 }

@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 
 use anyhow::Result;
+use lport_tests::lports::{is_readable, poll_until, receive_one, udp_payload};
 use nix::poll::PollTimeout;
 use pmd_core::checksum::{fold, sum};
 use pmd_core::{Burst, LportId};
 use pmd_tap::TapDriver;
 
-use crate::support::{Place, is_readable, receive_one, reply, udp_payload, wait_for};
+use crate::support::{Place, reply};
 
 const IP: (&str, &str) = ("ip", "192.0.2.1/24");
 
@@ -62,7 +63,7 @@ fn a_packet_longer_than_an_mbuf_comes_and_goes_as_a_chain() -> Result<()> {
     let payload: Vec<_> = (0..60_000_u32).map(|i| (i % 251) as u8).collect();
     socket.send(&payload)?;
     let mut burst = Burst::with_limit(1);
-    wait_for("the packet", || (lport.rx.rx_burst(&mut burst) > 0).then_some(()))?;
+    poll_until("the packet", || (lport.rx.rx_burst(&mut burst) > 0).then_some(()))?;
     assert_eq!(burst[0].segment_count(), 60_028_usize.div_ceil(2048));
     let packet: Vec<_> = burst[0].segments().flatten().copied().collect();
     assert_eq!(udp_payload(&packet), payload);
@@ -93,7 +94,7 @@ fn an_empty_pool_is_counted_and_loses_no_packet_that_fits_an_mbuf() -> Result<()
     let mut burst = Burst::with_limit(8);
     assert_eq!((lport.rx.rx_burst(&mut burst), lport.control.stats().rx_nombuf), (0, 0), "nothing has come");
     socket.send(b"late")?;
-    wait_for("the lack to be counted", || {
+    poll_until("the lack to be counted", || {
         assert_eq!(lport.rx.rx_burst(&mut burst), 0);
         (lport.control.stats().rx_nombuf > 0).then_some(())
     })?;
@@ -127,7 +128,7 @@ fn many_queues_share_the_flows_of_one_interface() -> Result<()> {
     }
     let mut seen: Vec<HashSet<u16>> = vec![HashSet::new(); 3];
     let mut burst = Burst::with_limit(8);
-    wait_for("a packet of every flow", || {
+    poll_until("a packet of every flow", || {
         for (queue, seen) in queues.iter_mut().zip(&mut seen) {
             queue.rx.rx_burst(&mut burst);
             seen.extend(burst.iter().map(|packet| u16::from_be_bytes([packet.data()[22], packet.data()[23]])));

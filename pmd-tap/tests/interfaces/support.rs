@@ -1,15 +1,13 @@
 //! A namespace with lports in it, and packets for and from its stack.
 
 use std::net::UdpSocket;
-use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
+use lport_tests::lports::poll_until;
 use lport_tests::namespace::may_make_namespaces;
 use lport_tests::{DEADLINE, Namespace};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use pmd_core::checksum::{fold, sum};
 use pmd_core::netns::Netns;
-use pmd_core::{Burst, DeviceRequest, Driver, Link, Lport, Options, Pool, PoolConfig, RawOption};
+use pmd_core::{Burst, DeviceRequest, Driver, Lport, Options, Pool, PoolConfig, RawOption};
 use pmd_tap::TapDriver;
 
 /// A namespace, and the pool of the lports in it.
@@ -69,7 +67,7 @@ impl Place {
                 .push(self.pool.alloc_packet(packet).ok_or_else(|| anyhow!("the pool is empty"))?)
                 .expect("few packets");
         }
-        wait_for("the burst to be sent", || {
+        poll_until("the burst to be sent", || {
             lport.tx.tx_burst(&mut burst);
             burst.is_empty().then_some(())
         })
@@ -92,54 +90,4 @@ pub(crate) fn reply(ip: &[u8]) -> Vec<u8> {
     reply[20..22].copy_from_slice(&ip[22..24]);
     reply[22..24].copy_from_slice(&ip[20..22]);
     reply
-}
-
-/// Asserts that an IPv4 packet with UDP has correct checksums, and gives its payload.
-#[track_caller]
-pub(crate) fn udp_payload(packet: &[u8]) -> &[u8] {
-    let (ip, udp) = packet.split_at(20);
-    assert_eq!((ip[0], ip[9]), (0x45, 17));
-    assert_eq!(fold(sum(ip)), 0xffff, "the header's checksum");
-    assert_eq!(fold(sum(&ip[12..20]) + 17 + udp.len() as u32 + sum(udp)), 0xffff, "UDP's checksum");
-    &udp[8..]
-}
-
-/// What `lport` receives next.
-pub(crate) fn receive_one(lport: &mut Lport) -> Result<Vec<u8>> {
-    let mut burst = Burst::with_limit(1);
-    wait_for("a packet", || (lport.rx.rx_burst(&mut burst) > 0).then_some(()))?;
-    Ok(burst[0].segments().flatten().copied().collect())
-}
-
-/// Whether `lport`'s descriptor is readable within `timeout`.
-pub(crate) fn is_readable(lport: &Lport, timeout: PollTimeout) -> bool {
-    let Some(fd) = lport.rx.wake_fd() else { return false };
-    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout) == Ok(1)
-}
-
-/// Waits until the link is down for a reason with these words in it.
-pub(crate) fn wait_for_link_down(lport: &Lport, words: &str) -> Result<()> {
-    wait_for(words, || match lport.control.link() {
-        Link::Down(reason) if reason.contains(words) => Some(()),
-        _ => None,
-    })
-}
-
-/// Waits until the link is up.
-pub(crate) fn wait_for_link_up(lport: &Lport) -> Result<()> {
-    wait_for("the link", || lport.control.link().is_up().then_some(()))
-}
-
-/// Looks at a condition until it gives a value.
-pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> Result<T> {
-    let start = Instant::now();
-    loop {
-        if let Some(value) = condition() {
-            return Ok(value);
-        }
-        if start.elapsed() > DEADLINE {
-            bail!("{what}: not within {DEADLINE:?}");
-        }
-        std::thread::sleep(Duration::from_micros(100));
-    }
 }
