@@ -258,7 +258,9 @@ fn start_lport(testbed: &Testbed, part: &Part, traffic: Traffic, burst: u16) -> 
     }
     let (a, b) = (lport_name(0), lport_name(1));
     let makes_packets = |file: LportFile| {
-        file.lport("null", json!({ "pmd": "net_null", "pmd_opts": { "size": size }, "umem": "packets" }))
+        // Neither program's null port touches the packets it makes.
+        let options = json!({ "size": size, "zeroed": false });
+        file.lport("null", json!({ "pmd": "net_null", "pmd_opts": options, "umem": "packets" }))
     };
     let file = match part.job {
         Job::Receive => file,
