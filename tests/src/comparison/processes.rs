@@ -1,6 +1,6 @@
 //! A work as processes: which there are, on which CPUs, and what they have received.
 //!
-//! 1. [`parts`] says as data what each process does, and with which ends of memifs.
+//! 1. `parts` says as data what each process does, and with which ends of memifs.
 //! 2. [`Stage::start`] starts them, those with memif servers first, and has testpmd forward.
 //! 3. [`Stage::reading`] asks the one that counts. Dropping the stage kills them all.
 //!
