@@ -1,4 +1,4 @@
-//! The drivers and wrappers this program has: the one place that names them all, and adds those that its user names.
+//! The drivers and wrappers this program has: the one place that names them all, and adds drivers that its user names.
 
 use std::sync::Arc;
 

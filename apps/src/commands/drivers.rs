@@ -7,7 +7,7 @@ use pmd_core::{Driver, OptionKind, OptionSpec, Wrapper};
 use serde_json::{Value, json};
 
 use crate::cli::DriversArgs;
-use crate::drivers::registry_with;
+use crate::drivers::{find, registry_with};
 use crate::failure::Failure;
 use crate::output::{Align, Table, print, print_json};
 
@@ -17,13 +17,13 @@ use crate::output::{Align, Table, print, print_json};
 /// When a driver cannot be loaded, a name is no driver's, or it cannot print.
 pub(crate) fn drivers(args: &DriversArgs) -> Result<(), Failure> {
     let registry = registry_with(&args.drivers)?;
-    let all = registry.iter().map(Listed::Driver).chain(registry.wrappers().map(Listed::Wrapper)).collect::<Vec<_>>();
-    let named = |name: &String| {
-        let found = all.iter().find(|listed| listed.name() == name);
-        found.copied().ok_or_else(|| unknown(name, &all))
+    let named = |name: &String| match registry.wrapper(name) {
+        Some(wrapper) => Ok(Listed::Wrapper(wrapper)),
+        None => find(&registry, name).map(Listed::Driver),
     };
     let named = args.names.iter().map(named).collect::<Result<Vec<_>, _>>()?;
-    let shown = if named.is_empty() { all } else { named };
+    let all = registry.iter().map(Listed::Driver).chain(registry.wrappers().map(Listed::Wrapper));
+    let shown = if named.is_empty() { all.collect() } else { named };
     if args.format.json {
         return print_json(&shown.into_iter().map(Listed::json).collect::<Vec<_>>());
     }
@@ -37,14 +37,7 @@ enum Listed<'a> {
     Wrapper(&'a Arc<dyn Wrapper>),
 }
 
-impl<'a> Listed<'a> {
-    fn name(self) -> &'a str {
-        match self {
-            Self::Driver(driver) => driver.name(),
-            Self::Wrapper(wrapper) => wrapper.name(),
-        }
-    }
-
+impl Listed<'_> {
     fn text(self) -> String {
         match self {
             Self::Driver(driver) => driver_text(driver),
@@ -58,13 +51,6 @@ impl<'a> Listed<'a> {
             Self::Wrapper(wrapper) => wrapper_json(wrapper),
         }
     }
-}
-
-fn unknown(name: &str, all: &[Listed<'_>]) -> Failure {
-    let known: Vec<_> = all.iter().map(|listed| listed.name()).collect();
-    let nearest = lport_config::nearest(name, known.iter().copied());
-    let help = nearest.map(|nearest| format!(" (did you mean `{nearest}`?)")).unwrap_or_default();
-    Failure::Configuration(format!("there is no driver or wrapper `{name}`{help}; known are: {}", known.join(", ")))
 }
 
 fn driver_text(driver: &Arc<dyn Driver>) -> String {

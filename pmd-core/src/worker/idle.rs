@@ -73,9 +73,8 @@ impl IdlePolicy {
             armed &= rx.arm();
         }
         let ports = RefCell::new(ports);
-        let has_work = || {
-            !armed || ports.borrow().has_handed_over() || ports.borrow().holds_back() || stop.load(Ordering::Relaxed)
-        };
+        let is_busy = |ports: &Ports| ports.has_handed_over() || ports.holds_back();
+        let has_work = || !armed || is_busy(&ports.borrow()) || stop.load(Ordering::Relaxed);
         waker.sleep_unless(has_work, |waker| {
             activity.sleeps.add(1);
             let woken = wait(&mut ports.borrow_mut(), waker, timeouts.sleep);

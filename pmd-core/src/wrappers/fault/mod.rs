@@ -162,7 +162,7 @@ struct Tally {
     corrupted: Counter,
     delayed: Counter,
     no_copy: Counter,
-    /// What the counters of the device have to be changed by. Below zero they wrap: sums come out right.
+    /// What passed between the lport and its owner, instead of what the device counts.
     packets: Counter,
     bytes: Counter,
 }
@@ -174,26 +174,18 @@ impl Tally {
         counter.add(1);
     }
 
-    /// From now on the lport has counted a packet that the device has not.
-    fn more(&self, bytes: usize) {
-        self.packets.add(1);
+    /// A burst of so many packets and bytes has passed.
+    fn add(&self, packets: usize, bytes: usize) {
+        self.packets.add(packets as u64);
         self.bytes.add(bytes as u64);
-    }
-
-    /// The opposite.
-    fn fewer(&self, packets: usize, bytes: usize) {
-        self.packets.add((packets as u64).wrapping_neg());
-        self.bytes.add((bytes as u64).wrapping_neg());
     }
 }
 
 impl Tallies {
     fn report_in(&self, stats: &mut LportStats) {
-        stats.ipackets = stats.ipackets.wrapping_add(self.rx.packets.get());
-        stats.ibytes = stats.ibytes.wrapping_add(self.rx.bytes.get());
-        stats.opackets = stats.opackets.wrapping_add(self.tx.packets.get());
-        stats.obytes = stats.obytes.wrapping_add(self.tx.bytes.get());
         let Self { rx, tx } = self;
+        (stats.ipackets, stats.ibytes) = (rx.packets.get(), rx.bytes.get());
+        (stats.opackets, stats.obytes) = (tx.packets.get(), tx.bytes.get());
         for (name, counter) in [
             ("fault_rx_dropped", &rx.dropped),
             ("fault_rx_duplicated", &rx.duplicated),

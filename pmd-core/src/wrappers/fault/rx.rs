@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::{DELAYED_MAX, Side};
 use crate::burst::{BURST_MAX, Burst};
 use crate::deployment::LportId;
+use crate::device::bytes_of;
 use crate::lport::RxQueue;
 use crate::mbuf::Mbuf;
 use crate::wrappers::rate::Rate;
@@ -44,25 +45,18 @@ impl FaultRx {
         while burst.room() > 0
             && let Some(packet) = self.ready.pop_front()
         {
-            self.arrive(packet, burst);
+            push(burst, packet);
         }
         let is_due = |(due, _): &(Instant, Mbuf)| now.is_some_and(|now| *due <= now);
         while burst.room() > 0
             && self.delayed.front().is_some_and(is_due)
             && let Some((_, packet)) = self.delayed.pop_front()
         {
-            self.arrive(packet, burst);
+            push(burst, packet);
         }
     }
 
-    /// A packet that the lport had not counted comes in.
-    fn arrive(&self, packet: Mbuf, burst: &mut Burst) {
-        self.side.tally.rx.more(packet.packet_len());
-        let pushed = burst.push(packet);
-        debug_assert!(pushed.is_ok(), "callers see to it that there is room");
-    }
-
-    /// Decides what becomes of a packet that the device has counted as received.
+    /// Decides what becomes of a packet that the device has received.
     fn receive(&mut self, packet: Mbuf, burst: &mut Burst, now: Option<Instant>) {
         let number = self.side.number;
         self.side.number += 1;
@@ -70,39 +64,29 @@ impl FaultRx {
         if fate.is_plain() {
             return self.deliver(packet, burst);
         }
-        let bytes = packet.packet_len();
-        let tally = &self.side.tally.rx;
         if fate.drop {
-            tally.dropped.add(1);
-            tally.fewer(1, bytes);
-            return;
+            return self.side.tally.rx.dropped.add(1);
         }
         let packet = if fate.corrupt { self.corrupt(packet, number) } else { packet };
         let duplicate = if fate.duplicate { self.copy(&packet) } else { None };
         match now {
             Some(now) if fate.delay => {
-                let tally = &self.side.tally.rx;
-                tally.delayed.add(1);
-                tally.fewer(1, bytes);
+                self.side.tally.rx.delayed.add(1);
                 self.delayed.push_back((now + self.side.impairments.delay_by, packet));
             }
             _ => self.deliver(packet, burst),
         }
         if let Some(duplicate) = duplicate {
             self.side.tally.rx.duplicated.add(1);
-            self.side.tally.rx.more(bytes);
             self.deliver(duplicate, burst);
         }
     }
 
-    /// A packet that is counted already goes into the burst, or waits for the next one.
+    /// A packet goes into the burst, or waits for the next one.
     fn deliver(&mut self, packet: Mbuf, burst: &mut Burst) {
-        let bytes = packet.packet_len();
         if burst.room() > 0 {
-            let pushed = burst.push(packet);
-            debug_assert!(pushed.is_ok(), "there is room");
+            push(burst, packet);
         } else {
-            self.side.tally.rx.fewer(1, bytes);
             self.ready.push_back(packet);
         }
     }
@@ -120,6 +104,12 @@ impl FaultRx {
         }
         copy
     }
+}
+
+/// Callers see to it that there is room.
+fn push(burst: &mut Burst, packet: Mbuf) {
+    let pushed = burst.push(packet);
+    debug_assert!(pushed.is_ok(), "the burst is full");
 }
 
 impl RxQueue for FaultRx {
@@ -145,7 +135,9 @@ impl RxQueue for FaultRx {
                 rate.take(received);
             }
         }
-        burst.len() - first
+        let received = burst.len() - first;
+        self.side.tally.rx.add(received, bytes_of(&burst[first..]));
+        received
     }
 
     fn renumber(&mut self, lport: LportId) {

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::dice::Fate;
 use super::{DELAYED_MAX, Side};
 use crate::burst::Burst;
+use crate::device::bytes_of;
 use crate::lport::TxQueue;
 use crate::mbuf::Mbuf;
 use crate::wrapper::{Taken, send_front};
@@ -23,12 +24,16 @@ pub(super) struct FaultTx {
     delayed: VecDeque<(Instant, Mbuf)>,
     /// Empty between two calls.
     scratch: Burst,
+    /// Longest packet of the device, when it was wrapped.
+    max_packet: usize,
 }
 
 impl FaultTx {
     pub(super) fn new(inner: Box<dyn TxQueue>, side: Side) -> Self {
         let rate = side.impairments.rate.map(Rate::of_packets);
-        Self { inner, side, rate, delayed: VecDeque::with_capacity(DELAYED_MAX), scratch: Burst::new() }
+        let (delayed, scratch) = (VecDeque::with_capacity(DELAYED_MAX), Burst::new());
+        let max_packet = side.device.info().max_packet as usize;
+        Self { inner, side, rate, delayed, scratch, max_packet }
     }
 
     /// Sends what was delayed and is due, as far as the device accepts it.
@@ -40,32 +45,48 @@ impl FaultTx {
         while self.delayed.front().is_some_and(|(due, _)| *due <= now)
             && let Some((due, packet)) = self.delayed.pop_front()
         {
-            match self.send_one(packet) {
-                // It was counted when it was delayed.
-                Ok((sent, bytes)) => self.side.tally.tx.fewer(sent, sent * bytes),
-                Err(packet) => return self.delayed.push_front((due, packet)),
+            if let Err(packet) = self.send_one(packet) {
+                return self.delayed.push_front((due, packet));
             }
         }
     }
 
-    /// Sends one packet: how many were sent (none, if the driver dropped it) and its bytes, or the packet.
-    fn send_one(&mut self, packet: Mbuf) -> Result<(usize, usize), Mbuf> {
-        let bytes = packet.packet_len();
+    /// Sends one packet: how many were sent (none, if the driver dropped it), or the packet.
+    fn send_one(&mut self, packet: Mbuf) -> Result<usize, Mbuf> {
         let pushed = self.scratch.push(packet);
         debug_assert!(pushed.is_ok(), "it was empty");
         let sent = self.inner.tx_burst(&mut self.scratch);
         match self.scratch.pop() {
             Some(packet) => Err(packet),
-            None => Ok((sent, bytes)),
+            None => Ok(sent),
         }
     }
 
-    /// How many of the first `n` packets are plain, up to the first that is not.
-    fn plain_run(&self, n: usize) -> usize {
-        let impairments = &self.side.impairments;
-        (0..n as u64)
-            .take_while(|i| self.side.dice.fate(self.side.number.wrapping_add(*i), impairments).is_plain())
-            .count()
+    /// How many of these packets are plain, up to the first that is not.
+    fn plain_run(&self, packets: &[Mbuf]) -> usize {
+        let Side { dice, impairments, .. } = &self.side;
+        let numbers = self.side.number..;
+        packets.iter().zip(numbers).take_while(|(_, number)| dice.fate(*number, impairments).is_plain()).count()
+    }
+
+    /// Sends the first of these packets, those that have the same fate and of which all or none may be dropped by the driver
+    /// as unfit: so their bytes are counted rightly. Says how many were offered, what became of them, and their bytes.
+    fn send_run(&mut self, burst: &mut Burst, left: usize) -> (usize, Taken, usize) {
+        let plain = self.plain_run(&burst[..left]);
+        let fit = burst[..plain].iter().take_while(|packet| self.is_fit(packet)).count();
+        let offered = fit.max(1);
+        let before = bytes_of(&burst[..offered]);
+        let taken = match plain {
+            0 => self.send_special(burst),
+            _ => send_front(&mut *self.inner, burst, offered, &mut self.scratch),
+        };
+        let bytes = before - bytes_of(&burst[..offered - taken.gone]);
+        (offered, taken, if taken.sent > 0 { bytes } else { 0 })
+    }
+
+    /// Whether every driver accepts such a packet: it has data, in one segment, and is not too long.
+    fn is_fit(&self, packet: &Mbuf) -> bool {
+        packet.segment_count() == 1 && (1..=self.max_packet).contains(&packet.packet_len())
     }
 
     /// Deals with the first packet of `burst`, to which something happens.
@@ -76,7 +97,6 @@ impl FaultTx {
         }
         if fate.drop {
             self.side.tally.tx.dropped.add(1);
-            self.side.tally.tx.more(burst[0].packet_len());
             burst.free_front(1);
             return Taken { sent: 1, gone: 1 };
         }
@@ -99,13 +119,11 @@ impl FaultTx {
         if self.delayed.len() == DELAYED_MAX {
             return Taken::default();
         }
-        let bytes = burst[0].packet_len();
         let corrupted = if fate.corrupt { self.corrupted(&burst[0]) } else { None };
         let packet = burst.drain_front(1).next();
         let due = Instant::now() + self.side.impairments.delay_by;
         self.delayed.extend(corrupted.or(packet).map(|packet| (due, packet)));
         self.side.tally.tx.delayed.add(1);
-        self.side.tally.tx.more(bytes);
         Taken { sent: 1, gone: 1 }
     }
 
@@ -115,7 +133,7 @@ impl FaultTx {
             return send_front(&mut *self.inner, burst, 1, &mut self.scratch);
         };
         match self.send_one(copy) {
-            Ok((sent, _)) => {
+            Ok(sent) => {
                 self.side.tally.tx.corrupted.add(1);
                 burst.free_front(1);
                 Taken { sent, gone: 1 }
@@ -145,9 +163,8 @@ impl FaultTx {
 
     /// A duplicate that the device has no room for is none.
     fn send_duplicate(&mut self, duplicate: Mbuf) {
-        if let Ok((1, bytes)) = self.send_one(duplicate) {
+        if self.send_one(duplicate).is_ok_and(|sent| sent == 1) {
             self.side.tally.tx.duplicated.add(1);
-            self.side.tally.tx.fewer(1, bytes);
         }
     }
 }
@@ -160,15 +177,13 @@ impl TxQueue for FaultTx {
             left = left.min(rate.tokens(Instant::now()));
         }
         let mut total = Taken::default();
+        let mut bytes = 0;
         while left > 0 {
-            let plain = self.plain_run(left);
-            let (offered, taken) = match plain {
-                0 => (1, self.send_special(burst)),
-                _ => (plain, send_front(&mut *self.inner, burst, plain, &mut self.scratch)),
-            };
+            let (offered, taken, sent_bytes) = self.send_run(burst, left);
             self.side.number += taken.gone as u64;
             total.sent += taken.sent;
             total.gone += taken.gone;
+            bytes += sent_bytes;
             left -= taken.gone;
             if taken.gone < offered {
                 break;
@@ -177,6 +192,7 @@ impl TxQueue for FaultTx {
         if let Some(rate) = &mut self.rate {
             rate.take(total.gone);
         }
+        self.side.tally.tx.add(total.sent, bytes);
         total.sent
     }
 
