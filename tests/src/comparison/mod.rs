@@ -9,7 +9,7 @@
 //!   results      everything measured, as raw JSON                       table, chart  for people
 //! ```
 //!
-//! 1. [`cases::Case::all`] gives the rows, [`measuring::Plan`] what has to be measured for them: each subject once a round,
+//! 1. [`cases::Case::all`] gives the rows, [`measuring::subjects`] what has to be measured for them: each subject once a round,
 //!    ours and testpmd's next to each other, so that whatever disturbs the machine disturbs both.
 //! 2. [`measuring::measure`] measures one subject. What goes wrong with it is kept, and does not touch the others.
 //! 3. [`results::Results`] grows by each; [`table`] and [`chart`] show it.

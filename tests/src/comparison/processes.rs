@@ -1,6 +1,6 @@
 //! A work as processes: which there are, on which CPUs, and what they have received.
 //!
-//! 1. [`parts`] says as data what each process does, and with which ends of memifs.
+//! 1. `parts` says as data what each process does, and with which ends of memifs.
 //! 2. [`Stage::start`] starts them, those with memif servers first, and has testpmd forward.
 //! 3. [`Stage::reading`] asks the one that counts. Dropping the stage kills them all.
 //!
@@ -258,7 +258,9 @@ fn start_lport(testbed: &Testbed, part: &Part, traffic: Traffic, burst: u16) -> 
     }
     let (a, b) = (lport_name(0), lport_name(1));
     let makes_packets = |file: LportFile| {
-        file.lport("null", json!({ "pmd": "net_null", "pmd_opts": { "size": size }, "umem": "packets" }))
+        // Neither program's null port touches the packets it makes.
+        let options = json!({ "size": size, "zeroed": false });
+        file.lport("null", json!({ "pmd": "net_null", "pmd_opts": options, "umem": "packets" }))
     };
     let file = match part.job {
         Job::Receive => file,
