@@ -2,8 +2,8 @@
 //!
 //! 1. Each lport of a thread gets a stream of its own: frames of one size, numbered from 0, at full speed or at a rate, for
 //!    ever or a given number of them.
-//! 2. A burst is built when the one before has left, in the memory that the lport sends from if it has such; what the lport does not accept stays and is sent first next time, so
-//!    a generator loses nothing, and a number of packets is exact.
+//! 2. A burst is built when the one before has left, in the memory that the lport sends from if it has such; what the lport
+//!    does not accept stays and is sent first next time, so a generator loses nothing, and a number of packets is exact.
 //! 3. The rate is kept by a budget that grows with time. It is capped, so that a link that was down or busy is not
 //!    flooded when it comes back.
 

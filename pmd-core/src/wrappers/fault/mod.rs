@@ -12,8 +12,7 @@
 
 mod dice;
 mod rx;
-// Thousands of packets each, through code without `unsafe`: too long for miri.
-#[cfg(all(test, not(miri)))]
+#[cfg(test)]
 mod tests;
 mod tx;
 
