@@ -162,7 +162,7 @@ fn what_cannot_be_measured_is_refused_with_the_way_out() {
         (&["latency", "--work", "server-to-client"], 3, &["server-to-client", "round-trip or chain"]),
         (&["--sizes", "59"], 2, &["`59`", "60 to 9216", "imix"]),
         (&["--driver", "net_nil"], 3, &["`net_nil`", "net_memif"]),
-        (&["--driver", "net_memif:rsize=15"], 2, &["\"15\"", "1 to 14"]),
+        (&["--driver", "net_memif:rsize=15"], 3, &["\"15\"", "1 to 14"]),
         (&["--driver", "net_memif:role=server"], 2, &["chosen by the bench"]),
         (&["search", "--loss", "100"], 2, &["`100`", "below 100"]),
         (&["scale", "--rings", "15"], 2, &["15", "1..=14"]),
