@@ -87,9 +87,12 @@ impl Device {
     fn saw(&self, now: Option<&NetdevState>) -> Option<Duration> {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = now.cloned();
         let Some(now) = now else {
+            // Out of sight, but ours: it has been moved, or is just being removed, which the kernel announces no more. Another
+            // look tells.
+            let attached = self.is_attached();
             let removed = || Link::Down(format!("interface {} was removed", self.name));
-            self.state.set_link(if self.is_attached() { Link::Up } else { removed() });
-            return None;
+            self.state.set_link(if attached { Link::Up } else { removed() });
+            return attached.then_some(RETRY);
         };
         self.max_packet.store(now.max_packet(), Ordering::Relaxed);
         if !self.is_attached() {

@@ -50,7 +50,7 @@ fn every_contradiction_and_wrong_option_is_found_in_one_go() {
             "thread `two` polls lport 7, but there are only 2",
             "device `a`: there is no driver `net_nul`; known are: net_null, net_ring, net_bell",
             "device `b`, driver `net_null`: option `size` is \"9\", but takes a whole number from 14 to 9216",
-            "device `b`, driver `net_null`: unknown option `x`; known are: size, no-rx",
+            "device `b`, driver `net_null`: unknown option `x`; known are: size, no-rx, zeroed",
         ]
     );
 }

@@ -60,7 +60,7 @@ pub(crate) enum OpenError {
 enum Command {
     Open { config: Box<InterfaceConfig>, endpoint: Arc<dyn Endpoint>, reply: Sender<Result<Key, OpenError>> },
     Close { key: Key, reply: Sender<()> },
-    SetAdminUp { key: Key, up: bool },
+    SetAdminUp { key: Key, up: bool, reply: Sender<()> },
     Disconnect { key: Key, link: LinkId, fault: String },
     Stop,
 }
@@ -85,9 +85,12 @@ impl Interface {
     }
 
     /// Sets the interface administratively up (as it is at first) or down. Down: a peer is disconnected and none is
-    /// accepted or sought. Takes effect soon after.
+    /// accepted or sought. When this returns, that is so: a link that is seen afterwards is none from before.
     pub(crate) fn set_admin_up(&self, up: bool) {
-        self.user.thread.send(Command::SetAdminUp { key: self.key, up });
+        let (reply, done) = channel();
+        self.user.thread.send(Command::SetAdminUp { key: self.key, up, reply });
+        // An error means that the thread is gone, and its links with it.
+        let _ = done.recv();
     }
 }
 

@@ -141,7 +141,10 @@ impl Reactor {
                     self.close(key);
                     let _ = reply.send(());
                 }
-                Ok(Command::SetAdminUp { key, up }) => self.set_admin_up(key, up),
+                Ok(Command::SetAdminUp { key, up, reply }) => {
+                    self.set_admin_up(key, up);
+                    let _ = reply.send(());
+                }
                 Ok(Command::Disconnect { key, link, fault }) => self.end_link(key, link, fault),
                 Err(TryRecvError::Empty) => return Flow::Continue,
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return Flow::Stop,
