@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pmd_core::deployment::XdpHints;
 use pmd_core::netdev::InterfaceName;
-use pmd_core::netns::Netns;
+use pmd_core::netns::{NETNS_OPTION, Netns};
 use pmd_core::{DeviceRequest, OptionError, OptionSpec, Options, Pool, QueueRequest};
 
 use crate::steering::Source;
@@ -14,7 +14,7 @@ use crate::umem::Shape;
 /// The driver's table.
 pub(crate) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::text("iface", 15, "", "network interface (default: the name of the device)"),
-    OptionSpec::text("netns", 255, "", "network namespace of the interface: a name of `ip netns`, or a process number"),
+    NETNS_OPTION,
     OptionSpec::choice(
         "mode",
         &["auto", "copy", "zero-copy"],
@@ -93,9 +93,8 @@ pub(crate) fn check(options: &Options) -> Result<(), Vec<OptionError>> {
     if let (false, Err(error)) = (interface.is_empty(), interface.parse::<InterfaceName>()) {
         errors.push(OptionError::value("iface", error.to_string()));
     }
-    let netns = options.text("netns");
-    if let (false, Err(error)) = (netns.is_empty(), netns.parse::<Netns>()) {
-        errors.push(OptionError::value("netns", error.to_string()));
+    if let Err(error) = Netns::of(options) {
+        errors.push(error);
     }
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
@@ -107,10 +106,7 @@ pub(crate) fn interface(device: &str, options: &Options) -> Result<(InterfaceNam
         name => name,
     };
     let name = name.parse::<InterfaceName>().map_err(|error| format!("{error}; option `iface` names another one"))?;
-    let netns = match options.text("netns") {
-        "" => None,
-        netns => Some(netns.parse::<Netns>().map_err(|error| error.to_string())?),
-    };
+    let netns = Netns::of(options).map_err(|error| error.message)?;
     Ok((name, netns))
 }
 
