@@ -1,7 +1,7 @@
 //! The receiving end of a client's ring without copies: the server writes into our mbufs.
 //!
-//! 1. Every slot is given an empty mbuf of the exported pool; the slot's descriptor says where it lies and how much it
-//!    holds. The mbuf itself stays here, in the slot's place of `slots`.
+//! 1. Slots are given empty mbufs of the exported pool, as many as the window says; a slot's descriptor says where its mbuf
+//!    lies and how much it holds. The mbuf itself stays here, in the slot's place of `slots`.
 //! 2. What the server has filled is taken out of its place, given its length and handed on: no byte is copied.
 //! 3. At the end of each burst empty mbufs take the places of those that went. There is no threshold below which this
 //!    waits, so rings of any size work (statement 62). When the pool is empty, fewer slots are posted for a while.
@@ -15,6 +15,7 @@ use pmd_core::{BURST_MAX, Burst, Mbuf};
 use super::exported::ExportedPool;
 use super::gather::{Chain, Found};
 use super::rx::RxTally;
+use super::window::Window;
 use super::{Descriptor, PACKET_MAX, RING_MASK_INT, RingMemory, RingSize};
 
 /// The receiving end.
@@ -31,6 +32,7 @@ pub(crate) struct ZeroCopyRxRing<M> {
     posted: u16,
     /// The server's index as last loaded.
     filled: u16,
+    window: Window,
     /// Mbufs on their way into slots.
     fresh: Box<Burst>,
     /// The packet that `take_chain` works on.
@@ -43,7 +45,8 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
         let slots = std::iter::repeat_with(|| None).take(size.get().into()).collect();
         let fresh = Box::new(Burst::new());
         let chain = Chain::new(size);
-        let mut ring = Self { memory, size, pool, slots, consumed: 0, posted: 0, filled: 0, fresh, chain };
+        let window = Window::new(size, u32::try_from(pool.pool.data_room()).unwrap_or(u32::MAX));
+        let mut ring = Self { memory, size, pool, slots, consumed: 0, posted: 0, filled: 0, window, fresh, chain };
         ring.memory.set_flags(RING_MASK_INT);
         ring.refill(&mut RxTally::default());
         ring
@@ -74,7 +77,7 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
             self.consumed = self.consumed.wrapping_add(slots);
             left -= slots;
         }
-        if self.posted.wrapping_sub(self.consumed) < self.size.get() {
+        if self.posted.wrapping_sub(self.consumed) < self.window.open() {
             self.refill(tally);
         }
         let packets = burst.len() - before;
@@ -164,9 +167,10 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
         packet
     }
 
-    /// Posts an empty mbuf in every slot that has none, as far as the pool goes.
+    /// Posts empty mbufs until there are as many as the window says, as far as the pool goes.
     fn refill(&mut self, tally: &mut RxTally) {
-        let mut missing = usize::from(self.size.get() - self.posted.wrapping_sub(self.consumed));
+        let posted = self.posted.wrapping_sub(self.consumed);
+        let mut missing = usize::from(self.window.open().saturating_sub(posted));
         while missing > 0 {
             let wanted = missing.min(BURST_MAX);
             let got = self.pool.pool.alloc_bulk(&mut self.fresh, wanted);
@@ -196,6 +200,7 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
         if usize::from(visible) < wanted {
             self.filled = self.memory.tail();
             visible = self.filled.wrapping_sub(self.consumed);
+            self.window.look(visible);
         }
         let posted = self.posted.wrapping_sub(self.consumed);
         if visible > posted {
