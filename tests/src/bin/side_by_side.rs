@@ -29,9 +29,9 @@ use lport_tests::{Testbed, lport};
 /// Where results go, from the root of the repository.
 const RESULTS: &str = "bench-results";
 
-/// Minutes and rounds, usually and in a hurry. Some time is left for building before.
-const USUAL: (u64, u32) = (55, 10);
-const QUICK: (u64, u32) = (9, 3);
+/// Minutes, rounds, and pairs of a row in a round; usually and in a hurry. Some time is left for building before.
+const USUAL: (u64, u32, u32) = (55, 10, 8);
+const QUICK: (u64, u32, u32) = (9, 3, 4);
 
 /// Compares `lport run` with dpdk-testpmd, interleaved, on the same cores.
 #[derive(Debug, Parser)]
@@ -57,9 +57,9 @@ struct Arguments {
     /// Per cent of the CPUs' time that others may take before a pair is dropped
     #[arg(long, default_value_t = 2.0, value_parser = percent)]
     tolerate: f64,
-    /// Pairs of each row that are wanted in a round, if there is time
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pairs: u32,
+    /// Pairs of each row that are wanted in a round, if there is time; default: 8, or 4 with `--quick`
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pairs: Option<u32>,
     /// How many more pairs of a row are measured in a round in place of dropped ones, if there is time
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100))]
     repeats: u32,
@@ -84,10 +84,10 @@ fn main() -> Result<()> {
     eprintln!("{}", machine.title());
     machine.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
 
-    let (minutes, rounds) = if arguments.quick { QUICK } else { USUAL };
+    let (minutes, rounds, pairs) = if arguments.quick { QUICK } else { USUAL };
     let minutes = Duration::from_secs(60 * arguments.minutes.unwrap_or(minutes));
     let paths = Paths::new(&machine)?;
-    let mut results = results(&arguments, machine, rounds);
+    let mut results = results(&arguments, machine, rounds, pairs);
     run(&testbed, &mut results, minutes, &paths)?;
 
     let text = table::markdown(&results);
@@ -100,13 +100,13 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn results(arguments: &Arguments, machine: Machine, rounds: u32) -> Results {
+fn results(arguments: &Arguments, machine: Machine, rounds: u32, pairs: u32) -> Results {
     let works = if arguments.work.is_empty() { Work::value_variants() } else { &arguments.work };
     let conditions = Conditions {
         cpus: machine.cpus,
         burst: arguments.burst,
         rule: Rule::new(arguments.tolerate / 100.0),
-        pairs: arguments.pairs,
+        pairs: arguments.pairs.unwrap_or(pairs),
         repeats: arguments.repeats,
     };
     let (cases, rounds) = (Case::all(works, &arguments.sizes), arguments.rounds.unwrap_or(rounds));

@@ -109,7 +109,7 @@ impl Contest {
     /// Holds it in a round, for about `time`; one turn is made in any case. What fails is kept, and ends no comparison.
     pub fn hold(&mut self, testbed: &Testbed, conditions: Conditions, round: u32, time: Duration) {
         let (end, cpus) = (Instant::now() + time, conditions.cpus);
-        let mut left = TurnsLeft { wanted: conditions.pairs, spare: conditions.repeats };
+        let mut left = self.turns_left(conditions, round);
         for _ in 0..ATTEMPTS {
             let start = || self.subjects.iter().map(|subject| Contender::start(testbed, *subject, conditions));
             let held = start().collect::<Result<Vec<_>>>().and_then(|mut contenders| {
@@ -120,6 +120,13 @@ impl Contest {
                 Err(error) => self.failures.push(format!("{error:#}")),
             }
         }
+    }
+
+    /// What earlier rounds owe is made up for.
+    fn turns_left(&self, conditions: Conditions, round: u32) -> TurnsLeft {
+        let counted = u32::try_from(self.counted().count()).unwrap_or(u32::MAX);
+        let wanted = conditions.pairs.saturating_mul(round).saturating_sub(counted);
+        TurnsLeft { wanted, spare: conditions.repeats }
     }
 
     /// Makes turns until there are enough, or the time is over.
@@ -209,7 +216,7 @@ pub(super) mod tests {
 
     /// Turns that take these round trips at the second member, while the first takes 100 ns. Gives how many were made.
     fn take(contest: &mut Contest, round: u32, end: Instant, round_trips: &[f64]) -> usize {
-        let mut left = TurnsLeft { wanted: CONDITIONS.pairs, spare: CONDITIONS.repeats };
+        let mut left = contest.turns_left(CONDITIONS, round);
         let mut given = round_trips.iter();
         let make = |_: &[usize]| Ok(vec![sample(1.0, 2, 100.0), sample(2.0, 2, *given.next().unwrap())]);
         contest.take_turns(CONDITIONS, round, &mut left, end, make).unwrap();
@@ -225,9 +232,10 @@ pub(super) mod tests {
         let mut contest = contest(ZeroCopy::None);
         assert_eq!(take(&mut contest, 1, far(), &[100.0, 300.0, 100.0, 300.0, 100.0, 100.0]), 5);
         assert_eq!((contest.counted().count(), contest.turns.len()), (3, 5));
-        // Where none is in one state, a round ends without a pair.
+        // Where none is in one state, a round ends without a pair, and the next one makes up for it.
         assert_eq!(take(&mut contest, 2, far(), &[300.0; 9]), 3);
         assert_eq!((contest.counted().count(), contest.turns.len()), (3, 8));
+        assert_eq!(take(&mut contest, 3, far(), &[100.0; 9]), 6);
     }
 
     #[test]
@@ -238,11 +246,11 @@ pub(super) mod tests {
 
     #[test]
     fn who_is_first_alternates_by_turn_and_by_round() {
-        for round in [1, 2] {
+        for (round, first) in [(1, false), (2, true)] {
             let mut contest = contest(ZeroCopy::None);
-            take(&mut contest, round, far(), &[100.0; 3]);
-            let backwards: Vec<_> = contest.turns.iter().map(|turn| turn.backwards).collect();
-            assert_eq!(backwards, if round == 1 { [false, true, false] } else { [true, false, true] });
+            take(&mut contest, round, far(), &[100.0; 6]);
+            let backwards: Vec<_> = contest.turns.iter().map(|turn| turn.backwards).take(3).collect();
+            assert_eq!(backwards, [first, !first, first]);
         }
     }
 
