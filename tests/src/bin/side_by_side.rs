@@ -1,4 +1,4 @@
-//! `make bench`: our program against dpdk-testpmd on the same cores, in one interleaved run, and the ratios.
+//! `make bench`: our program against dpdk-testpmd on the same cores, in pairs, and the ratios.
 //!
 //! 1. The machine is looked at; what spoils numbers on it is said.
 //! 2. Round by round, every row is measured, forwards in odd rounds and backwards in even ones: in pairs, testpmd and ours
@@ -33,7 +33,7 @@ const RESULTS: &str = "bench-results";
 const USUAL: (u64, u32, u32) = (55, 10, 8);
 const QUICK: (u64, u32, u32) = (9, 3, 4);
 
-/// Compares `lport run` with dpdk-testpmd, interleaved, on the same cores.
+/// Compares `lport run` with dpdk-testpmd on the same cores, in pairs measured one directly after the other.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Fewer rounds with fewer pairs: 3 rounds in 9 minutes

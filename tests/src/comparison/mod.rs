@@ -1,4 +1,4 @@
-//! Our program and dpdk-testpmd at the same work on the same cores, interleaved: what `make bench` does.
+//! Our program and dpdk-testpmd at the same work on the same cores, in pairs: what `make bench` does.
 //!
 //! ```text
 //!   machine      what this machine is, which CPUs are taken, what spoils numbers on it

@@ -46,8 +46,8 @@ pub struct Outcome {
     pub lport: Side,
     /// Ours over testpmd's, of each pair.
     pub ratio: Quartiles,
-    /// Nanoseconds that a cache line took to the other CPU and back, the median over the pairs; `None` of a single CPU.
-    pub round_trip: Option<f64>,
+    /// Nanoseconds that a cache line took to the other CPU and back, over the pairs; `None` of a single CPU.
+    pub round_trip: Option<Quartiles>,
     /// Pairs that count, and all.
     pub pairs: [usize; 2],
     /// Whether that is what is wanted.
@@ -159,7 +159,7 @@ fn outcome(case: Case, contest: &Contest) -> Outcome {
         testpmd: Side { zero_copy: theirs, rate: medians(|pair| pair.testpmd) },
         lport: Side { zero_copy: case.zero_copy, rate: medians(|pair| pair.lport) },
         ratio,
-        round_trip: (case.work.cpus() > 1).then(|| median(&round_trips)),
+        round_trip: (case.work.cpus() > 1).then(|| Quartiles::of(&round_trips)),
         pairs: [pairs.len(), contest.turns.len()],
         verdict: Verdict::of(ratio.median, case.goal()),
     }
@@ -216,7 +216,8 @@ pub(super) mod tests {
         // That of the medians would be 2.5.
         assert_eq!((outcome.testpmd.rate, outcome.lport.rate, outcome.ratio.median), (4e6, 10e6, 3.0));
         assert_eq!((outcome.ratio.low, outcome.ratio.high), (2.75, 3.25));
-        assert_eq!((outcome.round_trip, outcome.pairs, outcome.verdict), (Some(200.0), [3, 4], Verdict::Reached));
+        assert_eq!(outcome.round_trip.map(|times| times.median), Some(200.0));
+        assert_eq!((outcome.pairs, outcome.verdict), ([3, 4], Verdict::Reached));
         assert_eq!(results.dropped(), [1, 4]);
     }
 

@@ -18,7 +18,8 @@ pub fn markdown(results: &Results) -> String {
     text +=
         "\n| work | zero-copy | bytes | testpmd Mpps | lport Mpps | ratio | goal | reached | round trip ns | pairs |\n";
     text += "|---|---|---:|---:|---:|---:|---:|---|---:|---:|\n";
-    results.outcomes().iter().for_each(|outcome| text += &row(outcome));
+    let farther = results.conditions.rule.farther;
+    results.outcomes().iter().for_each(|outcome| text += &row(outcome, farther));
     if let Some(limits) = results.limits() {
         text += &of_limits(&limits);
     }
@@ -41,7 +42,8 @@ fn head(results: &Results) -> String {
          A pair is testpmd's rate and ours in the same row, measured directly one after the other. It counts when, from before the \
          first until behind the second, others took at most {} % of the CPUs' time, the round trip of a cache line between two \
          CPUs changed by at most {} times, and the time of a multiplication on each by at most {} times. The ratio is the median \
-         of the pairs' ratios, in parentheses the middle half of them; rates and round trips are medians of the same pairs. {}\n",
+         of the pairs' ratios, in parentheses the middle half of them; rates and round trips are medians of the same pairs, or two \
+         round trips where the CPUs were moved from pair to pair. {}\n",
         results.machine.date,
         results.machine.title(),
         results.conditions.burst,
@@ -67,7 +69,7 @@ fn of_dropped(results: &Results) -> String {
     )
 }
 
-fn row(outcome: &Outcome) -> String {
+fn row(outcome: &Outcome, farther: f64) -> String {
     let Outcome { case, testpmd, lport, ratio, round_trip, pairs: [pairs, all], verdict } = outcome;
     let zero_copy = if testpmd.zero_copy == lport.zero_copy {
         lport.zero_copy.title().to_owned()
@@ -85,13 +87,18 @@ fn row(outcome: &Outcome) -> String {
         number(lport.rate / 1e6, 2),
         with_range(ratio),
         verdict.word(),
-        round_trip.map(|time| number(time, 0)).unwrap_or_default(),
+        round_trip.map(|times| state(&times, farther)).unwrap_or_default(),
     )
 }
 
 /// A median, and the middle half.
 fn with_range(Quartiles { low, median, high }: &Quartiles) -> String {
     if median.is_finite() { format!("{median:.2} ({low:.2} to {high:.2})") } else { "-".to_owned() }
+}
+
+/// How far apart the CPUs were; where they were moved between pairs, from where to where.
+fn state(Quartiles { low, median, high }: &Quartiles, farther: f64) -> String {
+    if *high > *low * farther { format!("{low:.0} to {high:.0}") } else { number(*median, 0) }
 }
 
 fn number(value: f64, digits: usize) -> String {
@@ -158,11 +165,12 @@ mod tests {
     use super::super::results::tests::{drop_turn, results};
     use super::*;
 
-    const PAIRS: [(ZeroCopy, &[f64], f64); 4] = [
+    const PAIRS: [(ZeroCopy, &[f64], f64); 5] = [
         (ZeroCopy::None, &[10e6, 39e6], 100.0),
         (ZeroCopy::None, &[11e6, 45.1e6], 110.0),
         (ZeroCopy::Client, &[20e6, 50e6], 120.0),
-        (ZeroCopy::Both, &[10e6, 20e6, 50e6], 130.0),
+        (ZeroCopy::Both, &[10e6, 20e6, 50e6], 60.0),
+        (ZeroCopy::Both, &[2e6, 4e6, 10e6], 320.0),
     ];
 
     fn lines(text: &str, wanted: &[&str]) {
@@ -181,12 +189,12 @@ mod tests {
             &[
                 "| client to server | no | 64 | 10.50 | 42.05 | 4.00 (3.95 to 4.05) | 2.5 | yes | 105 | 2 of 2 |",
                 "| client to server | client | 64 | - | - | - | 2.0 | not measured | - | 0 of 1 |",
-                "| client to server | both; testpmd client | 64 | 20.00 | 50.00 | 2.50 (2.50 to 2.50) | 2.0 | yes | 130 | 1 of 1 |",
+                "| client to server | both; testpmd client | 64 | 12.00 | 30.00 | 2.50 (2.50 to 2.50) | 2.0 | yes | 125 to 255 | 2 of 2 |",
                 "- client to server, zero-copy client, 64 bytes: 1 times, at last because a cache line's round trip changed \
                  between 100 and 300 ns",
             ],
         );
-        assert!(text.contains("1 of 4 pairs were dropped: 0 for others, 1 for the round trip, 0 for"), "{text}");
+        assert!(text.contains("1 of 5 pairs were dropped: 0 for others, 1 for the round trip, 0 for"), "{text}");
         assert!(text.contains("changed by at most 1.4 times"), "the rule is stated: {text}");
     }
 
