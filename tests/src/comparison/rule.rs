@@ -4,7 +4,7 @@
 //! times that between two that do not. So rates are compared only when they were taken directly one after the other, while
 //! the CPUs were in one state: **others took no more than a given share of the CPUs' time, and neither the round trip of a
 //! cache line between the CPUs nor the time of a computation on them changed by more than a given factor**, from the first
-//! of them to the last. What the state was does not matter to a ratio as much as that it was the same.
+//! of them to the last. Any state will do, so long as it was the same one.
 //!
 //! The CPUs are probed before the first measurement, between any two, and behind the last ([`super::probe`]).
 
