@@ -6,6 +6,7 @@
 //!
 //! `tests/tests/instruction_counts.rs` runs it under callgrind twice, with different numbers of bursts: the difference is
 //! what a packet costs. Every case moves bursts of 32 packets. Prints the number of packets moved, and the nanoseconds that took.
+//! Of a memif pair each end sends back what it receives; in `crossed`, the other end sends it, as a forwarder would.
 //! To be timed, a loop is run for BEFORE bursts first, that do not count.
 //!
 //! `memcpy-1518` is the bound for `copy-1518`: the copies that one makes, from and to memory of the same kind, in the same order.
@@ -34,19 +35,22 @@ fn main() -> ExitCode {
         Ok([count, before]) => Bursts { before: *before, count: *count },
         _ => return usage(),
     };
+    let (back, across) = (|lport| lport, |lport| 1 - lport);
     let (packets, time) = match case {
         "pool" => pool_get_and_put(bursts),
         "null" => null_forward(bursts),
-        "copy-64" => memif_loopback(bursts, 64, ["no", "no"]),
-        "copy-1518" => memif_loopback(bursts, 1518, ["no", "no"]),
-        "zero-copy-64" => memif_loopback(bursts, 64, ["no", "yes"]),
-        "zero-copy-1518" => memif_loopback(bursts, 1518, ["no", "yes"]),
-        "borrow-64" => memif_loopback(bursts, 64, ["yes", "no"]),
-        "borrow-1518" => memif_loopback(bursts, 1518, ["yes", "no"]),
-        "both-64" => memif_loopback(bursts, 64, ["yes", "yes"]),
-        "both-1518" => memif_loopback(bursts, 1518, ["yes", "yes"]),
+        "copy-64" => memif_loopback(bursts, 64, [false, false], back),
+        "copy-1518" => memif_loopback(bursts, 1518, [false, false], back),
+        "zero-copy-64" => memif_loopback(bursts, 64, [false, true], back),
+        "zero-copy-1518" => memif_loopback(bursts, 1518, [false, true], back),
+        "borrow-64" => memif_loopback(bursts, 64, [true, false], back),
+        "borrow-1518" => memif_loopback(bursts, 1518, [true, false], back),
+        "both-64" => memif_loopback(bursts, 64, [true, true], back),
+        "both-1518" => memif_loopback(bursts, 1518, [true, true], back),
+        "crossed-64" => memif_loopback(bursts, 64, [true, true], across),
+        "crossed-1518" => memif_loopback(bursts, 1518, [true, true], across),
         "memcpy-1518" => bare_copies(bursts, 1518),
-        "idle" => memif_loopback(bursts, 0, ["no", "no"]),
+        "idle" => memif_loopback(bursts, 0, [false, false], back),
         _ => return usage(),
     };
     println!("{packets} {}", time.as_nanos());
@@ -56,7 +60,7 @@ fn main() -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!(
         "usage: hot_loops CASE BURSTS [BEFORE]; \
-         cases: pool, null, idle, memcpy-1518; copy, zero-copy, borrow, both with -64, -1518"
+         cases: pool, null, idle, memcpy-1518; copy, zero-copy, borrow, both, crossed with -64, -1518"
     );
     ExitCode::from(2)
 }
@@ -101,13 +105,18 @@ fn null_forward(bursts: Bursts) -> (usize, Duration) {
 
 /// A memif server and a memif client in one process, joined to each other; a burst in each direction circulates. Counts a
 /// packet each time it has been sent and received; `size` 0 sends none: what is counted are then polls that find nothing. `zero_copy` is
-/// what the server and the client are told.
-fn memif_loopback(bursts: Bursts, size: usize, zero_copy: [&str; 2]) -> (usize, Duration) {
+/// what the server and the client are told, `sender` says which of the two sends what one of them has received.
+fn memif_loopback(
+    bursts: Bursts,
+    size: usize,
+    zero_copy: [bool; 2],
+    sender: impl Fn(usize) -> usize,
+) -> (usize, Duration) {
     let name = format!("hot-loops-{}", std::process::id());
-    let pool = pool(zero_copy[1] == "yes");
-    let options = [("role", "server"), ("socket", &*name), ("zero-copy", zero_copy[0])];
-    let server = open(&MemifDriver, "server", &options, &pool);
-    let client = open(&MemifDriver, "client", &[("socket", &name), ("zero-copy", zero_copy[1])], &pool);
+    let pool = pool(zero_copy[1]);
+    let [of_server, of_client] = zero_copy.map(|yes| ("zero-copy", if yes { "yes" } else { "no" }));
+    let server = open(&MemifDriver, "server", &[("role", "server"), ("socket", &name), of_server], &pool);
+    let client = open(&MemifDriver, "client", &[("socket", &name), of_client], &pool);
     let mut lports = [server, client];
     let mut burst = Burst::with_limit(BURST);
     while !lports.iter().all(|lport| lport.control.link().is_up()) {
@@ -115,7 +124,7 @@ fn memif_loopback(bursts: Bursts, size: usize, zero_copy: [&str; 2]) -> (usize, 
         std::thread::sleep(Duration::from_millis(1));
     }
     // Polled once, both have taken their rings and the client has posted its buffers.
-    poll(&mut lports, &mut burst);
+    poll(&mut lports, &mut burst, &sender);
     if size > 0 {
         for lport in &mut lports {
             pool.alloc_bulk(&mut burst, BURST);
@@ -127,9 +136,9 @@ fn memif_loopback(bursts: Bursts, size: usize, zero_copy: [&str; 2]) -> (usize, 
         }
     }
     if size == 0 {
-        return bursts.timed(2, || poll(&mut lports, &mut burst) + 2);
+        return bursts.timed(2, || poll(&mut lports, &mut burst, &sender) + 2);
     }
-    bursts.timed(2, || poll(&mut lports, &mut burst))
+    bursts.timed(2, || poll(&mut lports, &mut burst, &sender))
 }
 
 /// Copies bursts out of one ring of buffers into the same few mbufs, and from these into another ring, and then the same the
@@ -167,12 +176,12 @@ fn taken(pool: &Pool, count: usize, size: usize) -> Vec<Mbuf> {
     (0..count).map(|_| take()).collect()
 }
 
-fn poll(lports: &mut [Lport; 2], burst: &mut Burst) -> usize {
+fn poll(lports: &mut [Lport; 2], burst: &mut Burst, sender: impl Fn(usize) -> usize) -> usize {
     let mut moved = 0;
-    for lport in lports {
-        moved += lport.rx.rx_burst(burst);
+    for lport in 0..2 {
+        moved += lports[lport].rx.rx_burst(burst);
         if !burst.is_empty() {
-            lport.tx.tx_burst(burst);
+            lports[sender(lport)].tx.tx_burst(burst);
             burst.clear();
         }
     }

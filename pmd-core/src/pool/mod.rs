@@ -250,6 +250,21 @@ impl Pool {
         Some(copy)
     }
 
+    /// Adds copies of the leading packets of `packets` to `burst`, as long as each is one segment that fits one mbuf, and as
+    /// there are mbufs and room; says how many. What [`Self::alloc_copy`] does, for most packets, in bulk.
+    pub fn alloc_copies(&self, packets: &[Mbuf], burst: &mut Burst) -> usize {
+        let fits = |packet: &Mbuf| packet.segment_count() == 1 && packet.len() <= self.data_room();
+        let before = burst.len();
+        let copies = self.alloc_bulk(burst, packets.iter().take_while(|packet| fits(packet)).count().min(burst.room()));
+        for (copy, packet) in burst[before..].iter_mut().zip(packets) {
+            let data = packet.data();
+            if let Some(room) = copy.receive(data.len(), packet.port()) {
+                room[..data.len()].copy_from_slice(data);
+            }
+        }
+        copies
+    }
+
     #[inline(always)]
     fn core(&self) -> &PoolCore {
         &self.0.0

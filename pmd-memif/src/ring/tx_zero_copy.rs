@@ -3,7 +3,7 @@
 //! 1. A packet in an exported pool is posted where it lies, a descriptor per segment; its mbuf waits in the place of the
 //!    packet's last slot in `slots`.
 //! 2. When the server has consumed the slot, the mbuf is taken out and returns to its pool, in bulk.
-//! 3. A packet from elsewhere is copied into an exported pool first.
+//! 3. A packet from elsewhere is copied into an exported pool first: those of one segment many at a time.
 //!
 //! Segments longer than the cap are posted in parts (statement 69).
 
@@ -29,14 +29,17 @@ pub(crate) struct ZeroCopyTxRing<M> {
     reclaimed: u16,
     /// Mbufs on their way home.
     done: Box<Burst>,
+    /// Copies of packets from elsewhere, on their way into slots; `None` while [`Self::copy_in`] has it.
+    copies: Option<Box<Burst>>,
 }
 
 impl<M: RingMemory> ZeroCopyTxRing<M> {
     /// The sending end of a connected ring. `pools` is not empty; `segment_max` is in bytes.
     pub(crate) fn new(memory: M, size: RingSize, pools: Vec<ExportedPool>, segment_max: u32) -> Self {
         let slots = std::iter::repeat_with(|| None).take(size.get().into()).collect();
-        let (segment_max, done) = (segment_max as usize, Box::new(Burst::new()));
-        let ring = Self { memory, size, pools, segment_max, slots, filled: 0, reclaimed: 0, done };
+        let (done, copies) = (Box::new(Burst::new()), Some(Box::new(Burst::new())));
+        let segment_max = segment_max as usize;
+        let ring = Self { memory, size, pools, segment_max, slots, filled: 0, reclaimed: 0, done, copies };
         ring.memory.set_head(0);
         ring
     }
@@ -57,13 +60,35 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         self.reclaim(tally);
         let before = self.filled;
         let mut taken = self.straight(burst, tally);
-        if !burst.is_empty() {
-            taken += self.post_rest(burst, tally);
+        while !burst.is_empty() {
+            let copied = self.copy_in(burst, tally);
+            if copied == 0 {
+                taken += self.post_rest(burst, tally);
+                break;
+            }
+            taken += copied + self.straight(burst, tally);
         }
         if self.filled != before {
             self.memory.set_head(self.filled);
         }
         Sent { taken, fault: None }
+    }
+
+    /// Copies the leading packets of `burst` that are one segment outside the exported pools into one of them, posts the copies
+    /// as far as slots are free, and takes the packets out of `burst`; says how many.
+    #[inline(never)]
+    fn copy_in(&mut self, burst: &mut Burst, tally: &mut TxTally) -> usize {
+        let Some(mut copies) = self.copies.take() else { return 0 };
+        let free = usize::from(self.size.get() - self.filled.wrapping_sub(self.reclaimed));
+        let from_elsewhere =
+            |mbuf: &&Mbuf| (1..=self.segment_max).contains(&mbuf.len()) && self.place(mbuf.data()).is_none();
+        let count = burst.iter().take(free).take_while(from_elsewhere).count();
+        let copied = self.pools[0].pool.alloc_copies(&burst[..count], &mut copies);
+        burst.free_front(copied);
+        let posted = self.straight(&mut copies, tally);
+        debug_assert_eq!(posted, copied, "they lie in an exported pool, and there are as many slots");
+        self.copies = Some(copies);
+        copied
     }
 
     /// Posts or drops what does not go the straight way, and what stands behind it; says how many.
