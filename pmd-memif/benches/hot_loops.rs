@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         "pool" => pool_get_and_put(bursts),
         "null" => null_forward(bursts),
         "copy-64" => memif_loopback(bursts, 64, [false, false], back),
+        "copy-512" => memif_loopback(bursts, 512, [false, false], back),
         "copy-1518" => memif_loopback(bursts, 1518, [false, false], back),
         "zero-copy-64" => memif_loopback(bursts, 64, [false, true], back),
         "zero-copy-1518" => memif_loopback(bursts, 1518, [false, true], back),

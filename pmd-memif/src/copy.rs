@@ -208,6 +208,18 @@ pub(crate) unsafe fn store_words(dst: *mut u8, words: [u64; 2]) {
     }
 }
 
+/// Asks for the cache line at any address, mapped or not, to be written.
+#[inline(always)]
+pub(crate) fn prefetch_to_write(at: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: prefetching changes nothing but caches, and never faults.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = at;
+}
+
 /// # Safety
 /// As the head of this file says; `len` is at least 8.
 unsafe fn copy_by_words(dst: *mut u8, src: *const u8, len: usize) {

@@ -22,7 +22,7 @@ use crate::counters::{LinkCounters, QueueCounters};
 use crate::epoch::{Epoch, Seen};
 use crate::handshake::{Agreed, Placement};
 use crate::layout::Layout;
-use crate::link::{Exports, Link, Side};
+use crate::link::{Exports, Link, Shape, Side};
 use crate::message::Direction;
 use crate::queue::RxMode;
 use crate::ring::exported::ExportedPool;
@@ -203,8 +203,9 @@ impl Endpoint for Device {
         let Settings { queues, segment_max, line, borrows, ref exports, .. } = self.settings;
         let prepared = self.state.lock().prepared.take();
         let side = prepared.map_or(Side::Server { borrows }, |layout| Side::Client(layout, exports));
-        let live =
-            Link::new(link.id, link.memory, side, line, queues, segment_max).map_err(|error| error.to_string())?;
+        let apart = u32::try_from(link.peer.credentials.pid) != Ok(std::process::id());
+        let shape = Shape { line, queues, segment_max, apart };
+        let live = Link::new(link.id, link.memory, side, shape).map_err(|error| error.to_string())?;
         self.link_counters.connects.fetch_add(1, Ordering::Relaxed);
         self.state.change(|state| {
             state.peer = Some(link.peer);

@@ -74,6 +74,19 @@ pub(crate) enum Side<'a> {
     },
 }
 
+/// What both sides' links have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// The cache line that rings are laid out by.
+    pub(crate) line: CacheLine,
+    /// Number of queue pairs.
+    pub(crate) queues: usize,
+    /// Bytes put into one slot at most.
+    pub(crate) segment_max: u32,
+    /// Whether the peer is another process.
+    pub(crate) apart: bool,
+}
+
 /// The pools that a zero-copy client shares with its peer; none on other devices.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Exports {
@@ -106,18 +119,10 @@ pub(crate) struct Link {
 impl Link {
     /// Maps the memory of a finished handshake and makes the ends of its rings. On a client this posts the buffers.
     ///
-    /// `queues` is the number of queue pairs, `segment_max` the bytes put into one slot at most.
-    ///
     /// # Errors
     /// Memory that is not what the peer said it was.
-    pub(crate) fn new(
-        id: LinkId,
-        memory: Memory,
-        side: Side<'_>,
-        line: CacheLine,
-        queues: usize,
-        segment_max: u32,
-    ) -> Result<Self, ShmError> {
+    pub(crate) fn new(id: LinkId, memory: Memory, side: Side<'_>, shape: Shape) -> Result<Self, ShmError> {
+        let Shape { line, queues, segment_max, apart } = shape;
         // Exported pools are reached through their own mapping; what rings need mapped is what they lie in.
         let mapped = if matches!(side, Side::Client(..)) { 1 } else { memory.regions.len() };
         let regions = memory.regions.iter().take(mapped);
@@ -128,13 +133,13 @@ impl Link {
             Side::Server { .. } => (memory.s2m, memory.m2s, Direction::S2m, Direction::M2s),
         };
         let mut rx: Vec<_> = (0..queues).map(|_| Vec::new()).collect();
-        for (number, ring) in open_rings(received, incoming, &regions, line)?.into_iter().enumerate() {
+        for (number, ring) in open_rings(received, incoming, &regions, line, apart)?.into_iter().enumerate() {
             let queue = number % queues;
             view.rings.push(ring.view(side.buffer_size(queue)));
             rx[queue].push(RxEnd::new(side, queue, ring)?);
         }
         let mut tx = Vec::new();
-        for ring in open_rings(sent, outgoing, &regions, line)? {
+        for ring in open_rings(sent, outgoing, &regions, line, apart)? {
             view.rings.push(ring.view(side.buffer_size(usize::from(ring.index) % queues)));
             tx.push(TxEnd::new(side, ring, segment_max)?);
         }
@@ -302,12 +307,13 @@ fn open_rings(
     direction: Direction,
     regions: &Arc<Regions>,
     line: CacheLine,
+    apart: bool,
 ) -> Result<Vec<OpenRing>, ShmError> {
     let distinct = (0..).zip(rings).filter(|(_, ring)| ring.duplicate_of.is_none());
     let open = distinct.map(|(index, ring)| {
         let size = RingSize::from_log2(ring.placement.log2_size);
         let place = Place { region: ring.placement.region, offset: ring.placement.offset };
-        let shm = ShmRing::new(regions, place, size, line, ring.fd)?;
+        let shm = ShmRing::new(regions, place, size, line, ring.fd)?.with_peer_apart(apart);
         Ok(OpenRing { direction, index, place, size, shm })
     });
     open.collect()

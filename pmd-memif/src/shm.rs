@@ -159,6 +159,8 @@ pub(crate) struct ShmRing {
     descriptors: Descriptors,
     line: usize,
     kernel: Kernel,
+    /// Whether the peer is another process.
+    apart: bool,
     event: OwnedFd,
 }
 
@@ -183,12 +185,17 @@ impl ShmRing {
         let (regions, kernel) = (Arc::clone(regions), regions.kernel);
         // SAFETY: header and descriptors lie in the region, as just checked.
         let descriptors = Descriptors { first: unsafe { header.add(2 * line.bytes()) }, size };
-        let ring = Self { regions, header, descriptors, line: line.bytes(), kernel, event };
+        let ring = Self { regions, header, descriptors, line: line.bytes(), kernel, apart: false, event };
         // SAFETY: the first 4 bytes of the ring, as just checked.
         match u32::from_le(unsafe { copy::load(ring.header.as_ptr()) }) {
             COOKIE => Ok(ring),
             cookie => Err(ShmError::Cookie { region, offset, cookie }),
         }
+    }
+
+    /// The same ring, whose peer is another process, or is not.
+    pub(crate) fn with_peer_apart(self, apart: bool) -> Self {
+        Self { apart, ..self }
     }
 
     /// The ring's eventfd.
@@ -311,6 +318,7 @@ pub(crate) struct ShmPackets<'a> {
     descriptors: Descriptors,
     base: NonNull<u8>,
     len: u64,
+    apart: bool,
     _mapped: PhantomData<&'a ShmRing>,
 }
 
@@ -347,6 +355,18 @@ impl PacketMemory for ShmPackets<'_> {
     }
 
     #[inline(always)]
+    fn is_peer_apart(self) -> bool {
+        self.apart
+    }
+
+    #[inline(always)]
+    fn own(self, offset: u32, len: usize) {
+        for line in (0..len).step_by(64) {
+            copy::prefetch_to_write(self.base.as_ptr().wrapping_add(offset as usize + line));
+        }
+    }
+
+    #[inline(always)]
     fn read_blocks(self, copier: impl Copier, offset: u32, room: &mut [u8]) -> Result<(), BadPlace> {
         debug_assert!(!room.is_empty() && room.len().is_multiple_of(64), "{} bytes are no blocks", room.len());
         let source = self.address(offset, room.len())?;
@@ -370,7 +390,7 @@ impl RingMemory for ShmRing {
     #[inline]
     fn packets(&self, region: u16) -> Option<ShmPackets<'_>> {
         let &Region { base, len, .. } = self.regions.table.get(usize::from(region))?;
-        Some(ShmPackets { descriptors: self.descriptors, base, len, _mapped: PhantomData })
+        Some(ShmPackets { descriptors: self.descriptors, base, len, apart: self.apart, _mapped: PhantomData })
     }
 
     #[inline(always)]

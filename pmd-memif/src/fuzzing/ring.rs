@@ -15,7 +15,7 @@ use crate::control::{LinkId, Memory, Region, Ring};
 use crate::fake::{FakeMemory, FakeRegion, FakeRing, RingPlan};
 use crate::handshake::Placement;
 use crate::layout::Layout;
-use crate::link::{Exports, Link, RxEnd, Side, TxEnd, TxOwner};
+use crate::link::{Exports, Link, RxEnd, Shape, Side, TxEnd, TxOwner};
 use crate::ring::RingSize;
 use crate::ring::exported::ExportedPool;
 use crate::ring::rx::RxTally;
@@ -74,7 +74,8 @@ impl Rig {
         let [s2m, m2s] = [0, 1].map(|_| vec![ring_of(memory.rings.remove(0))]);
         let regions = memory.regions.into_iter().map(|FakeRegion { file, size }| Region { fd: file.into(), size });
         let memory = Memory { regions: regions.collect(), s2m, m2s };
-        let link = Link::new(LinkId(1), memory, side, line, 1, 2048).expect("the memory is correct at first");
+        let shape = Shape { line, queues: 1, segment_max: 2048, apart: kind.is_multiple_of(2) };
+        let link = Link::new(LinkId(1), memory, side, shape).expect("the memory is correct at first");
         let Some(TxOwner::Own(tx)) = link.take_tx(0) else { unreachable!("one queue owns the one ring") };
         let rx = link.take_rx(0);
         Self {

@@ -9,6 +9,9 @@
 //! A client's buffers are taken in the order of their numbers, and from the first one again whenever the server has consumed
 //! all that was sent: while it keeps up, packets are written to the same few buffers, which the caches still have.
 //!
+//! Where the peer is another process, its CPU's cache has the lines of a buffer, which it has read. Stores wait for one line
+//! after the other; so they are asked for some packets ahead. Only a hint comes of that look at a descriptor.
+//!
 //! The mbufs stay in the burst; the queue frees those that were taken, in bulk. Most packets are one segment that fits one
 //! slot; the others take `scatter`, which packs them into as many slots as they need or leaves the ring untouched.
 
@@ -19,6 +22,10 @@ use crate::copy::{Copier, with_copier};
 
 /// Slots that a client fills between two looks at the server's index, unless there is no room for as many.
 const LOOK_EVERY: u16 = 64;
+
+/// How many packets ahead a slot's buffer is asked for, and how many bytes of it: behind those the CPU asks by itself.
+const AHEAD: u16 = 4;
+const ASKED_FOR: usize = 512;
 
 /// What a burst did, for the queue's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -196,11 +203,18 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         let Self { region, segment_max, size, .. } = *self;
         let Some(memory) = self.memory.packets(region) else { return 0 };
         let (first, number) = (self.filled.wrapping_add(used), self.number(used));
+        let apart = memory.is_peer_apart();
         let (mut run, mut sum) = (0, 0);
         for (mbuf, i) in burst.iter().zip(0..free.saturating_sub(used)) {
             let index = first.wrapping_add(i);
             let buffer = self.buffers.empty(size.slot(number.wrapping_add(i)), || memory.descriptor(index));
             let data = mbuf.data();
+            if apart && data.len() > 64 {
+                let ahead = i.wrapping_add(AHEAD);
+                let posted = || memory.descriptor(first.wrapping_add(ahead));
+                let ahead = self.buffers.empty(size.slot(number.wrapping_add(ahead)), posted);
+                memory.own(ahead.offset, data.len().min(ASKED_FOR));
+            }
             let fits = data.len() <= buffer.length.min(segment_max) as usize;
             if mbuf.segment_count() != 1
                 || buffer.region != region
