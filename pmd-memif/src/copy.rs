@@ -220,6 +220,18 @@ pub(crate) fn prefetch_to_write(at: *const u8) {
     let _ = at;
 }
 
+/// Asks for the cache line at any address, mapped or not, to be read.
+#[inline(always)]
+pub(crate) fn prefetch(at: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: prefetching changes nothing but caches, and never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = at;
+}
+
 /// # Safety
 /// As the head of this file says; `len` is at least 8.
 unsafe fn copy_by_words(dst: *mut u8, src: *const u8, len: usize) {

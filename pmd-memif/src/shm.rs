@@ -318,7 +318,6 @@ pub(crate) struct ShmPackets<'a> {
     descriptors: Descriptors,
     base: NonNull<u8>,
     len: u64,
-    apart: bool,
     _mapped: PhantomData<&'a ShmRing>,
 }
 
@@ -355,14 +354,16 @@ impl PacketMemory for ShmPackets<'_> {
     }
 
     #[inline(always)]
-    fn is_peer_apart(self) -> bool {
-        self.apart
-    }
-
-    #[inline(always)]
     fn own(self, offset: u32, len: usize) {
         for line in (0..len).step_by(64) {
             copy::prefetch_to_write(self.base.as_ptr().wrapping_add(offset as usize + line));
+        }
+    }
+
+    #[inline(always)]
+    fn fetch(self, offset: u32, len: usize) {
+        for line in (0..len).step_by(64) {
+            copy::prefetch(self.base.as_ptr().wrapping_add(offset as usize + line));
         }
     }
 
@@ -390,7 +391,12 @@ impl RingMemory for ShmRing {
     #[inline]
     fn packets(&self, region: u16) -> Option<ShmPackets<'_>> {
         let &Region { base, len, .. } = self.regions.table.get(usize::from(region))?;
-        Some(ShmPackets { descriptors: self.descriptors, base, len, apart: self.apart, _mapped: PhantomData })
+        Some(ShmPackets { descriptors: self.descriptors, base, len, _mapped: PhantomData })
+    }
+
+    #[inline(always)]
+    fn is_peer_apart(&self) -> bool {
+        self.apart
     }
 
     #[inline(always)]

@@ -192,6 +192,10 @@ pub(crate) trait RingMemory {
     fn kernel(&self) -> Kernel {
         Kernel::detect()
     }
+    /// Whether the peer's CPU is another one, most likely: then its cache has what we read and write next.
+    fn is_peer_apart(&self) -> bool {
+        false
+    }
     /// Loads `head`, Acquire (statement 44).
     fn head(&self) -> u16;
     /// Loads `tail`, Acquire.
@@ -239,12 +243,10 @@ pub(crate) trait PacketMemory: Copy {
     fn set_descriptor(self, index: u16, descriptor: Descriptor);
     /// As [`RingMemory::set_filled`].
     fn set_filled(self, index: u16, descriptor: Descriptor);
-    /// Whether the peer's CPU is another one, most likely: then its cache has what we write to next.
-    fn is_peer_apart(self) -> bool {
-        false
-    }
     /// Asks for the lines of `len` bytes at `offset`, which will be written soon. Nothing happens where there are none.
     fn own(self, _offset: u32, _len: usize) {}
+    /// Asks for the lines of `len` bytes at `offset`, which will be read soon. Nothing happens where there are none.
+    fn fetch(self, _offset: u32, _len: usize) {}
     /// Copies the bytes at `offset` to all of `room`, whose length is a multiple of 64 and not 0.
     ///
     /// # Errors

@@ -8,6 +8,9 @@
 //!
 //! Most packets are one descriptor and fit one mbuf; the others (chains, large ones, broken ones) take `gather`.
 //!
+//! Where the peer is another process, data is asked for some packets ahead of copying it: it is in another CPU's cache. Only a
+//! hint comes of that look at a descriptor.
+//!
 //! Where the buffers lie, and what is done with empty ones, is [`super::posted`]'s.
 
 use std::cell::RefCell;
@@ -18,6 +21,10 @@ use super::gather::{Chain, Found, Refusal, copy_segments};
 use super::posted::{RxBuffers, RxView};
 use super::{Descriptor, PacketMemory, Place, RING_MASK_INT, RingMemory, RingSize};
 use crate::copy::{Copier, with_copier};
+
+/// How many packets ahead data is asked for, and how many bytes of it: behind those the CPU asks by itself.
+const AHEAD: u16 = 4;
+const ASKED_FOR: usize = 256;
 
 /// What a burst did, for the queue's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -120,8 +127,11 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
         let (mut packets, mut slots) = (0, 0);
         loop {
             let rest = &mut mbufs[packets..];
-            let run =
-                with_copier!(self.memory.kernel(), copier => self.straight(copier, port, rest, slots, visible, tally));
+            let run = with_copier!(self.memory.kernel(), copier => if self.memory.is_peer_apart() {
+                self.straight::<true>(copier, port, rest, slots, visible, tally)
+            } else {
+                self.straight::<false>(copier, port, rest, slots, visible, tally)
+            });
             (packets, slots) = (packets + usize::from(run), slots + run);
             let Some(mbuf) = mbufs.get_mut(packets).filter(|_| slots < visible) else { break };
             match self.gather(pool, mbuf, slots, visible, tally) {
@@ -138,9 +148,9 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
 
     /// Fills `mbufs` from the slots behind the `skip` ones, as long as packets are one sound descriptor of the expected region
     /// and fit one mbuf in whole blocks; says how many those were. A loop of its own, with as little as possible to do and to
-    /// keep in registers.
+    /// keep in registers. `APART`: the peer is another process.
     #[inline(always)]
-    fn straight(
+    fn straight<const APART: bool>(
         &self,
         copier: impl Copier,
         port: u16,
@@ -160,6 +170,10 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
             let len = seen.length as usize;
             if !seen.is_whole_in(region) || len == 0 || seen.length > buffers.capacity() {
                 break;
+            }
+            if APART && len > 64 && i + AHEAD < visible - skip {
+                let ahead = index.wrapping_add(AHEAD);
+                memory.fetch(buffers.place(ahead, memory.descriptor(ahead)).offset, len.min(ASKED_FOR));
             }
             let Some(room) = mbuf.receive_blocks(len, port) else { break };
             let place = buffers.place(index, seen);

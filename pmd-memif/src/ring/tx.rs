@@ -166,8 +166,11 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         let mut fault = None;
         loop {
             let rest = &burst[taken..];
-            let run =
-                with_copier!(self.memory.kernel(), copier => self.straight(copier, rest, slots, free, &mut bytes));
+            let run = with_copier!(self.memory.kernel(), copier => if self.memory.is_peer_apart() {
+                self.straight::<true>(copier, rest, slots, free, &mut bytes)
+            } else {
+                self.straight::<false>(copier, rest, slots, free, &mut bytes)
+            });
             (taken, slots) = (taken + usize::from(run), slots + run);
             let Some(mbuf) = burst.get(taken) else { break };
             match self.scatter(mbuf, slots, &mut free, tally) {
@@ -198,18 +201,25 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
 
     /// Copies the leading packets of `burst` into the free slots behind the `used` ones, as long as each is one segment that
     /// fits one slot of the expected region; says how many. A loop of its own, with as little as possible to keep in registers.
+    /// `APART`: the peer is another process.
     #[inline(always)]
-    fn straight(&self, copier: impl Copier, burst: &[Mbuf], used: u16, free: u16, bytes: &mut u64) -> u16 {
+    fn straight<const APART: bool>(
+        &self,
+        copier: impl Copier,
+        burst: &[Mbuf],
+        used: u16,
+        free: u16,
+        bytes: &mut u64,
+    ) -> u16 {
         let Self { region, segment_max, size, .. } = *self;
         let Some(memory) = self.memory.packets(region) else { return 0 };
         let (first, number) = (self.filled.wrapping_add(used), self.number(used));
-        let apart = memory.is_peer_apart();
         let (mut run, mut sum) = (0, 0);
         for (mbuf, i) in burst.iter().zip(0..free.saturating_sub(used)) {
             let index = first.wrapping_add(i);
             let buffer = self.buffers.empty(size.slot(number.wrapping_add(i)), || memory.descriptor(index));
             let data = mbuf.data();
-            if apart && data.len() > 64 {
+            if APART && data.len() > 64 {
                 let ahead = i.wrapping_add(AHEAD);
                 let posted = || memory.descriptor(first.wrapping_add(ahead));
                 let ahead = self.buffers.empty(size.slot(number.wrapping_add(ahead)), posted);
