@@ -1,5 +1,7 @@
 //! How long each measurement may take, so that a comparison ends in time on any machine.
 //!
+//! Each [`Section`] has a share of the time. Latency and idle mode measure until theirs is over.
+//!
 //! What starting and stopping processes costs is not known beforehand. It is learned from the measurements made so far, and
 //! what is left of the time is dealt out evenly to those that are still to come.
 
@@ -11,7 +13,38 @@ const WINDOW: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1
 /// What starting, warming up and stopping is taken to cost before the first measurement.
 const FIRST_GUESS: Duration = Duration::from_millis(1500);
 
-/// The time for all measurements.
+/// A section of the table that has time of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// All rows of packets per second.
+    Rates,
+    /// Latencies.
+    Latency,
+    /// Idle mode.
+    Idle,
+}
+
+impl Section {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Rates, Self::Latency, Self::Idle];
+
+    /// Its share of the time of a run that measures everything, in per cent.
+    fn share(self) -> u32 {
+        match self {
+            Self::Rates => 82,
+            Self::Latency => 14,
+            Self::Idle => 4,
+        }
+    }
+
+    /// Its part of `total`, which is the time of everything, or of what `asked` names alone.
+    pub fn part(self, total: Duration, asked: Option<&[Self]>) -> Duration {
+        let whole = asked.map_or(100, |asked| asked.iter().map(|section| section.share()).sum());
+        total * self.share() / whole
+    }
+}
+
+/// The time for all measurements of rates.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     total: Duration,
@@ -51,6 +84,14 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn sections_have_shares_of_a_whole_run_or_of_what_is_asked_for() {
+        let parts = Section::ALL.map(|section| section.part(100 * SECOND, None).as_secs());
+        assert_eq!((parts, parts.iter().sum::<u64>()), ([82, 14, 4], 100));
+        assert_eq!(Section::Idle.part(90 * SECOND, Some(&[Section::Idle])), 90 * SECOND);
+        assert_eq!(Section::Latency.part(90 * SECOND, Some(&[Section::Latency, Section::Idle])), 70 * SECOND);
+    }
 
     #[test]
     fn what_is_left_is_dealt_out_evenly_without_what_starting_costs() {

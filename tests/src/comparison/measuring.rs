@@ -181,8 +181,7 @@ impl Subject {
         match self {
             Self::Program { program, traffic } => {
                 let Traffic { work, zero_copy, size, .. } = traffic;
-                let program = if *program == Program::Testpmd { "testpmd" } else { "lport" };
-                format!("{program}: {}, zero-copy {}, {size} bytes", work.title(), zero_copy.title())
+                format!("{}: {}, zero-copy {}, {size} bytes", program.word(), work.title(), zero_copy.title())
             }
             Self::Loop(hot_loop) => format!("hot loop {}", hot_loop.word()),
         }

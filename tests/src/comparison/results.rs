@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::cases::{Case, Verdict, ZeroCopy};
+use super::idle::Idle;
+use super::latency::Latency;
 use super::limits::{self, COPY_GOAL, FLAT_GOAL, FLAT_SIZES, HotLoop};
 use super::machine::Machine;
 use super::measuring::{Conditions, Measured, Subject};
@@ -29,6 +31,10 @@ pub struct Results {
     pub rounds: [u32; 2],
     /// In the order in which they are measured.
     pub measured: Vec<Measured>,
+    /// Latencies, if they were asked for.
+    pub latency: Option<Latency>,
+    /// Idle mode, if it was asked for.
+    pub idle: Option<Idle>,
 }
 
 /// One side of a row.
@@ -84,7 +90,7 @@ impl Results {
             subjects.extend(limits::subjects());
         }
         let measured = subjects.into_iter().map(Measured::new).collect();
-        Self { machine, conditions, cases, with_limits, rounds: [rounds, 0], measured }
+        Self { machine, conditions, cases, with_limits, rounds: [rounds, 0], measured, latency: None, idle: None }
     }
 
     /// What the CPUs were like at best, in the whole run.
@@ -148,6 +154,14 @@ impl Results {
         [sum(Measured::dropped), sum(|measured| measured.samples.len())]
     }
 
+    /// Whether nothing at all was measured.
+    pub fn is_empty(&self) -> bool {
+        let rates = self.measured.iter().any(|measured| !measured.samples.is_empty());
+        let latency = self.latency.as_ref().is_some_and(|latency| !latency.pairs.is_empty());
+        let idle = self.idle.as_ref().is_some_and(|idle| !idle.runs.is_empty());
+        !(rates || latency || idle)
+    }
+
     /// What failed, by subject.
     pub fn failures(&self) -> impl Iterator<Item = &Measured> {
         self.measured.iter().filter(|measured| !measured.failures.is_empty())
@@ -159,7 +173,11 @@ impl Results {
     /// When it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let (outcomes, limits) = (self.outcomes(), self.limits());
-        let all = serde_json::json!({ "raw": self, "outcomes": outcomes, "limits": limits });
+        let latency = self.latency.as_ref().map(Latency::rows);
+        let idle = self.idle.as_ref().map(Idle::rows);
+        let all = serde_json::json!({
+            "raw": self, "outcomes": outcomes, "limits": limits, "latency": latency, "idle": idle
+        });
         // Beside it first, so that an interruption leaves a whole file.
         let new: PathBuf = path.with_extension("json.new");
         let written = fs::write(&new, format!("{all:#}\n")).and_then(|()| fs::rename(&new, path));

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use super::cases::{Verdict, ZeroCopy};
 use super::limits::{COPY_GOAL, FLAT_GOAL};
+use super::measuring::Conditions;
 use super::results::{Limits, Outcome, Results, Side};
+use super::sections;
 
 /// What the section begins and ends with, in the documentation too.
 pub const MARKS: [&str; 2] = ["<!-- make bench: what it wrote begins -->", "<!-- make bench: what it wrote ends -->"];
@@ -12,11 +14,17 @@ pub const MARKS: [&str; 2] = ["<!-- make bench: what it wrote begins -->", "<!--
 /// The section.
 pub fn markdown(results: &Results) -> String {
     let mut text = format!("{}\n{}", MARKS[0], head(results));
-    text += "\n| work | zero-copy | bytes | testpmd Mpps | lport Mpps | ratio | goal | reached | rounds |\n";
-    text += "|---|---|---:|---:|---:|---:|---:|---|---:|\n";
-    results.outcomes().iter().for_each(|outcome| text += &row(outcome));
+    if !results.cases.is_empty() {
+        text += &of_rates(results);
+    }
     if let Some(limits) = results.limits() {
         text += &of_limits(&limits);
+    }
+    if let Some(latency) = &results.latency {
+        text += &sections::of_latency(latency, results.conditions.rule.others);
+    }
+    if let Some(idle) = &results.idle {
+        text += &sections::of_idle(idle);
     }
     let warnings = results.machine.warnings();
     if !warnings.is_empty() {
@@ -30,19 +38,29 @@ pub fn markdown(results: &Results) -> String {
 fn head(results: &Results) -> String {
     let [asked, made] = results.rounds;
     let [dropped, all] = results.dropped();
-    let rule = results.conditions.rule;
+    let Conditions { rule, burst, .. } = results.conditions;
+    if results.cases.is_empty() {
+        return format!("{}, {}. Bursts of {burst}.\n", results.machine.date, results.machine.title());
+    }
     let fewer = if made < asked { format!(" of {asked}, because the time was over") } else { String::new() };
     format!(
-        "{}, {}. Bursts of {}, {made} whole rounds{fewer}. Rates are medians, in parentheses the distance from the slowest to the \
+        "{}, {}. Bursts of {burst}, {made} whole rounds{fewer}. Rates are medians, in parentheses the distance from the slowest to the \
          fastest. {dropped} of {all} measurements were dropped: others took more than {} % of the CPUs' time, the CPUs were more \
          than {} times as far from each other, or one of them more than {} times as slow, as at best.\n",
         results.machine.date,
         results.machine.title(),
-        results.conditions.burst,
         rule.others * 100.0,
         rule.farther,
         rule.slower,
     )
+}
+
+fn of_rates(results: &Results) -> String {
+    let mut text =
+        String::from("\n| work | zero-copy | bytes | testpmd Mpps | lport Mpps | ratio | goal | reached | rounds |\n");
+    text += "|---|---|---:|---:|---:|---:|---:|---|---:|\n";
+    results.outcomes().iter().for_each(|outcome| text += &row(outcome));
+    text
 }
 
 fn row(outcome: &Outcome) -> String {
@@ -76,7 +94,7 @@ fn rate(side: &Side) -> String {
     format!("{} ({:.0} %)", number(side.median / 1e6, 2), side.spread * 100.0)
 }
 
-fn number(value: f64, digits: usize) -> String {
+pub(super) fn number(value: f64, digits: usize) -> String {
     if value.is_finite() { format!("{value:.digits$}") } else { "-".to_owned() }
 }
 
@@ -109,10 +127,12 @@ fn of_limits(limits: &Limits) -> String {
 
 fn of_failures(results: &Results) -> String {
     let mut text = String::new();
-    for measured in results.failures() {
-        let (count, title) = (measured.failures.len(), measured.subject.title());
-        let reason = measured.failures.last().map_or("", |failure| failure.lines().next().unwrap_or_default());
-        text += &format!("- {title}: failed {count} times, at last: {reason}\n");
+    let of_rates = results.failures().map(|measured| (measured.subject.title(), &measured.failures[..]));
+    let of_sections = sections::failures(results.latency.as_ref(), results.idle.as_ref());
+    let of_sections = of_sections.map(|(title, failures)| (title.to_owned(), failures));
+    for (title, failures) in of_rates.chain(of_sections) {
+        let reason = failures.last().map_or("", |failure| failure.lines().next().unwrap_or_default());
+        text += &format!("- {title}: failed {} times, at last: {reason}\n", failures.len());
     }
     if text.is_empty() { text } else { format!("\nWhat failed, and was tried again:\n{text}") }
 }
@@ -121,7 +141,9 @@ fn of_failures(results: &Results) -> String {
 pub fn summary(results: &Results) -> String {
     let limits = results.limits();
     let of_limits = limits.iter().flat_map(|limits| [limits.copy_verdict, limits.flat_verdict]);
-    let verdicts: Vec<_> = results.outcomes().iter().map(|outcome| outcome.verdict).chain(of_limits).collect();
+    let of_sections = sections::verdicts(results.latency.as_ref(), results.idle.as_ref());
+    let of_rates = results.outcomes().into_iter().map(|outcome| outcome.verdict);
+    let verdicts: Vec<_> = of_rates.chain(of_limits).chain(of_sections).collect();
     let count = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count();
     let (reached, missed, unknown) = (count(Verdict::Reached), count(Verdict::Missed), count(Verdict::NotMeasured));
     format!("{reached} goals reached, {missed} missed, {unknown} not measured")

@@ -1,0 +1,134 @@
+//! Latency and idle mode as further sections of the table.
+
+use super::cases::Verdict;
+use super::idle::{FIRST_PACKET, Idle};
+use super::latency::{self, LOADS, LOSS, Latency, MOVED, NO_WORSE, PERCENTILES};
+use super::table::number;
+
+/// The section about latency.
+pub(super) fn of_latency(latency: &Latency, others: f64) -> String {
+    let dropped = latency.pairs.iter().filter(|pair| pair.dropped.is_some()).count();
+    let mut text = format!(
+        "\nLatency, there and back between two processes, 64 bytes; 100 % is testpmd's PDR, {} Mpps. Medians of pairs measured \
+         right after each other, in parentheses the distance from the shortest to the longest; the ratio is the median of the \
+         pairs'. {dropped} of {} pairs were dropped: others took more than {} % of the CPUs' time, or the CPUs moved (a cache \
+         line's way differed by more than {MOVED} times).\n",
+        number(latency.pdr() / 1e6, 2),
+        latency.pairs.len(),
+        others * 100.0,
+    );
+    text += "\n| load | Mpps | latency | testpmd us | lport us | ratio | goal | reached | lost | pairs |\n";
+    text += "|---|---:|---|---:|---:|---:|---|---|---:|---:|\n";
+    latency.rows().iter().for_each(|row| text += &latency_row(row));
+    text
+}
+
+fn latency_row(row: &latency::Row) -> String {
+    let load = if row.load == LOADS[0] { "none".to_owned() } else { format!("{} %", row.load) };
+    let which = PERCENTILES.iter().position(|percentile| *percentile == row.percentile).unwrap_or_default();
+    let goal = match latency::goal(row.load, which) {
+        None => String::new(),
+        Some((_, true)) => "below 1".to_owned(),
+        Some(_) => format!("{NO_WORSE}"),
+    };
+    let [theirs, ours] = [0, 1].map(|side| time(row.medians_us[side], row.spreads[side]));
+    let lost = match row.lost {
+        [theirs, ours] if theirs.max(ours) > LOSS / 10.0 => format!("{:.2} %, {:.2} %", theirs * 100.0, ours * 100.0),
+        _ => String::new(),
+    };
+    format!(
+        "| {load} | {} | {} | {theirs} | {ours} | {} | {goal} | {} | {lost} | {} |\n",
+        number(row.offered_mpps, 2),
+        row.percentile,
+        number(row.ratio, 2),
+        row.verdict.word(),
+        row.pairs,
+    )
+}
+
+/// Microseconds, and the spread.
+fn time(median: f64, spread: f64) -> String {
+    if median.is_finite() { format!("{median:.2} ({:.0} %)", spread * 100.0) } else { "-".to_owned() }
+}
+
+/// The section about idle mode.
+pub(super) fn of_idle(idle: &Idle) -> String {
+    let runs = idle.runs.len();
+    let mut text = format!("\nIdle mode (`idle_timeout`), medians of {runs} runs of `lport bench idle`.\n");
+    text += "\n| idle mode | beside | that | lport | goal | reached |\n|---|---|---:|---:|---|---|\n";
+    let rows = idle.rows();
+    for row in &rows {
+        let [that, ours] = row.medians.map(|value| number(value, 2));
+        text +=
+            &format!("| {} | {} | {that} | {ours} | {} | {} |\n", row.what, row.beside, row.goal, row.verdict.word());
+    }
+    let ratio = number(idle.throughput(), 3);
+    text += &format!("\nRound by round, throughput with idle mode is {ratio} times that without.");
+    let bare = rows.iter().map(|row| row.medians[0]).nth(2).unwrap_or(f64::NAN);
+    if bare > FIRST_PACKET {
+        text += &format!(
+            " A bare wake-up alone takes {bare:.0} us at p99 on this machine, beyond the goal of {FIRST_PACKET} us: what is \
+             measured here is the machine."
+        );
+    }
+    text + "\n"
+}
+
+/// What all goals of both came to.
+pub(super) fn verdicts(latency: Option<&Latency>, idle: Option<&Idle>) -> Vec<Verdict> {
+    let of_latency = latency.into_iter().flat_map(Latency::rows).map(|row| row.verdict);
+    of_latency.chain(idle.into_iter().flat_map(Idle::rows).map(|row| row.verdict)).collect()
+}
+
+/// What failed in either, by section.
+pub(super) fn failures<'a>(
+    latency: Option<&'a Latency>,
+    idle: Option<&'a Idle>,
+) -> impl Iterator<Item = (&'static str, &'a [String])> {
+    let latency = latency.map(|latency| ("latency", &latency.failures[..]));
+    let idle = idle.map(|idle| ("idle mode", &idle.failures[..]));
+    latency.into_iter().chain(idle).filter(|(_, failures)| !failures.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::idle::tests::idle;
+    use super::super::latency::tests::pair;
+    use super::*;
+
+    fn has_line(text: &str, line: &str) {
+        assert!(text.lines().any(|other| other == line), "no {line}\nin {text}");
+    }
+
+    #[test]
+    fn a_line_of_latency_says_both_times_the_ratio_the_goal_and_what_got_lost() {
+        let mut pairs = vec![pair(50, [[1.0, 2.0, 3.0], [0.8, 2.0, 6.0]])];
+        pairs[0].members[1].latencies.lost = 2;
+        pairs.push(pair(0, [[0.5; 3]; 2]));
+        pairs.push(super::super::latency::Pair { dropped: Some("others".into()), ..pair(50, [[9.0; 3]; 2]) });
+        let text = of_latency(&Latency { pdrs: vec![10e6], pairs, failures: Vec::new() }, 0.02);
+        assert!(text.contains("testpmd's PDR, 10.00 Mpps") && text.contains("1 of 3 pairs were dropped"), "{text}");
+        has_line(&text, "| 50 % | 5.00 | p50 | 1.00 (0 %) | 0.80 (0 %) | 0.80 | below 1 | yes | 0.00 %, 0.20 % | 1 |");
+        has_line(&text, "| 50 % | 5.00 | p99.9 | 3.00 (0 %) | 6.00 (0 %) | 2.00 | 1.05 | no | 0.00 %, 0.20 % | 1 |");
+        has_line(&text, "| none | 0.00 | p50 | 0.50 (0 %) | 0.50 (0 %) | 1.00 |  |  |  | 1 |");
+        has_line(&text, "| 90 % | - | p99 | - | - | - | 1.05 | not measured |  | 0 |");
+    }
+
+    #[test]
+    fn idle_mode_says_what_stands_beside_it_and_when_the_machine_is_the_limit() {
+        let text = of_idle(&idle(0.04, [30.0, 45.0], [10.0; 3], [10.0; 3]));
+        has_line(&text, "| CPU time without traffic, per cent of a core | testpmd | 97.00 | 0.04 | below 1 | yes |");
+        has_line(&text, "| first packet after a sleep, p99 us | a bare wake-up | 30.00 | 45.00 | 50 | yes |");
+        assert!(text.contains("is 1.000 times that without.\n"), "{text}");
+        let text = of_idle(&idle(0.04, [60.0, 70.0], [10.0; 3], [10.0; 3]));
+        assert!(text.contains("alone takes 60 us at p99"), "{text}");
+    }
+
+    #[test]
+    fn what_was_not_asked_for_has_no_goals_and_no_failures() {
+        assert!(verdicts(None, None).is_empty() && failures(None, None).next().is_none());
+        let failed = Idle { failures: vec!["crashed".into()], ..Idle::default() };
+        assert_eq!(failures(None, Some(&failed)).collect::<Vec<_>>(), [("idle mode", &["crashed".to_owned()][..])]);
+        assert_eq!(verdicts(Some(&Latency::default()), Some(&failed)).len(), 12 + 4);
+    }
+}
