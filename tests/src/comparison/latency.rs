@@ -171,6 +171,11 @@ impl Latency {
         self.pairs.iter().filter(move |pair| pair.load == load)
     }
 
+    /// Whether there is time left, or a load that was not measured at all.
+    fn goes_on(&self, end: Instant) -> bool {
+        Instant::now() < end || LOADS.into_iter().any(|load| self.of(load).next().is_none())
+    }
+
     /// The load that has been measured least. A dropped pair weighs a quarter of one that counts, so that a load whose pairs
     /// are all dropped does not take all the time.
     fn next_load(&self) -> u32 {
@@ -196,11 +201,12 @@ fn verdict(load: u32, which: usize, ratio: f64, lost: [f64; 2]) -> Verdict {
     }
 }
 
-/// Measures until `time` is over, `length` at each load. What fails is tried again, and ends nothing but this.
+/// Measures until `time` is over, but each load at least once, for `length`. What fails is tried again, and ends nothing but
+/// this.
 pub fn measure(testbed: &Testbed, conditions: Conditions, time: Duration, length: Duration) -> Latency {
     let mut latency = Latency::default();
     let end = Instant::now() + time;
-    while Instant::now() < end && latency.failures.len() < FAILURES {
+    while latency.goes_on(end) && latency.failures.len() < FAILURES {
         if let Err(error) = pairs(testbed, conditions, end, length, &mut latency) {
             eprintln!("latency: {error:#}");
             latency.failures.push(format!("{error:#}"));
@@ -227,7 +233,7 @@ fn pairs(
         eprintln!("latency: testpmd's PDR is {:.2} Mpps", found / 1e6);
         latency.pdrs.push(found);
     }
-    while Instant::now() < end {
+    while latency.goes_on(end) {
         let load = latency.next_load();
         let first = latency.of(load).count() % 2;
         let mut pair = pair(&reflectors, conditions, load, first, latency.pdr(), length)?;
