@@ -7,17 +7,25 @@ use super::table::number;
 
 /// The section about latency.
 pub(super) fn of_latency(latency: &Latency, others: f64) -> String {
+    let (least, most) =
+        latency.pdrs.iter().fold((f64::NAN, f64::NAN), |(low, high), pdr| (pdr.min(low), pdr.max(high)));
+    let pdr = match latency.pdrs.len() {
+        0 => "which was not found".to_owned(),
+        1 => format!("{:.2} Mpps", most / 1e6),
+        times => format!("{:.2} to {:.2} Mpps in {times} searches, as the CPUs moved", least / 1e6, most / 1e6),
+    };
     let dropped = latency.pairs.iter().filter(|pair| pair.dropped.is_some()).count();
     let mut text = format!(
-        "\nLatency, there and back between two processes, 64 bytes; 100 % is testpmd's PDR, {} Mpps. Medians of pairs measured \
+        "\nLatency, there and back between two processes, 64 bytes; 100 % is testpmd's PDR, {pdr}. Medians of pairs measured \
          right after each other, in parentheses the distance from the shortest to the longest; the ratio is the median of the \
-         pairs'. {dropped} of {} pairs were dropped: others took more than {} % of the CPUs' time, or the CPUs moved (a cache \
-         line's way differed by more than {MOVED} times).\n",
-        number(latency.pdr() / 1e6, 2),
+         pairs', `slower` how many of them had ours slower. {dropped} of {} pairs were dropped: others took more than {} % of the \
+         CPUs' time, the CPUs moved (a cache line's way differed by more than {MOVED} times), or testpmd lost more than {} % of \
+         the packets.\n",
         latency.pairs.len(),
         others * 100.0,
+        LOSS * 100.0,
     );
-    text += "\n| load | Mpps | latency | testpmd us | lport us | ratio | goal | reached | lost | pairs |\n";
+    text += "\n| load | Mpps | latency | testpmd us | lport us | ratio | goal | reached | lost | slower |\n";
     text += "|---|---:|---|---:|---:|---:|---|---|---:|---:|\n";
     latency.rows().iter().for_each(|row| text += &latency_row(row));
     text
@@ -37,13 +45,22 @@ fn latency_row(row: &latency::Row) -> String {
         _ => String::new(),
     };
     format!(
-        "| {load} | {} | {} | {theirs} | {ours} | {} | {goal} | {} | {lost} | {} |\n",
+        "| {load} | {} | {} | {theirs} | {ours} | {} | {goal} | {} | {lost} | {} of {} |\n",
         number(row.offered_mpps, 2),
         row.percentile,
         number(row.ratio, 2),
-        row.verdict.word(),
+        word(row),
+        row.slower,
         row.pairs,
     )
+}
+
+/// What the table says of a goal.
+fn word(row: &latency::Row) -> &'static str {
+    match row.verdict {
+        Verdict::NotMeasured if row.pairs > 0 => "by chance?",
+        verdict => verdict.word(),
+    }
 }
 
 /// Microseconds, and the spread.
@@ -108,10 +125,15 @@ mod tests {
         pairs.push(super::super::latency::Pair { dropped: Some("others".into()), ..pair(50, [[9.0; 3]; 2]) });
         let text = of_latency(&Latency { pdrs: vec![10e6], pairs, failures: Vec::new() }, 0.02);
         assert!(text.contains("testpmd's PDR, 10.00 Mpps") && text.contains("1 of 3 pairs were dropped"), "{text}");
-        has_line(&text, "| 50 % | 5.00 | p50 | 1.00 (0 %) | 0.80 (0 %) | 0.80 | below 1 | yes | 0.00 %, 0.20 % | 1 |");
-        has_line(&text, "| 50 % | 5.00 | p99.9 | 3.00 (0 %) | 6.00 (0 %) | 2.00 | 1.05 | no | 0.00 %, 0.20 % | 1 |");
-        has_line(&text, "| none | 0.00 | p50 | 0.50 (0 %) | 0.50 (0 %) | 1.00 |  |  |  | 1 |");
-        has_line(&text, "| 90 % | - | p99 | - | - | - | 1.05 | not measured |  | 0 |");
+        has_line(
+            &text,
+            "| 50 % | 5.00 | p50 | 1.00 (0 %) | 0.80 (0 %) | 0.80 | below 1 | yes | 0.00 %, 0.20 % | 0 of 1 |",
+        );
+        let late =
+            "| 50 % | 5.00 | p99.9 | 3.00 (0 %) | 6.00 (0 %) | 2.00 | 1.05 | by chance? | 0.00 %, 0.20 % | 1 of 1 |";
+        has_line(&text, late);
+        has_line(&text, "| none | 0.00 | p50 | 0.50 (0 %) | 0.50 (0 %) | 1.00 |  |  |  | 0 of 1 |");
+        has_line(&text, "| 90 % | - | p99 | - | - | - | 1.05 | not measured |  | 0 of 0 |");
     }
 
     #[test]
