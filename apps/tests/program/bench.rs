@@ -175,6 +175,12 @@ fn what_cannot_be_measured_is_refused_with_the_way_out() {
         (&["scale", "--rings", "15"], 2, &["15", "1..=14"]),
         (&["--queues", "9"], 2, &["9", "1..=8"]),
         (&["latency", "--loads", "101"], 2, &["101", "0..=100"]),
+        (
+            &["latency", "--attach", "net_memif:role=server,socket=nobody-comes", "--wait", "0.1"],
+            5,
+            &["a:0 did not come up"],
+        ),
+        (&["latency", "--wait", "0"], 2, &["`0`", "seconds above 0"]),
         (&["latency", "--attach", "net_nil"], 3, &["`net_nil`", "net_memif"]),
         (&["search", "--attach", "net_memif:rsize=15"], 3, &["\"15\"", "1 to 14"]),
         (&["search", "--attach", "net_memif:role"], 2, &["`role` is no option", "key=value"]),

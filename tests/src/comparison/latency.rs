@@ -1,8 +1,8 @@
 //! Latency, there and back through a process of either program, at the same loads.
 //!
 //! 1. testpmd's PDR is searched; the loads are shares of it, for both programs, so that neither is favoured by what it can do
-//!    beyond it. "No load" is ten thousand packets per second. Where the CPUs have moved, or testpmd loses packets at a share of
-//!    what it could do before, it is searched anew.
+//!    beyond it. "No load" is ten thousand packets per second. Where the CPUs have moved to
+//!    where they were not before, or testpmd loses packets again and again at a share of it, it is searched anew.
 //! 2. Both processes under test run all the time, on the same CPU, and all but the one that is measured are frozen. A tester,
 //!    `lport bench latency`, joins one, measures one load, and leaves.
 //! 3. A [`Pair`] is one such measurement of each, directly after each other, testpmd first in every other one. The load that
@@ -14,6 +14,7 @@
 //! 5. Interrupts of the machine make the slow hundredth of packets, for both programs and at random. Where ours were slower but
 //!    not in so many pairs that it could not be chance ([`CHANCE`]), nothing is said.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -50,6 +51,12 @@ const CHANCE: f64 = 0.05;
 
 /// How often testpmd's PDR is searched; the highest counts, because noise only lowers it.
 const SEARCHES: usize = 2;
+
+/// After how many pairs in a row in which testpmd lost packets its PDR is taken for another.
+const OVERLOADS: u32 = 3;
+
+/// Time for a process under test to notice that its tester has left.
+const FAREWELL: Duration = Duration::from_millis(30);
 
 /// How often in a row something may fail until it is given up.
 const FAILURES: usize = 5;
@@ -228,7 +235,7 @@ fn verdict(load: u32, which: usize, ratio: f64, lost: [f64; 2], chance: f64) -> 
 /// this.
 pub fn measure(testbed: &Testbed, conditions: Conditions, time: Duration, length: Duration) -> Latency {
     let mut latency = Latency::default();
-    let mut bench = Bench { testbed, conditions, length, reflectors: [None, None], known: None };
+    let mut bench = Bench { testbed, conditions, length, reflectors: [None, None], known: Vec::new() };
     let (end, mut in_a_row) = (Instant::now() + time, 0);
     while latency.goes_on(end) && in_a_row < FAILURES {
         in_a_row += 1;
@@ -251,29 +258,47 @@ struct Bench<'a> {
     length: Duration,
     /// Frozen, or not running.
     reflectors: [Option<Reflector>; 2],
-    /// testpmd's PDR in packets per second, and a cache line's way when it was found.
-    known: Option<(f64, f64)>,
+    /// What testpmd was found to do, with the CPUs here or there.
+    known: Vec<Known>,
+}
+
+/// testpmd's PDR while the CPUs are where they are.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    pdr: f64,
+    /// A cache line's way when it was found, in nanoseconds.
+    round_trip: f64,
+    /// Pairs in a row in which testpmd lost packets.
+    overloads: u32,
+}
+
+impl Known {
+    /// Whether the CPUs are as far from each other as they were.
+    fn holds(&self, round_trip: f64) -> bool {
+        self.round_trip.max(round_trip) <= MOVED * self.round_trip.min(round_trip)
+    }
 }
 
 impl Bench<'_> {
     /// Searches testpmd's PDR, or measures a pair.
     fn step(&mut self, latency: &mut Latency) -> Result<()> {
         let round_trip = Probe::take(self.conditions.cpus)?.round_trip;
-        let near = |found: f64| found.max(round_trip) <= MOVED * found.min(round_trip);
-        let Some((pdr, _)) = self.known.filter(|(_, then)| near(*then)) else {
+        let Some(at) = self.known.iter().position(|known| known.holds(round_trip)) else {
             let pdr = self.search()?;
             eprintln!("latency: testpmd's PDR is {:.2} Mpps, a cache line's way {round_trip:.0} ns", pdr / 1e6);
-            self.known = Some((pdr, round_trip));
+            self.known.push(Known { pdr, round_trip, overloads: 0 });
             latency.pdrs.push(pdr);
             return Ok(());
         };
         let load = latency.next_load();
         let first = latency.of(load).count() % 2;
-        let mut pair = self.pair(load, first, pdr)?;
+        let mut pair = self.pair(load, first, self.known[at].pdr)?;
         pair.judge(self.conditions.rule.others);
         say(&pair);
-        if pair.is_overload() {
-            self.known = None;
+        let known = &mut self.known[at];
+        known.overloads = if pair.is_overload() { known.overloads + 1 } else { 0 };
+        if known.overloads == OVERLOADS {
+            self.known.remove(at);
         }
         latency.pairs.push(pair);
         Ok(())
@@ -314,7 +339,7 @@ impl Bench<'_> {
         let (latencies, disturbance) = self.watched(at, |reflector| {
             let attach = reflector.attach();
             let mut arguments = vec!["latency", "--attach", &attach, "--loads", &load, "--pdr", &pdr];
-            arguments.extend(["--duration", &length, "--cores", &cpu, "--burst", &burst]);
+            arguments.extend(["--wait", tester::WAIT, "--duration", &length, "--cores", &cpu, "--burst", &burst]);
             let rows: Vec<Latencies> = tester::bench(&arguments)?;
             rows.first().copied().context("no row of latencies")
         })?;
@@ -342,6 +367,7 @@ impl Bench<'_> {
         };
         let done = during(&reflector);
         // testpmd 22.11 crashes now and then when its peer leaves. What was measured before is good; it is started anew.
+        thread::sleep(FAREWELL);
         if reflector.process().freeze().is_ok() {
             self.reflectors[at] = Some(reflector);
         }
@@ -446,6 +472,12 @@ pub(super) mod tests {
         assert!(reason(|pair| pair.members[1].disturbance.stolen = 0.03).contains("3.0 %"));
         assert!(reason(|pair| pair.members[0].latencies.lost = 6).contains("testpmd lost 0.6 %"));
         assert!(reason(|pair| pair.members[0].latencies.disturbed = true).contains("kept from its CPU"));
+    }
+
+    #[test]
+    fn a_pdr_holds_while_the_cpus_are_where_they_were() {
+        let known = Known { pdr: 10e6, round_trip: 100.0, overloads: 0 };
+        assert_eq!([60.0, 70.0, 150.0, 151.0].map(|now| known.holds(now)), [false, true, true, false]);
     }
 
     #[test]

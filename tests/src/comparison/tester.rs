@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::lport;
 
+/// Seconds that a process under test is waited for, which is there already or has crashed.
+pub(super) const WAIT: &str = "5";
+
 /// A row of `lport bench latency`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Latencies {
@@ -71,7 +74,8 @@ fn rows<T: for<'de> Deserialize<'de>>(printed: &str) -> Result<Vec<T>> {
 /// When it found none.
 pub(super) fn pdr(attach: &str, cpu: usize, burst: u16) -> Result<f64> {
     let (cpu, burst) = (cpu.to_string(), burst.to_string());
-    let rows: Vec<Value> = bench(&["search", "--quick", "--attach", attach, "--cores", &cpu, "--burst", &burst])?;
+    let arguments = ["search", "--quick", "--attach", attach, "--wait", WAIT, "--cores", &cpu, "--burst", &burst];
+    let rows: Vec<Value> = bench(&arguments)?;
     found(&rows).with_context(|| format!("no PDR in {rows:?}"))
 }
 

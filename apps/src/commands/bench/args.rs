@@ -152,6 +152,10 @@ pub(crate) struct Cases {
     /// second one, when this is given twice
     #[arg(long, value_name = "DRIVER:KEY=VALUE,...", conflicts_with_all = ["work", "driver", "peer"])]
     pub(super) attach: Vec<AttachedWords>,
+    /// How long somebody at the other end of attached links is waited for
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true, default_value = "60",
+          requires = "attach")]
+    pub(super) wait: Duration,
     /// Packet sizes in bytes without FCS, or `imix`
     #[arg(long, value_name = "BYTES", value_delimiter = ',', default_values = ["64"])]
     pub(super) sizes: Vec<FrameSize>,

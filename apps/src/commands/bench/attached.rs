@@ -6,10 +6,9 @@
 //! ```
 //!
 //! Nothing is known of it: what comes back is counted at our own lports, and only our own thread is watched. The two may be
-//! started in either order, so its links are waited for longer than ours.
+//! started in either order, so its links are waited for as long as the user says (`--wait`).
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::Map;
 
@@ -18,9 +17,6 @@ use super::arrangement::{Arrangement, Builder, Work, arrange, choose_cores, work
 use super::frames::FrameSize;
 use super::progress::Progress;
 use crate::failure::Failure;
-
-/// Longest wait for somebody at the other end.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The names of our lports, without their queues.
 const NAMES: [&str; 2] = ["a", "b"];
@@ -65,7 +61,7 @@ impl Cases {
         let lports = ends.flat_map(|(name, end)| builder.lports(name, end.driver(), &end.options(setup.rings, size)));
         let own = builder.file(&lports.collect::<Map<_, _>>(), cores, "drop");
         let to = (0..setup.queues).map(|queue| format!("{}:{queue}", NAMES[0])).collect();
-        Arrangement { work, size, own, to, other: None, patience: PATIENCE, cores: cores.to_vec() }
+        Arrangement { work, size, own, to, other: None, patience: self.wait, cores: cores.to_vec() }
     }
 
     /// Says who is waited for, if it is not a process of ours.
