@@ -42,8 +42,7 @@ struct Extent {
 }
 
 const USUAL: Extent = Extent { minutes: 55, rounds: 10, load: Duration::from_secs(1), idle: Duration::from_secs(3) };
-const QUICK: Extent =
-    Extent { minutes: 9, rounds: 3, load: Duration::from_millis(300), idle: Duration::from_millis(500) };
+const QUICK: Extent = Extent { minutes: 9, rounds: 3, load: Duration::from_millis(300), idle: Duration::from_secs(1) };
 
 /// Compares `lport run` with dpdk-testpmd, interleaved, on the same cores.
 #[derive(Debug, Parser)]

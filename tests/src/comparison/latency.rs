@@ -12,7 +12,7 @@
 //!    changed by more than [`MOVED`] times; or when testpmd lost more than [`LOSS`], so that the load was not what it is called.
 //!    The ratio is the median of the pairs' ratios.
 //! 5. Interrupts of the machine make the slow hundredth of packets, for both programs and at random. Where ours were slower but
-//!    not in so many pairs that it could not be chance ([`CHANCE`]), nothing is said.
+//!    not in so many pairs that it could not be chance ([`chance`]), nothing is said.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ use super::measuring::Conditions;
 use super::probe::Probe;
 use super::processes::Program;
 use super::reflector::Reflector;
-use super::statistics::{median, spread};
+use super::statistics::{CHANCE, chance, median, spread};
 use super::tester::{self, Latencies};
 use crate::testbed::Testbed;
 
@@ -45,9 +45,6 @@ pub const LOSS: f64 = 0.005;
 
 /// How many times a cache line's way may differ around the two measurements of a pair.
 pub const MOVED: f64 = 1.5;
-
-/// How probable a number of pairs in which ours is slower has to be, were both equal, for a verdict against ours to be withheld.
-const CHANCE: f64 = 0.05;
 
 /// How often testpmd's PDR is searched; the highest counts, because noise only lowers it.
 const SEARCHES: usize = 2;
@@ -206,17 +203,6 @@ impl Latency {
 pub(super) fn goal(load: u32, which: usize) -> Option<(f64, bool)> {
     let better = which == 0;
     (load > 0).then_some((if better { 1.0 } else { NO_WORSE }, better))
-}
-
-/// How probable it is that one of two equals is slower in `slower` or more of `pairs` pairs.
-fn chance(slower: usize, pairs: usize) -> f64 {
-    let mut ways = 0.5_f64.powi(i32::try_from(pairs).unwrap_or(i32::MAX));
-    let mut sum = 0.0;
-    for count in 0..=pairs {
-        sum += if count >= slower { ways } else { 0.0 };
-        ways *= (pairs - count) as f64 / (count + 1) as f64;
-    }
-    sum
 }
 
 fn verdict(load: u32, which: usize, ratio: f64, lost: [f64; 2], chance: f64) -> Verdict {
@@ -456,7 +442,6 @@ pub(super) mod tests {
         assert_eq!(verdicts(&with(5, 3), 10)[1], Verdict::NotMeasured);
         assert_eq!(verdicts(&with(8, 1), 10)[1], Verdict::Missed);
         assert_eq!(verdicts(&with(3, 5), 10)[1], Verdict::Reached);
-        assert_eq!([chance(0, 4), chance(4, 4), chance(3, 4), chance(0, 0)], [1.0, 0.0625, 0.3125, 1.0]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Latency and idle mode as further sections of the table.
 
 use super::cases::Verdict;
-use super::idle::{FIRST_PACKET, Idle};
+use super::idle::{FIRST_PACKET, Idle, THROUGHPUT};
 use super::latency::{self, LOADS, LOSS, Latency, MOVED, NO_WORSE, PERCENTILES};
+use super::statistics::{CHANCE, chance, median};
 use super::table::number;
 
 /// The section about latency.
@@ -79,8 +80,18 @@ pub(super) fn of_idle(idle: &Idle) -> String {
         text +=
             &format!("| {} | {} | {that} | {ours} | {} | {} |\n", row.what, row.beside, row.goal, row.verdict.word());
     }
-    let ratio = number(idle.throughput(), 3);
-    text += &format!("\nRound by round, throughput with idle mode is {ratio} times that without.");
+    let (ratios, [without, with]) = (idle.throughput(), idle.rates());
+    let (ratio, below) = (median(&ratios), ratios.iter().filter(|ratio| **ratio < THROUGHPUT).count());
+    text += &format!(
+        "\nThroughput is the median of what {} rounds gave with idle mode over what they gave without, {} and {} Mpps by their \
+         medians; it was below {THROUGHPUT} in {below} of them.",
+        ratios.len(),
+        number(with, 2),
+        number(without, 2),
+    );
+    if ratio < THROUGHPUT && chance(below, ratios.len()) > CHANCE {
+        text += " That may be chance.";
+    }
     let bare = rows.iter().map(|row| row.medians[0]).nth(2).unwrap_or(f64::NAN);
     if bare > FIRST_PACKET {
         text += &format!(
@@ -138,11 +149,11 @@ mod tests {
 
     #[test]
     fn idle_mode_says_what_stands_beside_it_and_when_the_machine_is_the_limit() {
-        let text = of_idle(&idle(0.04, [30.0, 45.0], [10.0; 3], [10.0; 3]));
+        let text = of_idle(&idle(0.04, [30.0, 45.0], &[10.0; 3], &[10.0; 3]));
         has_line(&text, "| CPU time without traffic, per cent of a core | testpmd | 97.00 | 0.04 | below 1 | yes |");
         has_line(&text, "| first packet after a sleep, p99 us | a bare wake-up | 30.00 | 45.00 | 50 | yes |");
-        assert!(text.contains("is 1.000 times that without.\n"), "{text}");
-        let text = of_idle(&idle(0.04, [60.0, 70.0], [10.0; 3], [10.0; 3]));
+        assert!(text.contains("10.00 and 10.00 Mpps by their medians; it was below 0.98 in 0 of them.\n"), "{text}");
+        let text = of_idle(&idle(0.04, [60.0, 70.0], &[10.0; 3], &[10.0; 3]));
         assert!(text.contains("alone takes 60 us at p99"), "{text}");
     }
 

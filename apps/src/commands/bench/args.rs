@@ -228,9 +228,12 @@ pub(crate) struct IdleArgs {
     /// Milliseconds that one sleep lasts at most
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub(super) intr_timeout: u64,
-    /// How long CPU time and throughput are measured; default: 3, or 0.5 with `--quick`
+    /// How long CPU time, and throughput in all rounds together, are measured; default: 3, or 0.5 with `--quick`
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(super) duration: Option<Duration>,
+    /// How often throughput is measured, with idle mode and without in turn
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) rounds: u32,
     #[command(flatten)]
     pub(super) setup: Setup,
     #[command(flatten)]

@@ -30,9 +30,6 @@ use crate::failure::Failure;
 use crate::output::{Align, Table, grouped, print};
 use crate::signals::Signals;
 
-/// How often throughput is measured, with and without idle mode in turn.
-const ROUNDS: usize = 3;
-
 /// What was measured of a mode.
 #[derive(Debug, Clone, Serialize)]
 struct Row {
@@ -71,7 +68,7 @@ pub(super) fn idle(args: &IdleArgs, signals: &Signals) -> Result<(), Failure> {
         disturbed: false,
     };
     let mut rows = vec![row("polling"), row("idle")];
-    'rounds: for round in 0..ROUNDS {
+    'rounds: for round in 0..args.rounds {
         for row in &mut rows {
             let directory = tempfile::tempdir()?;
             let mut arrangement = arrange(&args.setup, work.0, FrameSize::Fixed(64), &work.1, directory.path());
@@ -80,11 +77,11 @@ pub(super) fn idle(args: &IdleArgs, signals: &Signals) -> Result<(), Failure> {
                 thread["idle_timeout"] = json!(args.idle_timeout);
                 thread["intr_timeout"] = json!(args.intr_timeout);
             }
-            progress.show(&format!("round {} of {ROUNDS}, {}", round + 1, row.mode));
+            progress.show(&format!("round {} of {}, {}", round + 1, args.rounds, row.mode));
             let Some(mut rig) = Rig::start(&args.setup, &arrangement, directory.path(), signals)? else {
                 break 'rounds;
             };
-            let measured = measure(row, &mut rig, round, duration, signals);
+            let measured = measure(row, &mut rig, round, args.rounds, duration, signals);
             rig.stop()?;
             measured?;
             if signals.came() {
@@ -103,8 +100,15 @@ pub(super) fn idle(args: &IdleArgs, signals: &Signals) -> Result<(), Failure> {
     if args.manner.json { print_results(&machine, &args.setup, &rows) } else { print(&table(&rows).to_string()) }
 }
 
-fn measure(row: &mut Row, rig: &mut Rig<'_>, round: usize, length: Duration, signals: &Signals) -> Result<(), Failure> {
-    let throughput = rig.undisturbed(Order { rate: None, duration: length / ROUNDS as u32, record_every: 0 })?;
+fn measure(
+    row: &mut Row,
+    rig: &mut Rig<'_>,
+    round: u32,
+    rounds: u32,
+    length: Duration,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let throughput = rig.undisturbed(Order { rate: None, duration: length / rounds, record_every: 0 })?;
     row.rounds_mpps.push(throughput.rate() / 1e6);
     let mut sorted = row.rounds_mpps.clone();
     sorted.sort_by(f64::total_cmp);
