@@ -82,7 +82,11 @@ fn a_search_finds_what_a_forwarder_can_do() -> Result<()> {
     let link = Memif::new(Role::Server, &testbed.abstract_socket("link"));
     let file = LportFile::new("lb").memif("link", &link, 1);
     let _forwarder = testbed.run("forwarder", &file)?;
-    let rows = rows(attach(&testbed, &["search", "--quick", "--duration", "0.02"], std::slice::from_ref(&link))?)?;
+    let rows = rows(attach(
+        &testbed,
+        &["search", "--quick", "--duration", "0.02", "--width", "50"],
+        std::slice::from_ref(&link),
+    )?)?;
     assert!(rows.len() == 1 && rows[0]["mrr_mpps"].as_f64() > Some(0.0), "{rows:?}");
     assert!(rows[0]["driver"].as_str().is_some_and(|driver| driver.starts_with("net_memif:role=client,")), "{rows:?}");
     Ok(())

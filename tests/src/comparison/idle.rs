@@ -29,6 +29,9 @@ pub const FIRST_PACKET: f64 = 50.0;
 /// The share of the throughput without idle mode that counts as none lost, for the noise of a measurement.
 pub const THROUGHPUT: f64 = 0.98;
 
+/// What the table calls it.
+pub(super) const THROUGHPUT_TITLE: &str = "throughput at full load";
+
 /// Milliseconds without packets after which our thread sleeps; pauses follow from it. Short, for many sleeps in little time.
 const IDLE_TIMEOUT: &str = "1";
 
@@ -99,7 +102,7 @@ impl Idle {
                 verdict: first_packet(bare[1], ours[1]),
             },
             Row {
-                what: "throughput at full load",
+                what: THROUGHPUT_TITLE,
                 beside: "without idle mode",
                 medians: [1.0, median(&ratios)],
                 goal: "0.98",

@@ -1,9 +1,8 @@
 //! Latency and idle mode as further sections of the table.
 
 use super::cases::Verdict;
-use super::idle::{FIRST_PACKET, Idle, THROUGHPUT};
+use super::idle::{FIRST_PACKET, Idle, THROUGHPUT, THROUGHPUT_TITLE};
 use super::latency::{self, LOADS, LOSS, Latency, MOVED, NO_WORSE, PERCENTILES};
-use super::statistics::{CHANCE, chance, median};
 use super::table::number;
 
 /// The section about latency.
@@ -50,16 +49,16 @@ fn latency_row(row: &latency::Row) -> String {
         number(row.offered_mpps, 2),
         row.percentile,
         number(row.ratio, 2),
-        word(row),
+        word(row.verdict, row.pairs > 0),
         row.slower,
         row.pairs,
     )
 }
 
-/// What the table says of a goal.
-fn word(row: &latency::Row) -> &'static str {
-    match row.verdict {
-        Verdict::NotMeasured if row.pairs > 0 => "by chance?",
+/// What the table says of a goal; `measured`: there is something, but it may be chance.
+fn word(verdict: Verdict, measured: bool) -> &'static str {
+    match verdict {
+        Verdict::NotMeasured if measured => "by chance?",
         verdict => verdict.word(),
     }
 }
@@ -77,11 +76,12 @@ pub(super) fn of_idle(idle: &Idle) -> String {
     let rows = idle.rows();
     for row in &rows {
         let [that, ours] = row.medians.map(|value| number(value, 2));
-        text +=
-            &format!("| {} | {} | {that} | {ours} | {} | {} |\n", row.what, row.beside, row.goal, row.verdict.word());
+        let by_chance = row.what == THROUGHPUT_TITLE && ours != "-";
+        let reached = word(row.verdict, by_chance);
+        text += &format!("| {} | {} | {that} | {ours} | {} | {reached} |\n", row.what, row.beside, row.goal);
     }
     let (ratios, [without, with]) = (idle.throughput(), idle.rates());
-    let (ratio, below) = (median(&ratios), ratios.iter().filter(|ratio| **ratio < THROUGHPUT).count());
+    let below = ratios.iter().filter(|ratio| **ratio < THROUGHPUT).count();
     text += &format!(
         "\nThroughput is the median of what {} rounds gave with idle mode over what they gave without, {} and {} Mpps by their \
          medians; it was below {THROUGHPUT} in {below} of them.",
@@ -89,9 +89,6 @@ pub(super) fn of_idle(idle: &Idle) -> String {
         number(with, 2),
         number(without, 2),
     );
-    if ratio < THROUGHPUT && chance(below, ratios.len()) > CHANCE {
-        text += " That may be chance.";
-    }
     let bare = rows.iter().map(|row| row.medians[0]).nth(2).unwrap_or(f64::NAN);
     if bare > FIRST_PACKET {
         text += &format!(
@@ -153,6 +150,8 @@ mod tests {
         has_line(&text, "| CPU time without traffic, per cent of a core | testpmd | 97.00 | 0.04 | below 1 | yes |");
         has_line(&text, "| first packet after a sleep, p99 us | a bare wake-up | 30.00 | 45.00 | 50 | yes |");
         assert!(text.contains("10.00 and 10.00 Mpps by their medians; it was below 0.98 in 0 of them.\n"), "{text}");
+        let text = of_idle(&idle(0.04, [30.0, 45.0], &[10.0; 3], &[9.0; 3]));
+        has_line(&text, "| throughput at full load | without idle mode | 1.00 | 0.90 | 0.98 | by chance? |");
         let text = of_idle(&idle(0.04, [60.0, 70.0], &[10.0; 3], &[10.0; 3]));
         assert!(text.contains("alone takes 60 us at p99"), "{text}");
     }

@@ -74,7 +74,8 @@ fn rows<T: for<'de> Deserialize<'de>>(printed: &str) -> Result<Vec<T>> {
 /// When it found none.
 pub(super) fn pdr(attach: &str, cpu: usize, burst: u16) -> Result<f64> {
     let (cpu, burst) = (cpu.to_string(), burst.to_string());
-    let arguments = ["search", "--quick", "--attach", attach, "--wait", WAIT, "--cores", &cpu, "--burst", &burst];
+    let arguments =
+        ["search", "--quick", "--width", "10", "--attach", attach, "--wait", WAIT, "--cores", &cpu, "--burst", &burst];
     let rows: Vec<Value> = bench(&arguments)?;
     found(&rows).with_context(|| format!("no PDR in {rows:?}"))
 }

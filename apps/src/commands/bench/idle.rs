@@ -69,7 +69,10 @@ pub(super) fn idle(args: &IdleArgs, signals: &Signals) -> Result<(), Failure> {
     };
     let mut rows = vec![row("polling"), row("idle")];
     'rounds: for round in 0..args.rounds {
-        for row in &mut rows {
+        // Forwards and backwards in turn: neither mode is always the second.
+        let modes = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+        for mode in modes {
+            let row = &mut rows[mode];
             let directory = tempfile::tempdir()?;
             let mut arrangement = arrange(&args.setup, work.0, FrameSize::Fixed(64), &work.1, directory.path());
             if let (Some((file, _)), "idle") = (&mut arrangement.other, row.mode) {
