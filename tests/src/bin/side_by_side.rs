@@ -41,8 +41,8 @@ struct Extent {
     idle: Duration,
 }
 
-const USUAL: Extent = Extent { minutes: 55, rounds: 10, load: Duration::from_secs(1), idle: Duration::from_secs(3) };
-const QUICK: Extent = Extent { minutes: 9, rounds: 3, load: Duration::from_millis(300), idle: Duration::from_secs(1) };
+const USUAL: Extent = Extent { minutes: 55, rounds: 10, load: Duration::from_secs(1), idle: Duration::from_secs(4) };
+const QUICK: Extent = Extent { minutes: 9, rounds: 3, load: Duration::from_millis(300), idle: Duration::from_secs(2) };
 
 /// Compares `lport run` with dpdk-testpmd, interleaved, on the same cores.
 #[derive(Debug, Parser)]
