@@ -35,8 +35,8 @@ pub(super) const THROUGHPUT_TITLE: &str = "throughput at full load";
 /// Milliseconds without packets after which our thread sleeps; pauses follow from it. Short, for many sleeps in little time.
 const IDLE_TIMEOUT: &str = "1";
 
-/// How often throughput is measured in each run, with idle mode and without. Few and long: a thread that slept until a trial began, on a
-/// CPU that slept as well, needs some milliseconds to be as fast as one that polled.
+/// How often throughput is measured in each run, with idle mode and without. Few and long: a thread that slept until a trial
+/// began, on a CPU that slept as well, needs some milliseconds to be as fast as one that polled.
 const ROUNDS: &str = "4";
 
 /// How long testpmd is watched in each run.
