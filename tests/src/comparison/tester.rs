@@ -47,6 +47,8 @@ pub struct IdleRow {
     pub p99_us: f64,
     /// Millions of packets per second at full load, round by round.
     pub rounds_mpps: Vec<f64>,
+    /// Whether the tester or who answered was kept from its CPU while packets came after pauses.
+    pub disturbed: bool,
 }
 
 /// Runs `lport bench` with these arguments, and gives the rows it prints.
