@@ -53,7 +53,7 @@ struct Arguments {
     /// How often every rate is measured; default: 10, or 3 with `--quick`
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
-    /// Minutes all of it may take; default: 55, or 9 with `--quick`, of which single works take their share
+    /// Minutes all of it may take; default: 55, or 9 with `--quick`, of which latency and idle alone take their share
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1440))]
     minutes: Option<u64>,
     /// What to compare; default: everything

@@ -19,8 +19,8 @@ pub(super) fn of_latency(latency: &Latency, others: f64) -> String {
         "\nLatency, there and back between two processes, 64 bytes; 100 % is testpmd's PDR, {pdr}. Medians of pairs measured \
          right after each other, in parentheses the distance from the shortest to the longest; the ratio is the median of the \
          pairs', `slower` how many of them had ours slower. {dropped} of {} pairs were dropped: others took more than {} % of the \
-         CPUs' time, the CPUs moved (a cache line's way differed by more than {MOVED} times), or testpmd lost more than {} % of \
-         the packets.\n",
+         CPUs' time or kept the tester from its own, the CPUs moved (a cache line's way differed by more than {MOVED} times), or \
+         testpmd lost more than {} % of the packets.\n",
         latency.pairs.len(),
         others * 100.0,
         LOSS * 100.0,
