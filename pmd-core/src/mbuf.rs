@@ -353,6 +353,21 @@ impl Mbuf {
         Some(self.room_mut())
     }
 
+    /// Makes the mbuf a packet of `len` bytes in one segment, received on `port`, and returns the front of its room, `len`
+    /// rounded up to a multiple of 64, for the caller to write the packet to in whole blocks. `None`, changing nothing, when
+    /// that is larger than the room.
+    #[inline(always)]
+    pub fn receive_blocks(&mut self, len: usize, port: u16) -> Option<&mut [u8]> {
+        let header = self.header_mut();
+        let blocks = len.checked_add(63)? & !63;
+        if blocks > (header.room - header.offset) as usize {
+            return None;
+        }
+        (header.len, header.packet_len, header.port) = (len as u32, len as u32, port);
+        // SAFETY: H3: the bytes [offset, room) of the buffer are initialised and ours alone, and these are the first of them.
+        Some(unsafe { std::slice::from_raw_parts_mut(header.buffer.add(header.offset as usize).as_ptr(), blocks) })
+    }
+
     fn last(&self) -> &Header {
         let mut header = self.header();
         while let Some(next) = header.next {

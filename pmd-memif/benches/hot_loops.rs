@@ -1,11 +1,13 @@
 //! The hot loops, to be counted: runs one of them a given number of times and does nothing else worth mentioning.
 //!
 //! ```text
-//! cargo bench --package pmd-memif --bench hot_loops -- CASE BURSTS
+//! cargo bench --package pmd-memif --bench hot_loops -- CASE BURSTS [BEFORE]
 //! ```
 //!
 //! `tests/tests/instruction_counts.rs` runs it under callgrind twice, with different numbers of bursts: the difference is
 //! what a packet costs. Every case moves bursts of 32 packets. Prints the number of packets moved, and the nanoseconds that took.
+//! Of a memif pair each end sends back what it receives; in `crossed`, the other end sends it, as a forwarder would.
+//! To be timed, a loop is run for BEFORE bursts first, that do not count.
 //!
 //! `memcpy-1518` is the bound for `copy-1518`: the copies that one makes, from and to memory of the same kind, in the same order.
 
@@ -21,25 +23,34 @@ use pmd_memif::MemifDriver;
 
 const BURST: usize = 32;
 
-/// Packets that a ring of the default size holds.
-const RING: usize = 1024;
+/// Buffers that a client uses of the ring it sends into, and of the one it receives from, when the server keeps up.
+const IN_USE: [usize; 2] = [64, 128];
 
 fn main() -> ExitCode {
     // `cargo bench` adds an argument of its own.
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let [case, bursts] = arguments.as_slice() else { return usage() };
-    let Ok(bursts) = bursts.parse() else { return usage() };
-    let (packets, time) = match case.as_str() {
+    let (case, numbers) = arguments.split_first().map_or(("", &[][..]), |(case, numbers)| (case.as_str(), numbers));
+    let bursts = match numbers.iter().map(|number| number.parse()).collect::<Result<Vec<_>, _>>().as_deref() {
+        Ok([count]) => Bursts { before: 0, count: *count },
+        Ok([count, before]) => Bursts { before: *before, count: *count },
+        _ => return usage(),
+    };
+    let (back, across) = (|lport| lport, |lport| 1 - lport);
+    let (packets, time) = match case {
         "pool" => pool_get_and_put(bursts),
         "null" => null_forward(bursts),
-        "copy-64" => memif_loopback(bursts, 64, ["no", "no"]),
-        "copy-1518" => memif_loopback(bursts, 1518, ["no", "no"]),
-        "zero-copy-64" => memif_loopback(bursts, 64, ["no", "yes"]),
-        "zero-copy-1518" => memif_loopback(bursts, 1518, ["no", "yes"]),
-        "borrow-64" => memif_loopback(bursts, 64, ["yes", "no"]),
-        "borrow-1518" => memif_loopback(bursts, 1518, ["yes", "no"]),
+        "copy-64" => memif_loopback(bursts, 64, [false, false], back),
+        "copy-1518" => memif_loopback(bursts, 1518, [false, false], back),
+        "zero-copy-64" => memif_loopback(bursts, 64, [false, true], back),
+        "zero-copy-1518" => memif_loopback(bursts, 1518, [false, true], back),
+        "borrow-64" => memif_loopback(bursts, 64, [true, false], back),
+        "borrow-1518" => memif_loopback(bursts, 1518, [true, false], back),
+        "both-64" => memif_loopback(bursts, 64, [true, true], back),
+        "both-1518" => memif_loopback(bursts, 1518, [true, true], back),
+        "crossed-64" => memif_loopback(bursts, 64, [true, true], across),
+        "crossed-1518" => memif_loopback(bursts, 1518, [true, true], across),
         "memcpy-1518" => bare_copies(bursts, 1518),
-        "idle" => memif_loopback(16 * bursts, 0, ["no", "no"]),
+        "idle" => memif_loopback(bursts, 0, [false, false], back),
         _ => return usage(),
     };
     println!("{packets} {}", time.as_nanos());
@@ -48,49 +59,64 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: hot_loops CASE BURSTS; cases: pool, null, idle, memcpy-1518; copy, zero-copy, borrow with -64, -1518"
+        "usage: hot_loops CASE BURSTS [BEFORE]; \
+         cases: pool, null, idle, memcpy-1518; copy, zero-copy, borrow, both, crossed with -64, -1518"
     );
     ExitCode::from(2)
 }
 
-/// What `packets` gives, and how long it took.
-fn timed(packets: impl FnOnce() -> usize) -> (usize, Duration) {
-    let start = Instant::now();
-    (packets(), start.elapsed())
+/// How many bursts are moved: some that do not count, then those that do.
+#[derive(Debug, Clone, Copy)]
+struct Bursts {
+    before: usize,
+    count: usize,
+}
+
+impl Bursts {
+    /// What `round`, which moves `each` bursts, gives in all rounds that count, and how long they took.
+    fn timed(self, each: usize, mut round: impl FnMut() -> usize) -> (usize, Duration) {
+        (0..self.before.div_ceil(each)).for_each(|_| _ = round());
+        let start = Instant::now();
+        let moved = (0..self.count.div_ceil(each)).map(|_| round()).sum();
+        (moved, start.elapsed())
+    }
 }
 
 /// Takes a burst from a pool and gives it back.
-fn pool_get_and_put(bursts: usize) -> (usize, Duration) {
+fn pool_get_and_put(bursts: Bursts) -> (usize, Duration) {
     let pool = pool(false);
     let mut burst = Burst::with_limit(BURST);
-    let mut round = || {
+    bursts.timed(1, || {
         let n = pool.alloc_bulk(&mut burst, BURST);
         burst.clear();
         n
-    };
-    timed(|| (0..bursts).map(|_| round()).sum())
+    })
 }
 
 /// Receives from a null lport and sends to it.
-fn null_forward(bursts: usize) -> (usize, Duration) {
+fn null_forward(bursts: Bursts) -> (usize, Duration) {
     let mut lport = open(&NullDriver, "null", &[], &pool(false));
     let mut burst = Burst::with_limit(BURST);
-    let mut round = || {
+    bursts.timed(1, || {
         lport.rx.rx_burst(&mut burst);
         lport.tx.tx_burst(&mut burst)
-    };
-    timed(|| (0..bursts).map(|_| round()).sum())
+    })
 }
 
 /// A memif server and a memif client in one process, joined to each other; a burst in each direction circulates. Counts a
-/// packet each time it has been sent and received; `size` 0 sends none: a burst is then an idle poll of both. `zero_copy` is
-/// what the server and the client are told.
-fn memif_loopback(bursts: usize, size: usize, zero_copy: [&str; 2]) -> (usize, Duration) {
+/// packet each time it has been sent and received; `size` 0 sends none: what is counted are then polls that find nothing. `zero_copy` is
+/// what the server and the client are told, `sender` says which of the two sends what one of them has received.
+fn memif_loopback(
+    bursts: Bursts,
+    size: usize,
+    zero_copy: [bool; 2],
+    sender: impl Fn(usize) -> usize,
+) -> (usize, Duration) {
     let name = format!("hot-loops-{}", std::process::id());
-    let pool = pool(zero_copy[1] == "yes");
-    let options = [("role", "server"), ("socket", &*name), ("zero-copy", zero_copy[0])];
-    let server = open(&MemifDriver, "server", &options, &pool);
-    let client = open(&MemifDriver, "client", &[("socket", &name), ("zero-copy", zero_copy[1])], &pool);
+    let pool = pool(zero_copy[1]);
+    let [of_server, of_client] = zero_copy.map(|yes| ("zero-copy", if yes { "yes" } else { "no" }));
+    let server = open(&MemifDriver, "server", &[("role", "server"), ("socket", &name), of_server], &pool);
+    let client = open(&MemifDriver, "client", &[("socket", &name), of_client], &pool);
     let mut lports = [server, client];
     let mut burst = Burst::with_limit(BURST);
     while !lports.iter().all(|lport| lport.control.link().is_up()) {
@@ -98,7 +124,7 @@ fn memif_loopback(bursts: usize, size: usize, zero_copy: [&str; 2]) -> (usize, D
         std::thread::sleep(Duration::from_millis(1));
     }
     // Polled once, both have taken their rings and the client has posted its buffers.
-    poll(&mut lports, &mut burst);
+    poll(&mut lports, &mut burst, &sender);
     if size > 0 {
         for lport in &mut lports {
             pool.alloc_bulk(&mut burst, BURST);
@@ -109,31 +135,35 @@ fn memif_loopback(bursts: usize, size: usize, zero_copy: [&str; 2]) -> (usize, D
             lport.tx.tx_burst(&mut burst);
         }
     }
-    let (moved, time) = timed(|| (0..bursts.div_ceil(2)).map(|_| poll(&mut lports, &mut burst)).sum());
-    (if size > 0 { moved } else { bursts }, time)
+    if size == 0 {
+        return bursts.timed(2, || poll(&mut lports, &mut burst, &sender) + 2);
+    }
+    bursts.timed(2, || poll(&mut lports, &mut burst, &sender))
 }
 
 /// Copies bursts out of one ring of buffers into the same few mbufs, and from these into another ring, and then the same the
-/// other way: what a copying memif pair does with memory, without all the rest. Counts as [`memif_loopback`] does.
-fn bare_copies(bursts: usize, size: usize) -> (usize, Duration) {
+/// other way: what a copying memif pair does with memory, without all the rest. Of either ring as many buffers are in use as
+/// the client uses where the server keeps up: the window it keeps posted, and what it sends between two looks. Counts as
+/// [`memif_loopback`] does.
+fn bare_copies(bursts: Bursts, size: usize) -> (usize, Duration) {
     // Buffers in shared memory, as a memif's are.
     let (regions, mbufs) = (pool(true), pool(false));
-    let mut rings = [taken(&regions, RING, size), taken(&regions, RING, size)];
+    let mut rings = IN_USE.map(|count| taken(&regions, count, size));
     let mut hot = taken(&mbufs, BURST, size);
     let mut place = 0;
-    let mut round = || {
+    bursts.timed(2, || {
         for (from, to) in [(0, 1), (1, 0)] {
-            for (mbuf, slot) in hot.iter_mut().zip(&rings[from][place..]) {
+            let source = &rings[from][place % IN_USE[from]..];
+            for (mbuf, slot) in hot.iter_mut().zip(source) {
                 mbuf.data_mut().copy_from_slice(slot.data());
             }
-            for (mbuf, slot) in hot.iter().zip(&mut rings[to][(place + BURST) % RING..]) {
+            for (mbuf, slot) in hot.iter().zip(&mut rings[to][(place + BURST) % IN_USE[to]..]) {
                 slot.data_mut().copy_from_slice(mbuf.data());
             }
         }
-        place = (place + BURST) % RING;
+        place += BURST;
         2 * BURST
-    };
-    timed(|| (0..bursts.div_ceil(2)).map(|_| round()).sum())
+    })
 }
 
 /// Mbufs of a pool with `size` bytes of data each.
@@ -146,12 +176,12 @@ fn taken(pool: &Pool, count: usize, size: usize) -> Vec<Mbuf> {
     (0..count).map(|_| take()).collect()
 }
 
-fn poll(lports: &mut [Lport; 2], burst: &mut Burst) -> usize {
+fn poll(lports: &mut [Lport; 2], burst: &mut Burst, sender: impl Fn(usize) -> usize) -> usize {
     let mut moved = 0;
-    for lport in lports {
-        moved += lport.rx.rx_burst(burst);
+    for lport in 0..2 {
+        moved += lports[lport].rx.rx_burst(burst);
         if !burst.is_empty() {
-            lport.tx.tx_burst(burst);
+            lports[sender(lport)].tx.tx_burst(burst);
             burst.clear();
         }
     }

@@ -16,6 +16,7 @@ use crate::control::{LinkId, Memory, Ring};
 use crate::layout::Layout;
 use crate::message::Direction;
 use crate::ring::exported::ExportedPool;
+use crate::ring::posted::PostedBuffers;
 use crate::ring::rx::{RxRing, RxTally};
 use crate::ring::rx_borrow::BorrowRxRing;
 use crate::ring::rx_zero_copy::ZeroCopyRxRing;
@@ -30,7 +31,7 @@ use crate::view::{RegionView, RingView, View};
 #[derive(Debug)]
 pub(crate) enum RxEnd {
     /// Packets are copied out of buffers of ours.
-    Client(RxRing<ShmRing, OwnSlots>),
+    Client(RxRing<ShmRing, PostedBuffers>),
     /// Packets are copied out of buffers of the peer.
     Server(RxRing<ShmRing, PeersSlots>),
     /// Packets are lent where the peer, a client, put them.
@@ -178,7 +179,7 @@ impl RxEnd {
             }
         };
         Ok(match layout.buffers(direction, index) {
-            Some(own) => Self::Client(RxRing::new(shm, size, own)),
+            Some(own) => Self::Client(RxRing::new(shm, size, PostedBuffers::new(own, size))),
             None => {
                 let pool = exports.pools[exports.of_queue[queue]].clone();
                 Self::ZeroCopy(ZeroCopyRxRing::new(shm, size, pool))

@@ -17,6 +17,7 @@
 
 #![allow(unsafe_code)]
 
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -27,11 +28,11 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use pmd_core::Mbuf;
 use pmd_core::pool::{Lender, LentSegment};
 
-use crate::copy::{self, Kernel};
+use crate::copy::{self, Copier, Kernel, with_copier};
 use crate::doorbell;
 use crate::ring::rx_borrow::LendSlots;
 use crate::ring::tx_lend::LendBuffers;
-use crate::ring::{BadPlace, COOKIE, Descriptor, Place, RingMemory, RingSize};
+use crate::ring::{BadPlace, COOKIE, Descriptor, PacketMemory, Place, RingMemory, RingSize};
 use crate::sigbus::Watch;
 
 /// Offsets in a ring's header that do not depend on the cache line's size.
@@ -155,14 +156,10 @@ fn is_sealed(file: &OwnedFd) -> bool {
 pub(crate) struct ShmRing {
     regions: Arc<Regions>,
     header: NonNull<u8>,
-    /// The first descriptor.
-    descriptors: NonNull<u8>,
+    descriptors: Descriptors,
     line: usize,
-    size: RingSize,
     kernel: Kernel,
     event: OwnedFd,
-    /// Region 0, where most peers keep everything: its base and length at hand.
-    first: (NonNull<u8>, u64),
 }
 
 // SAFETY: the pointer is an address in a mapping that `regions` keeps; accesses are atomic, volatile or opaque copies.
@@ -184,10 +181,9 @@ impl ShmRing {
         let header = regions.address(place, line.ring_bytes(size)).ok().filter(|_| offset.is_multiple_of(4));
         let header = header.ok_or(ShmError::RingOutside { region, offset })?;
         let (regions, kernel) = (Arc::clone(regions), regions.kernel);
-        let first = regions.table.first().map_or((header, 0), |region| (region.base, region.len));
         // SAFETY: header and descriptors lie in the region, as just checked.
-        let descriptors = unsafe { header.add(2 * line.bytes()) };
-        let ring = Self { regions, header, descriptors, line: line.bytes(), size, kernel, event, first };
+        let descriptors = Descriptors { first: unsafe { header.add(2 * line.bytes()) }, size };
+        let ring = Self { regions, header, descriptors, line: line.bytes(), kernel, event };
         // SAFETY: the first 4 bytes of the ring, as just checked.
         match u32::from_le(unsafe { copy::load(ring.header.as_ptr()) }) {
             COOKIE => Ok(ring),
@@ -200,17 +196,6 @@ impl ShmRing {
         &self.event
     }
 
-    /// The address of `len` bytes at `place`, as [`Regions::address`] finds it.
-    #[inline(always)]
-    fn address(&self, place: Place, len: usize) -> Result<NonNull<u8>, BadPlace> {
-        let (base, size) = self.first;
-        if place.region == 0 && u64::from(place.offset) + len as u64 <= size {
-            // SAFETY: the offset lies within region 0, as just checked.
-            return Ok(unsafe { base.add(place.offset as usize) });
-        }
-        self.regions.address(place, len)
-    }
-
     /// The ring's index words, to look at from any thread; they keep the regions mapped.
     pub(crate) fn words(&self) -> RingWords {
         RingWords { _regions: Arc::clone(&self.regions), header: self.header, line: self.line }
@@ -221,14 +206,6 @@ impl ShmRing {
     fn word(&self, offset: usize) -> &AtomicU16 {
         // SAFETY: `new` checked the header, which `regions` keeps mapped while `self` lives.
         unsafe { word(self.header, offset) }
-    }
-
-    /// The 16 bytes of the descriptor at a free-running index.
-    #[inline(always)]
-    fn descriptor_at(&self, index: u16) -> *mut u8 {
-        let slot = usize::from(self.size.slot(index));
-        // SAFETY: slot < size, so the descriptor lies inside the ring.
-        unsafe { self.descriptors.as_ptr().add(slot * DESCRIPTOR) }
     }
 }
 
@@ -328,7 +305,79 @@ unsafe fn word<'a>(header: NonNull<u8>, offset: usize) -> &'a AtomicU16 {
     unsafe { AtomicU16::from_ptr(header.as_ptr().add(offset).cast()) }
 }
 
+/// A ring's descriptors and one of its regions, at hand for many packets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ShmPackets<'a> {
+    descriptors: Descriptors,
+    base: NonNull<u8>,
+    len: u64,
+    _mapped: PhantomData<&'a ShmRing>,
+}
+
+impl ShmPackets<'_> {
+    /// The address of `len` bytes at `offset`.
+    #[inline(always)]
+    fn address(self, offset: u32, len: usize) -> Result<NonNull<u8>, BadPlace> {
+        // 64-bit sums of a 32-bit offset and a length that a slice has: they cannot wrap (statement 51).
+        if u64::from(offset) + len as u64 > self.len {
+            return Err(BadPlace::Range);
+        }
+        // SAFETY: the offset lies within the region, as just checked.
+        Ok(unsafe { self.base.add(offset as usize) })
+    }
+}
+
+impl PacketMemory for ShmPackets<'_> {
+    #[inline(always)]
+    fn descriptor(self, index: u16) -> Descriptor {
+        // SAFETY: the ring, which we borrow, keeps them mapped.
+        unsafe { self.descriptors.get(index) }
+    }
+
+    #[inline(always)]
+    fn set_descriptor(self, index: u16, descriptor: Descriptor) {
+        // SAFETY: as above.
+        unsafe { self.descriptors.set(index, descriptor) };
+    }
+
+    #[inline(always)]
+    fn set_filled(self, index: u16, descriptor: Descriptor) {
+        // SAFETY: as above.
+        unsafe { self.descriptors.set_filled(index, descriptor) };
+    }
+
+    #[inline(always)]
+    fn read_blocks(self, copier: impl Copier, offset: u32, room: &mut [u8]) -> Result<(), BadPlace> {
+        debug_assert!(!room.is_empty() && room.len().is_multiple_of(64), "{} bytes are no blocks", room.len());
+        let source = self.address(offset, room.len())?;
+        // SAFETY: as many bytes are mapped at the source as the room has, which is private.
+        unsafe { copier.copy_blocks(room.as_mut_ptr(), source.as_ptr(), room.len()) };
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn write(self, copier: impl Copier, offset: u32, data: &[u8]) -> Result<(), BadPlace> {
+        let target = self.address(offset, data.len())?;
+        // SAFETY: as many bytes are mapped at the target; the data is private.
+        unsafe { copier.copy(target.as_ptr(), data.as_ptr(), data.len()) };
+        Ok(())
+    }
+}
+
 impl RingMemory for ShmRing {
+    type Packets<'a> = ShmPackets<'a>;
+
+    #[inline]
+    fn packets(&self, region: u16) -> Option<ShmPackets<'_>> {
+        let &Region { base, len, .. } = self.regions.table.get(usize::from(region))?;
+        Some(ShmPackets { descriptors: self.descriptors, base, len, _mapped: PhantomData })
+    }
+
+    #[inline(always)]
+    fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
     #[inline(always)]
     fn head(&self) -> u16 {
         self.word(HEAD).load(Ordering::Acquire)
@@ -360,7 +409,72 @@ impl RingMemory for ShmRing {
 
     #[inline(always)]
     fn descriptor(&self, index: u16) -> Descriptor {
-        let at = self.descriptor_at(index);
+        // SAFETY: `regions` keeps them mapped.
+        unsafe { self.descriptors.get(index) }
+    }
+
+    #[inline(always)]
+    fn set_descriptor(&self, index: u16, descriptor: Descriptor) {
+        // SAFETY: as above.
+        unsafe { self.descriptors.set(index, descriptor) };
+    }
+
+    #[inline(always)]
+    fn set_filled(&self, index: u16, descriptor: Descriptor) {
+        // SAFETY: as above.
+        unsafe { self.descriptors.set_filled(index, descriptor) };
+    }
+
+    fn clear_flags(&self, index: u16) {
+        // SAFETY: as above; the first 2 bytes of a descriptor.
+        unsafe { copy::store(self.descriptors.at(index), 0_u16) };
+    }
+
+    fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {
+        self.regions.address(place, len).map(|_| ())
+    }
+
+    fn read(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
+        assert!(len <= room.len(), "the caller has room for what it asks for");
+        let source = self.regions.address(place, len)?;
+        // SAFETY: `len` bytes are mapped at the source, and the private room has as many.
+        unsafe { with_copier!(self.kernel, copier => copier.copy(room.as_mut_ptr(), source.as_ptr(), len)) };
+        Ok(())
+    }
+
+    fn write(&self, place: Place, data: &[u8]) -> Result<(), BadPlace> {
+        let target = self.regions.address(place, data.len())?;
+        // SAFETY: as many bytes are mapped at the target; the data is private.
+        unsafe { with_copier!(self.kernel, copier => copier.copy(target.as_ptr(), data.as_ptr(), data.len())) };
+        Ok(())
+    }
+
+    fn interrupt(&self) -> bool {
+        doorbell::ring(self.event.as_fd())
+    }
+}
+
+/// The descriptors of a ring, by free-running indices. Whoever reaches into them makes sure that the ring is mapped.
+#[derive(Debug, Clone, Copy)]
+struct Descriptors {
+    first: NonNull<u8>,
+    size: RingSize,
+}
+
+impl Descriptors {
+    /// The 16 bytes of a descriptor.
+    #[inline(always)]
+    fn at(self, index: u16) -> *mut u8 {
+        let slot = usize::from(self.size.slot(index));
+        // An address inside the ring, since slot < size.
+        self.first.as_ptr().wrapping_add(slot * DESCRIPTOR)
+    }
+
+    /// # Safety
+    /// The ring is mapped.
+    #[inline(always)]
+    unsafe fn get(self, index: u16) -> Descriptor {
+        let at = self.at(index);
         // SAFETY: 16 bytes inside the ring; each word is read once.
         let (low, high): (u64, u32) = unsafe { (copy::load(at), copy::load(at.add(8))) };
         let low = u64::from_le(low);
@@ -372,62 +486,21 @@ impl RingMemory for ShmRing {
         }
     }
 
+    /// # Safety
+    /// The ring is mapped.
     #[inline(always)]
-    fn set_descriptor(&self, index: u16, descriptor: Descriptor) {
-        let at = self.descriptor_at(index);
+    unsafe fn set(self, index: u16, descriptor: Descriptor) {
+        let at = self.at(index);
         // SAFETY: 16 bytes inside the ring. The metadata word, which nobody uses, becomes 0.
-        unsafe {
-            copy::store_word(at, low_word(descriptor).to_le());
-            copy::store_word(at.add(8), u64::from(descriptor.offset).to_le());
-        }
+        unsafe { copy::store_words(at, [low_word(descriptor).to_le(), u64::from(descriptor.offset).to_le()]) };
     }
 
+    /// # Safety
+    /// The ring is mapped.
     #[inline(always)]
-    fn set_filled(&self, index: u16, descriptor: Descriptor) {
+    unsafe fn set_filled(self, index: u16, descriptor: Descriptor) {
         // SAFETY: the first 8 bytes of a descriptor, inside the ring.
-        unsafe { copy::store_word(self.descriptor_at(index), low_word(descriptor).to_le()) };
-    }
-
-    fn clear_flags(&self, index: u16) {
-        // SAFETY: the first 2 bytes of a descriptor, inside the ring.
-        unsafe { copy::store(self.descriptor_at(index), 0_u16) };
-    }
-
-    fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {
-        self.address(place, len).map(|_| ())
-    }
-
-    #[inline(always)]
-    fn read(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
-        assert!(len <= room.len(), "the caller has room for what it asks for");
-        let source = self.address(place, len)?;
-        // SAFETY: `len` bytes are mapped at the source, and the private room has as many.
-        unsafe { self.kernel.copy(room.as_mut_ptr(), source.as_ptr(), len) };
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn read_blocks(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
-        let blocks = (len + 63) & !63;
-        if blocks > room.len() {
-            return Err(BadPlace::Range);
-        }
-        let source = self.address(place, blocks)?;
-        // SAFETY: `blocks` bytes are mapped at the source, and the private room has as many.
-        unsafe { self.kernel.copy_blocks(room.as_mut_ptr(), source.as_ptr(), len) };
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn write(&self, place: Place, data: &[u8]) -> Result<(), BadPlace> {
-        let target = self.address(place, data.len())?;
-        // SAFETY: as many bytes are mapped at the target; the data is private.
-        unsafe { self.kernel.copy(target.as_ptr(), data.as_ptr(), data.len()) };
-        Ok(())
-    }
-
-    fn interrupt(&self) -> bool {
-        doorbell::ring(self.event.as_fd())
+        unsafe { copy::store_word(self.at(index), low_word(descriptor).to_le()) };
     }
 }
 

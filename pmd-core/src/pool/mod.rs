@@ -39,7 +39,7 @@ pub use foreign::{ForeignPool, ForeignSource, free_foreign_with};
 use lender::Lent;
 pub use lender::{Lender, LentSegment};
 pub use posted::Posted;
-pub use segment::{Segment, sealed_memfd};
+pub use segment::{Segment, Span, sealed_memfd};
 
 use crate::burst::Burst;
 use crate::deployment::PageSize;
@@ -248,6 +248,21 @@ impl Pool {
         }
         copy.set_port(packet.port());
         Some(copy)
+    }
+
+    /// Adds copies of the leading packets of `packets` to `burst`, as long as each is one segment that fits one mbuf, and as
+    /// there are mbufs and room; says how many. What [`Self::alloc_copy`] does, for most packets, in bulk.
+    pub fn alloc_copies(&self, packets: &[Mbuf], burst: &mut Burst) -> usize {
+        let fits = |packet: &Mbuf| packet.segment_count() == 1 && packet.len() <= self.data_room();
+        let before = burst.len();
+        let copies = self.alloc_bulk(burst, packets.iter().take_while(|packet| fits(packet)).count().min(burst.room()));
+        for (copy, packet) in burst[before..].iter_mut().zip(packets) {
+            let data = packet.data();
+            if let Some(room) = copy.receive(data.len(), packet.port()) {
+                room[..data.len()].copy_from_slice(data);
+            }
+        }
+        copies
     }
 
     #[inline(always)]

@@ -66,8 +66,13 @@ impl Segment {
     /// hand the memory itself to a device or a peer.
     #[inline(always)]
     pub fn offset_of(&self, data: &[u8]) -> Option<usize> {
-        let offset = (data.as_ptr() as usize).wrapping_sub(self.base().as_ptr() as usize);
-        (offset <= self.len && data.len() <= self.len - offset).then_some(offset)
+        self.span().offset_of(data)
+    }
+
+    /// Where it lies.
+    #[inline(always)]
+    pub fn span(&self) -> Span {
+        Span { start: self.base.as_ptr() as usize, len: self.len }
     }
 
     /// Its size in bytes: what was asked for, rounded up to pages.
@@ -88,6 +93,22 @@ impl Segment {
     /// The file behind a shareable segment.
     pub fn file(&self) -> Option<BorrowedFd<'_>> {
         self.file.as_ref().map(AsFd::as_fd)
+    }
+}
+
+/// Where a segment lies: by value, so that a loop over packets keeps it in registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    start: usize,
+    len: usize,
+}
+
+impl Span {
+    /// As [`Segment::offset_of`].
+    #[inline(always)]
+    pub fn offset_of(self, data: &[u8]) -> Option<usize> {
+        let offset = (data.as_ptr() as usize).wrapping_sub(self.start);
+        (offset <= self.len && data.len() <= self.len - offset).then_some(offset)
     }
 }
 

@@ -1,8 +1,12 @@
 //! Pools whose memory the peer has mapped: what the zero-copy rings of a client post buffers from.
 
 use pmd_core::Pool;
+use pmd_core::pool::Span;
 
 use super::Place;
+
+/// The region of a client that exports pools which its rings lie in; the only one it has mapped as a region.
+pub(super) const RINGS: u16 = 0;
 
 /// A shareable pool and the region it is.
 #[derive(Debug, Clone)]
@@ -12,10 +16,29 @@ pub(crate) struct ExportedPool {
 }
 
 impl ExportedPool {
-    /// The place of `data`, if it lies in this pool. The device made sure that the pool is below 4 GiB.
-    #[inline(always)]
+    /// The place of `data`, if it lies in this pool.
     pub(crate) fn place_of(&self, data: &[u8]) -> Option<Place> {
-        let offset = self.pool.segment().offset_of(data)?;
+        self.memory().place_of(data)
+    }
+
+    /// Where its memory lies.
+    pub(crate) fn memory(&self) -> ExportedMemory {
+        ExportedMemory { span: self.pool.segment().span(), region: self.region }
+    }
+}
+
+/// The memory of an exported pool: by value, so that a loop over packets keeps it in registers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExportedMemory {
+    span: Span,
+    region: u16,
+}
+
+impl ExportedMemory {
+    /// The place of `data`, if it lies in it. The device made sure that the pool is below 4 GiB.
+    #[inline(always)]
+    pub(crate) fn place_of(self, data: &[u8]) -> Option<Place> {
+        let offset = self.span.offset_of(data)?;
         Some(Place { region: self.region, offset: offset as u32 })
     }
 }

@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::{BadPlace, Descriptor, OwnSlots, Place, RingMemory, RingSize};
+use super::{BadPlace, Descriptor, OwnSlots, PacketMemory, Place, RingMemory, RingSize};
+use crate::copy::Copier;
 
 /// A ring with its regions; both ends hold an `Rc` of it.
 #[derive(Debug)]
@@ -45,7 +46,40 @@ impl FakeRing {
     }
 }
 
+/// Its descriptors, and a region by its index.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FakePackets<'a>(&'a Rc<FakeRing>, u16);
+
+impl PacketMemory for FakePackets<'_> {
+    fn descriptor(self, index: u16) -> Descriptor {
+        self.0.descriptor(index)
+    }
+
+    fn set_descriptor(self, index: u16, descriptor: Descriptor) {
+        self.0.set_descriptor(index, descriptor);
+    }
+
+    fn set_filled(self, index: u16, descriptor: Descriptor) {
+        self.0.set_filled(index, descriptor);
+    }
+
+    fn read_blocks(self, _copier: impl Copier, offset: u32, room: &mut [u8]) -> Result<(), BadPlace> {
+        assert!(!room.is_empty() && room.len().is_multiple_of(64), "{} bytes are no blocks", room.len());
+        self.0.read(Place { region: self.1, offset }, room.len(), room)
+    }
+
+    fn write(self, _copier: impl Copier, offset: u32, data: &[u8]) -> Result<(), BadPlace> {
+        self.0.write(Place { region: self.1, offset }, data)
+    }
+}
+
 impl RingMemory for Rc<FakeRing> {
+    type Packets<'a> = FakePackets<'a>;
+
+    fn packets(&self, region: u16) -> Option<FakePackets<'_>> {
+        (usize::from(region) < self.regions.len()).then_some(FakePackets(self, region))
+    }
+
     fn head(&self) -> u16 {
         self.head.get()
     }
@@ -106,14 +140,6 @@ impl RingMemory for Rc<FakeRing> {
         let at = place.offset as usize;
         room[..len].copy_from_slice(&self.regions[usize::from(place.region)].borrow()[at..at + len]);
         Ok(())
-    }
-
-    fn read_blocks(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
-        let blocks = len.next_multiple_of(64);
-        if blocks > room.len() {
-            return Err(BadPlace::Range);
-        }
-        self.read(place, blocks, room)
     }
 
     fn write(&self, place: Place, data: &[u8]) -> Result<(), BadPlace> {

@@ -31,11 +31,14 @@ mod gather;
 pub(crate) mod interrupt;
 #[cfg(all(test, loom))]
 mod models;
+pub(crate) mod posted;
 pub(crate) mod rx;
 pub(crate) mod rx_borrow;
 pub(crate) mod rx_zero_copy;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_in_use;
 #[cfg(test)]
 mod tests_snapshot;
 #[cfg(test)]
@@ -43,6 +46,9 @@ mod tests_zero_copy;
 pub(crate) mod tx;
 pub(crate) mod tx_lend;
 pub(crate) mod tx_zero_copy;
+mod window;
+
+use crate::copy::{Copier, Kernel};
 
 /// First word of every ring.
 pub(crate) const COOKIE: u32 = 0x03E3_1F20;
@@ -66,6 +72,12 @@ pub(crate) struct Descriptor {
 }
 
 impl Descriptor {
+    /// Whether it is all of a packet, and says that it lies in `region`: one compare, as most packets are.
+    #[inline(always)]
+    pub(crate) fn is_whole_in(self, region: u16) -> bool {
+        u32::from(self.flags) | u32::from(self.region) << 16 == u32::from(region) << 16
+    }
+
     /// Whether the packet goes on in the next slot.
     #[inline(always)]
     pub(crate) fn has_next(self) -> bool {
@@ -95,8 +107,8 @@ pub(crate) enum BadPlace {
     Range,
 }
 
-/// The slots of a ring whose memory we own: buffer `i` lies at `first + i * stride` of one region. A client takes places
-/// from here, never from what the server may have written into a descriptor.
+/// The buffers of a ring whose memory we own, as many as it has slots: number `i` lies at `first + i * stride` of one region.
+/// A client takes places from here, never from what the server may have written into a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OwnSlots {
     pub(crate) region: u16,
@@ -107,38 +119,43 @@ pub(crate) struct OwnSlots {
 }
 
 impl OwnSlots {
-    /// Where the buffer of `slot` begins. The layout made sure that no buffer lies beyond 4 GiB.
+    /// Where a buffer begins. The layout made sure that no buffer lies beyond 4 GiB.
     #[inline(always)]
-    pub(crate) fn place(&self, slot: u16) -> Place {
-        Place { region: self.region, offset: self.first + u32::from(slot) * self.stride }
+    pub(crate) fn place(&self, number: u16) -> Place {
+        Place { region: self.region, offset: self.first + u32::from(number) * self.stride }
+    }
+
+    /// What describes the buffer at `offset`, empty.
+    #[inline(always)]
+    pub(crate) fn empty_at(&self, offset: u32) -> Descriptor {
+        Descriptor { flags: 0, region: self.region, length: self.capacity, offset }
     }
 }
 
-/// Whose memory a ring's buffers lie in: decides at compile time which index is ours and where places come from.
+/// Whose memory the buffers of a ring lie in that is sent into: decides at compile time which index is ours and where places
+/// come from. For one that is received from, see [`posted`].
 pub(crate) trait Buffers {
     /// Whether we are the client: we own the memory and write `head`; a server writes `tail`.
     const CLIENT: bool;
 
-    /// Bytes a buffer holds at most, as far as we know it.
-    fn capacity(&self) -> u32;
+    /// The region that the first packets are expected to go to.
+    fn region(&self) -> u16;
 
-    /// The empty buffer of a slot, for a client; for a server whatever `posted` reads.
-    fn empty(&self, slot: u16, posted: impl FnOnce() -> Descriptor) -> Descriptor;
+    /// An empty buffer by its number, for a client; for a server whatever `posted` reads.
+    fn empty(&self, number: u16, posted: impl FnOnce() -> Descriptor) -> Descriptor;
 }
 
 /// The buffers are ours.
 impl Buffers for OwnSlots {
     const CLIENT: bool = true;
 
-    #[inline(always)]
-    fn capacity(&self) -> u32 {
-        self.capacity
+    fn region(&self) -> u16 {
+        self.region
     }
 
     #[inline(always)]
-    fn empty(&self, slot: u16, _posted: impl FnOnce() -> Descriptor) -> Descriptor {
-        let Place { region, offset } = self.place(slot);
-        Descriptor { flags: 0, region, length: self.capacity, offset }
+    fn empty(&self, number: u16, _posted: impl FnOnce() -> Descriptor) -> Descriptor {
+        self.empty_at(self.place(number).offset)
     }
 }
 
@@ -149,13 +166,12 @@ pub(crate) struct PeersSlots;
 impl Buffers for PeersSlots {
     const CLIENT: bool = false;
 
-    #[inline(always)]
-    fn capacity(&self) -> u32 {
-        PACKET_MAX as u32
+    fn region(&self) -> u16 {
+        0
     }
 
     #[inline(always)]
-    fn empty(&self, _slot: u16, posted: impl FnOnce() -> Descriptor) -> Descriptor {
+    fn empty(&self, _number: u16, posted: impl FnOnce() -> Descriptor) -> Descriptor {
         posted()
     }
 }
@@ -165,6 +181,17 @@ impl Buffers for PeersSlots {
 /// Implementations check every place against the regions and mask every index, so that no argument, whatever a peer made of
 /// it, reaches other memory. Descriptors are named by free-running indices.
 pub(crate) trait RingMemory {
+    /// What the loop over packets works on.
+    type Packets<'a>: PacketMemory
+    where
+        Self: 'a;
+
+    /// The descriptors and the region of an index, if there is one.
+    fn packets(&self, region: u16) -> Option<Self::Packets<'_>>;
+    /// How to copy.
+    fn kernel(&self) -> Kernel {
+        Kernel::detect()
+    }
     /// Loads `head`, Acquire (statement 44).
     fn head(&self) -> u16;
     /// Loads `tail`, Acquire.
@@ -195,11 +222,6 @@ pub(crate) trait RingMemory {
     /// # Errors
     /// When they do not lie inside a region; then nothing has been copied.
     fn read(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace>;
-    /// Copies `len` bytes at `place`, rounded up to a multiple of 64, to the front of `room`.
-    ///
-    /// # Errors
-    /// When as many do not lie inside a region, or do not fit `room`; then nothing has been copied.
-    fn read_blocks(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace>;
     /// Copies `data` to `place`.
     ///
     /// # Errors
@@ -207,6 +229,26 @@ pub(crate) trait RingMemory {
     fn write(&self, place: Place, data: &[u8]) -> Result<(), BadPlace>;
     /// Wakes the peer through the ring's eventfd; `false` when that failed.
     fn interrupt(&self) -> bool;
+}
+
+/// A ring's descriptors and one region, looked up once for many packets: by value, so that it stays in registers.
+pub(crate) trait PacketMemory: Copy {
+    /// As [`RingMemory::descriptor`].
+    fn descriptor(self, index: u16) -> Descriptor;
+    /// As [`RingMemory::set_descriptor`].
+    fn set_descriptor(self, index: u16, descriptor: Descriptor);
+    /// As [`RingMemory::set_filled`].
+    fn set_filled(self, index: u16, descriptor: Descriptor);
+    /// Copies the bytes at `offset` to all of `room`, whose length is a multiple of 64 and not 0.
+    ///
+    /// # Errors
+    /// When they do not lie inside the region; then nothing has been copied.
+    fn read_blocks(self, copier: impl Copier, offset: u32, room: &mut [u8]) -> Result<(), BadPlace>;
+    /// Copies `data` to `offset`.
+    ///
+    /// # Errors
+    /// When it would not lie inside the region; then nothing has been copied.
+    fn write(self, copier: impl Copier, offset: u32, data: &[u8]) -> Result<(), BadPlace>;
 }
 
 /// The size of a ring and the arithmetic that follows from it.

@@ -8,9 +8,13 @@ use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use pmd_core::{Burst, Pool, PoolConfig};
 
+use super::posted::{PostedBuffers, RxBuffers};
 use super::rx::{RxRing, RxTally};
 use super::tx::{TxRing, TxTally};
-use super::{BadPlace, Buffers, Descriptor, OwnSlots, PeersSlots, Place, RingMemory, RingSize, interrupt};
+use super::{
+    BadPlace, Buffers, Descriptor, OwnSlots, PacketMemory, PeersSlots, Place, RingMemory, RingSize, interrupt,
+};
+use crate::copy::Copier;
 
 const LOG2: u8 = 1;
 const SIZE: usize = 1 << LOG2;
@@ -41,7 +45,36 @@ impl ModelRing {
     }
 }
 
+impl PacketMemory for &Shared {
+    fn descriptor(self, index: u16) -> Descriptor {
+        RingMemory::descriptor(self, index)
+    }
+
+    fn set_descriptor(self, index: u16, descriptor: Descriptor) {
+        RingMemory::set_descriptor(self, index, descriptor);
+    }
+
+    fn set_filled(self, index: u16, descriptor: Descriptor) {
+        RingMemory::set_filled(self, index, descriptor);
+    }
+
+    /// What lies behind the byte is of no interest.
+    fn read_blocks(self, _copier: impl Copier, offset: u32, room: &mut [u8]) -> Result<(), BadPlace> {
+        RingMemory::read(self, Place { region: 0, offset }, 1, room)
+    }
+
+    fn write(self, _copier: impl Copier, offset: u32, data: &[u8]) -> Result<(), BadPlace> {
+        RingMemory::write(self, Place { region: 0, offset }, data)
+    }
+}
+
 impl RingMemory for Shared {
+    type Packets<'a> = &'a Self;
+
+    fn packets(&self, region: u16) -> Option<&Self> {
+        (region == 0).then_some(self)
+    }
+
     fn head(&self) -> u16 {
         self.head.load(Ordering::Acquire)
     }
@@ -97,11 +130,6 @@ impl RingMemory for Shared {
         Ok(())
     }
 
-    /// What lies behind the byte is of no interest.
-    fn read_blocks(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
-        self.read(place, len, room)
-    }
-
     fn write(&self, place: Place, data: &[u8]) -> Result<(), BadPlace> {
         self.check(place, data.len())?;
         self.bytes[place.offset as usize].store(data[0], Ordering::Relaxed);
@@ -123,10 +151,10 @@ fn pool() -> Pool {
 }
 
 /// Three packets through a ring of two slots, from one end to the other: each arrives, whole, in order.
-fn packets_cross<T, R>(to: T, from: R)
+fn packets_cross<T, R>(to: T, from: fn(RingSize) -> R)
 where
     T: Buffers + Copy + Send + Sync + 'static,
-    R: Buffers + Copy + Send + Sync + 'static,
+    R: RxBuffers + 'static,
 {
     const PACKETS: u8 = 3;
     let pool = pool();
@@ -134,7 +162,7 @@ where
     model.preemption_bound = Some(3);
     model.check(move || {
         let (shared, size) = (Shared::default(), RingSize::from_log2(LOG2));
-        let mut rx = RxRing::new(Arc::clone(&shared), size, from);
+        let mut rx = RxRing::new(Arc::clone(&shared), size, from(size));
         let mut tx = TxRing::new(shared, size, to, 1);
         let packets = pool.clone();
         let sender = thread::spawn(move || {
@@ -163,12 +191,12 @@ where
 
 #[test]
 fn packets_of_a_client_cross() {
-    packets_cross(OWN, PeersSlots);
+    packets_cross(OWN, |_| PeersSlots);
 }
 
 #[test]
 fn packets_of_a_server_cross() {
-    packets_cross(PeersSlots, OWN);
+    packets_cross(PeersSlots, |size| PostedBuffers::new(OWN, size));
 }
 
 #[test]

@@ -3,20 +3,21 @@
 //! A burst:
 //! 1. how many slots the peer has filled: from the remembered index, or a fresh load of it;
 //! 2. as many mbufs from the pool as packets may come;
-//! 3. slot by slot: one snapshot, checks, copy; the slot is made ready for the peer again;
+//! 3. slot by slot: one snapshot, checks, copy; the buffer is handed back to the peer;
 //! 4. one store publishes all slots that were used; mbufs left over go back.
 //!
 //! Most packets are one descriptor and fit one mbuf; the others (chains, large ones, broken ones) take `gather`.
 //!
-//! A slot "made ready": a client posts its buffer anew, descriptor written in full, so that whatever the server left there
-//! is healed (statement 57); a server clears a stale NEXT flag (quirk Q2).
+//! Where the buffers lie, and what is done with empty ones, is [`super::posted`]'s.
 
 use std::cell::RefCell;
 
 use pmd_core::{Burst, Mbuf, Pool};
 
 use super::gather::{Chain, Found, Refusal, copy_segments};
-use super::{Buffers, Descriptor, RING_MASK_INT, RingMemory, RingSize};
+use super::posted::{RxBuffers, RxView};
+use super::{Descriptor, PacketMemory, Place, RING_MASK_INT, RingMemory, RingSize};
+use crate::copy::{Copier, with_copier};
 
 /// What a burst did, for the queue's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,14 +43,22 @@ pub(crate) struct RxTally {
 pub(crate) struct RxRing<M, B> {
     memory: M,
     size: RingSize,
-    /// A client posts its own.
     buffers: B,
     /// Slots consumed, free-running: our index, private.
     consumed: u16,
     /// The peer's index as last loaded.
     filled: u16,
-    /// The packet that `gather` works on. Behind a pointer, so that all else is seen not to change while packets are copied.
-    chain: Box<RefCell<Chain>>,
+    /// Behind a pointer, so that all else is seen not to change while packets are copied.
+    unusual: Box<RefCell<Unusual>>,
+}
+
+/// What there is to unusual packets.
+#[derive(Debug)]
+struct Unusual {
+    /// The packet that `gather` works on.
+    chain: Chain,
+    /// The region it lies in: from then on, the straight path expects packets in this one, and no other.
+    region: u16,
 }
 
 /// What became of a packet that the straight path could not take.
@@ -62,17 +71,13 @@ enum Gathered {
     Waits,
 }
 
-impl<M: RingMemory, B: Buffers> RxRing<M, B> {
+impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
     /// The receiving end of a connected ring, polling. A client posts all its buffers.
-    pub(crate) fn new(memory: M, size: RingSize, buffers: B) -> Self {
-        let chain = Box::new(RefCell::new(Chain::new(size)));
-        let ring = Self { memory, size, buffers, consumed: 0, filled: 0, chain };
-        ring.memory.set_flags(RING_MASK_INT);
-        if B::CLIENT {
-            (0..size.get()).for_each(|index| ring.make_ready(index));
-        }
-        ring.publish();
-        ring
+    pub(crate) fn new(memory: M, size: RingSize, mut buffers: B) -> Self {
+        memory.set_flags(RING_MASK_INT);
+        buffers.start(&memory);
+        let unusual = Box::new(RefCell::new(Unusual { chain: Chain::new(size), region: buffers.region() }));
+        Self { memory, size, buffers, consumed: 0, filled: 0, unusual }
     }
 
     /// The ring's memory.
@@ -103,7 +108,7 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
         burst.truncate(first + packets);
         if slots > 0 {
             self.consumed = self.consumed.wrapping_add(slots);
-            self.publish();
+            self.buffers.publish(&self.memory, self.consumed, slots);
         }
         tally.packets += packets as u64;
         packets
@@ -114,7 +119,9 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
     fn fill(&self, pool: &Pool, port: u16, mbufs: &mut [Mbuf], visible: u16, tally: &mut RxTally) -> (usize, u16) {
         let (mut packets, mut slots) = (0, 0);
         loop {
-            let run = self.straight(port, &mut mbufs[packets..], slots, visible, tally);
+            let rest = &mut mbufs[packets..];
+            let run =
+                with_copier!(self.memory.kernel(), copier => self.straight(copier, port, rest, slots, visible, tally));
             (packets, slots) = (packets + usize::from(run), slots + run);
             let Some(mbuf) = mbufs.get_mut(packets).filter(|_| slots < visible) else { break };
             match self.gather(pool, mbuf, slots, visible, tally) {
@@ -129,27 +136,39 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
         (packets, slots)
     }
 
-    /// Fills `mbufs` from the slots behind the `skip` ones, as long as packets are one sound descriptor and fit one mbuf in
-    /// whole blocks; says how many those were. A loop of its own, with as little as possible to do and to keep in registers.
+    /// Fills `mbufs` from the slots behind the `skip` ones, as long as packets are one sound descriptor of the expected region
+    /// and fit one mbuf in whole blocks; says how many those were. A loop of its own, with as little as possible to do and to
+    /// keep in registers.
     #[inline(always)]
-    fn straight(&self, port: u16, mbufs: &mut [Mbuf], skip: u16, visible: u16, tally: &mut RxTally) -> u16 {
+    fn straight(
+        &self,
+        copier: impl Copier,
+        port: u16,
+        mbufs: &mut [Mbuf],
+        skip: u16,
+        visible: u16,
+        tally: &mut RxTally,
+    ) -> u16 {
+        let region = self.unusual.borrow().region;
+        let Some(memory) = self.memory.packets(region) else { return 0 };
+        let buffers = self.buffers.view();
         let first = self.consumed.wrapping_add(skip);
-        let segment_max = self.segment_max();
         let (mut run, mut bytes) = (0, 0);
         for (mbuf, i) in mbufs.iter_mut().zip(0..visible - skip) {
             let index = first.wrapping_add(i);
-            let descriptor = self.snapshot(index);
-            let len = descriptor.length as usize;
-            if descriptor.flags != 0 || len == 0 || len > segment_max {
+            let seen = memory.descriptor(index);
+            let len = seen.length as usize;
+            if !seen.is_whole_in(region) || len == 0 || seen.length > buffers.capacity() {
                 break;
             }
-            let Some(room) = mbuf.receive(len, port) else { break };
-            if self.memory.read_blocks(descriptor.place(), len, room).is_err() {
+            let Some(room) = mbuf.receive_blocks(len, port) else { break };
+            let place = buffers.place(index, seen);
+            if memory.read_blocks(copier, place.offset, room).is_err() {
                 mbuf.reset();
                 break;
             }
-            if B::CLIENT {
-                self.make_ready(index);
+            if let Some((index, empty)) = buffers.posted_again(skip + i, place) {
+                memory.set_descriptor(index, empty);
             }
             bytes += len as u64;
             run += 1;
@@ -163,10 +182,13 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
     #[cold]
     fn gather(&self, pool: &Pool, mbuf: &mut Mbuf, skip: u16, visible: u16, tally: &mut RxTally) -> Gathered {
         let first = self.consumed.wrapping_add(skip);
-        let mut chain = self.chain.borrow_mut();
+        let Unusual { chain, region } = &mut *self.unusual.borrow_mut();
         let found = chain.read(self.size, visible - skip, |i| self.snapshot(first.wrapping_add(i)));
+        let buffers = self.buffers.view();
         let (slots, copied) = match found {
-            Found::Packet(slots) => (slots, copy_segments(&self.memory, pool, mbuf, self.segment_max(), &chain)),
+            Found::Packet(slots) => {
+                (slots, copy_segments(&self.memory, pool, mbuf, buffers.capacity() as usize, chain))
+            }
             Found::Endless(slots) => (slots, Err(Refusal::Broken(|tally| &mut tally.too_long))),
             Found::Unfinished => return Gathered::Waits,
         };
@@ -185,8 +207,13 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
                 Gathered::Dropped(slots)
             }
         };
-        for i in 0..slots {
-            self.make_ready(first.wrapping_add(i));
+        for (i, segment) in (0..slots).zip(chain.descriptors()) {
+            match buffers.posted_again(skip + i, segment.place()) {
+                Some((index, empty)) => self.memory.set_descriptor(index, empty),
+                // A stale NEXT flag must not stay (quirk Q2).
+                None => self.memory.clear_flags(first.wrapping_add(i)),
+            }
+            *region = segment.region;
         }
         gathered
     }
@@ -198,52 +225,26 @@ impl<M: RingMemory, B: Buffers> RxRing<M, B> {
         if usize::from(visible) < wanted {
             self.filled = self.load_filled();
             visible = self.filled.wrapping_sub(self.consumed);
+            self.buffers.look(&self.memory, self.consumed, visible);
         }
-        if visible > self.size.get() {
-            // Statements 47 and 48: no honest peer is further ahead than the ring is long.
+        let limit = self.buffers.limit(self.size, self.consumed);
+        if visible > limit {
             tally.overrun += 1;
-            visible = self.size.get();
+            visible = limit;
             self.filled = self.consumed.wrapping_add(visible);
         }
         visible
     }
 
     /// One snapshot of a descriptor; a client knows the place better than the descriptor does.
-    #[inline(always)]
     fn snapshot(&self, index: u16) -> Descriptor {
         let seen = self.memory.descriptor(index);
-        let Descriptor { region, offset, .. } = self.buffers.empty(self.size.slot(index), || seen);
+        let Place { region, offset } = self.buffers.view().place(index, seen);
         Descriptor { region, offset, ..seen }
-    }
-
-    /// Hands a slot back to the peer, for the next [`Self::publish`]. A server has nothing to do for one without flags.
-    #[inline(always)]
-    fn make_ready(&self, index: u16) {
-        if B::CLIENT {
-            self.memory.set_descriptor(index, self.buffers.empty(self.size.slot(index), Descriptor::default));
-        } else {
-            self.memory.clear_flags(index);
-        }
-    }
-
-    #[inline(always)]
-    fn publish(&self) {
-        if B::CLIENT {
-            // All slots but the consumed ones are posted: the ring's size ahead of what was consumed.
-            self.memory.set_head(self.consumed.wrapping_add(self.size.get()));
-        } else {
-            self.memory.set_tail(self.consumed);
-        }
     }
 
     #[inline(always)]
     fn load_filled(&self) -> u16 {
         if B::CLIENT { self.memory.tail() } else { self.memory.head() }
-    }
-
-    /// The largest segment the peer may have written.
-    #[inline(always)]
-    fn segment_max(&self) -> usize {
-        self.buffers.capacity() as usize
     }
 }

@@ -1,21 +1,22 @@
 //! The receiving end of a client's ring without copies: the server writes into our mbufs.
 //!
-//! 1. Every slot is given an empty mbuf of the exported pool; the slot's descriptor says where it lies and how much it
-//!    holds. The mbuf itself stays here, in the slot's place of `slots`.
-//! 2. What the server has filled is taken out of its place, given its length and handed on: no byte is copied.
-//! 3. At the end of each burst empty mbufs take the places of those that went. There is no threshold below which this
+//! 1. Slots are given empty mbufs of the exported pool, as many as the window says; a slot's descriptor says where its mbuf
+//!    lies and how much it holds. The mbuf itself stays here, in the order of the slots.
+//! 2. What the server has filled is given its length and handed on: no byte is copied.
+//! 3. At the end of each burst empty mbufs take the slots behind the others. There is no threshold below which this
 //!    waits, so rings of any size work (statement 62). When the pool is empty, fewer slots are posted for a while.
 //!
 //! Only flags and length are read from a descriptor, and the length is bounded by the mbuf: a hostile server can spoil the
 //! bytes of the packets it sends, nothing else. What it cannot be kept from is writing into a buffer after it has given
 //! it back: who chooses zero-copy trusts the peer not to.
 
-use pmd_core::{BURST_MAX, Burst, Mbuf};
+use pmd_core::{BURST_MAX, Burst, Mbuf, MbufFifo};
 
-use super::exported::ExportedPool;
+use super::exported::{ExportedPool, RINGS};
 use super::gather::{Chain, Found};
 use super::rx::RxTally;
-use super::{Descriptor, PACKET_MAX, RING_MASK_INT, RingMemory, RingSize};
+use super::window::Window;
+use super::{Descriptor, PACKET_MAX, PacketMemory, Place, RING_MASK_INT, RingMemory, RingSize};
 
 /// The receiving end.
 #[derive(Debug)]
@@ -23,14 +24,13 @@ pub(crate) struct ZeroCopyRxRing<M> {
     memory: M,
     size: RingSize,
     pool: ExportedPool,
-    /// The mbuf of each posted slot.
-    slots: Vec<Option<Mbuf>>,
+    /// The mbufs of the posted slots, from the first one that is not consumed.
+    mbufs: MbufFifo,
     /// Slots consumed, free-running, private.
     consumed: u16,
-    /// Slots posted, free-running: our index, private. Never more than `size` ahead of `consumed`.
-    posted: u16,
     /// The server's index as last loaded.
     filled: u16,
+    window: Window,
     /// Mbufs on their way into slots.
     fresh: Box<Burst>,
     /// The packet that `take_chain` works on.
@@ -40,10 +40,10 @@ pub(crate) struct ZeroCopyRxRing<M> {
 impl<M: RingMemory> ZeroCopyRxRing<M> {
     /// The receiving end of a connected ring, polling, with as many slots posted as the pool can fill.
     pub(crate) fn new(memory: M, size: RingSize, pool: ExportedPool) -> Self {
-        let slots = std::iter::repeat_with(|| None).take(size.get().into()).collect();
-        let fresh = Box::new(Burst::new());
+        let (mbufs, fresh) = (MbufFifo::new(size.get().into()), Box::new(Burst::new()));
         let chain = Chain::new(size);
-        let mut ring = Self { memory, size, pool, slots, consumed: 0, posted: 0, filled: 0, fresh, chain };
+        let window = Window::new(size, u32::try_from(pool.pool.data_room()).unwrap_or(u32::MAX));
+        let mut ring = Self { memory, size, pool, mbufs, consumed: 0, filled: 0, window, fresh, chain };
         ring.memory.set_flags(RING_MASK_INT);
         ring.refill(&mut RxTally::default());
         ring
@@ -74,7 +74,7 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
             self.consumed = self.consumed.wrapping_add(slots);
             left -= slots;
         }
-        if self.posted.wrapping_sub(self.consumed) < self.size.get() {
+        if self.posted() < self.window.open() {
             self.refill(tally);
         }
         let packets = burst.len() - before;
@@ -86,24 +86,20 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
     /// room; says how many.
     #[inline(always)]
     fn straight(&mut self, port: u16, visible: u16, burst: &mut Burst, tally: &mut RxTally) -> u16 {
-        let Self { memory, size, slots, consumed, .. } = self;
+        let Some(memory) = self.memory.packets(RINGS) else { return 0 };
+        let front = self.mbufs.front_mut();
+        let most = front.len().min(visible.into()).min(burst.room());
         let (mut run, mut bytes) = (0, 0);
-        while run < visible && burst.room() > 0 {
-            let index = consumed.wrapping_add(run);
-            let descriptor = memory.descriptor(index);
-            let place = &mut slots[usize::from(size.slot(index))];
+        for (mbuf, i) in front[..most].iter_mut().zip(0..) {
+            let descriptor = memory.descriptor(self.consumed.wrapping_add(i));
             let len = descriptor.length as usize;
-            let sound = |mbuf: &mut Mbuf| len > 0 && mbuf.receive(len, port).is_some();
-            if descriptor.flags != 0 || !place.as_mut().is_some_and(sound) {
+            if descriptor.flags != 0 || len == 0 || mbuf.receive(len, port).is_none() {
                 break;
-            }
-            if let Some(mbuf) = place.take() {
-                let pushed = burst.push(mbuf);
-                debug_assert!(pushed.is_ok(), "the burst has room");
             }
             bytes += len as u64;
             run += 1;
         }
+        self.mbufs.pop_to(burst, run.into());
         tally.bytes += bytes;
         run
     }
@@ -129,9 +125,9 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
         slots
     }
 
-    /// The mbuf at an index, filled as its descriptor says.
-    fn take_segment(&mut self, index: u16, descriptor: Descriptor, tally: &mut RxTally) -> Option<Mbuf> {
-        let mut mbuf = self.slots[usize::from(self.size.slot(index))].take()?;
+    /// The next mbuf, filled as its descriptor says.
+    fn take_segment(&mut self, descriptor: Descriptor, tally: &mut RxTally) -> Option<Mbuf> {
+        let mut mbuf = self.mbufs.pop()?;
         let len = descriptor.length as usize;
         if len == 0 || mbuf.receive(len, 0).is_none() {
             tally.bad_length += 1;
@@ -144,9 +140,8 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
     fn join(&mut self, chain: &Chain, endless: bool, tally: &mut RxTally) -> Option<Mbuf> {
         let before = tally.bad_length;
         let mut packet: Option<Mbuf> = None;
-        for (i, descriptor) in (0..).zip(chain.descriptors()) {
-            let index = self.consumed.wrapping_add(i);
-            let Some(segment) = self.take_segment(index, *descriptor, tally) else { continue };
+        for descriptor in chain.descriptors() {
+            let Some(segment) = self.take_segment(*descriptor, tally) else { continue };
             match &mut packet {
                 // A chain of more than 65535 segments does not fit any ring.
                 Some(head) => drop(head.chain(segment)),
@@ -164,29 +159,46 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
         packet
     }
 
-    /// Posts an empty mbuf in every slot that has none, as far as the pool goes.
+    /// Posts empty mbufs until there are as many as the window says, as far as the pool goes.
     fn refill(&mut self, tally: &mut RxTally) {
-        let mut missing = usize::from(self.size.get() - self.posted.wrapping_sub(self.consumed));
+        let mut missing = usize::from(self.window.open().saturating_sub(self.posted()));
         while missing > 0 {
             let wanted = missing.min(BURST_MAX);
             let got = self.pool.pool.alloc_bulk(&mut self.fresh, wanted);
-            let Self { memory, size, pool, slots, posted, fresh, .. } = self;
-            for mut mbuf in fresh.drain_front(got) {
-                let room = mbuf.room_mut();
-                let Some(place) = pool.place_of(room) else { continue };
-                let descriptor =
-                    Descriptor { flags: 0, region: place.region, length: room.len() as u32, offset: place.offset };
-                memory.set_descriptor(*posted, descriptor);
-                slots[usize::from(size.slot(*posted))] = Some(mbuf);
-                *posted = posted.wrapping_add(1);
-            }
+            let described = self.describe_fresh();
+            self.mbufs.push_from(&mut self.fresh, described);
+            debug_assert_eq!(described, got, "a pool's mbufs lie in its memory");
+            self.fresh.clear();
             missing -= got;
             if got < wanted {
                 tally.nombuf += 1;
                 break;
             }
         }
-        self.memory.set_head(self.posted);
+        self.memory.set_head(self.consumed.wrapping_add(self.posted()));
+    }
+
+    /// Describes the mbufs in `fresh` in the first slots that are not posted, and says how many.
+    #[inline(always)]
+    fn describe_fresh(&mut self) -> usize {
+        let exported = self.pool.memory();
+        let Some(memory) = self.memory.packets(RINGS) else { return 0 };
+        let first = self.consumed.wrapping_add(self.posted());
+        let mut described = 0;
+        for mbuf in self.fresh.iter_mut() {
+            let room = mbuf.room_mut();
+            let Some(Place { region, offset }) = exported.place_of(room) else { break };
+            let descriptor = Descriptor { flags: 0, region, length: room.len() as u32, offset };
+            memory.set_descriptor(first.wrapping_add(described), descriptor);
+            described += 1;
+        }
+        described.into()
+    }
+
+    /// Slots posted and not consumed. A queue as long as the ring holds their mbufs.
+    #[inline(always)]
+    fn posted(&self) -> u16 {
+        self.mbufs.len() as u16
     }
 
     /// How many filled slots may be taken now.
@@ -196,8 +208,9 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
         if usize::from(visible) < wanted {
             self.filled = self.memory.tail();
             visible = self.filled.wrapping_sub(self.consumed);
+            self.window.look(visible);
         }
-        let posted = self.posted.wrapping_sub(self.consumed);
+        let posted = self.posted();
         if visible > posted {
             // Statement 48: the server claims slots that it was never given.
             tally.overrun += 1;

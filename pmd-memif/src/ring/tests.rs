@@ -9,13 +9,14 @@ use pmd_core::{Burst, Mbuf, Pool, PoolConfig};
 use proptest::prelude::*;
 
 use super::fake_memory::FakeRing;
+use super::posted::PostedBuffers;
 use super::rx::{RxRing, RxTally};
 use super::tx::{Sent, TxFault, TxRing, TxTally};
 use super::{Buffers, DESC_NEXT, Descriptor, OwnSlots, PeersSlots, RING_MASK_INT, RingSize, interrupt};
 
 /// Which end owns the memory: the sender in S2M, the receiver in M2S.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Direction {
+pub(super) enum Direction {
     S2m,
     M2s,
 }
@@ -23,8 +24,8 @@ enum Direction {
 use Direction::{M2s, S2m};
 
 /// A ring with both its ends, and a pool.
-struct Pair {
-    ring: Rc<FakeRing>,
+pub(super) struct Pair {
+    pub(super) ring: Rc<FakeRing>,
     own: OwnSlots,
     tx: Tx,
     rx: Rx,
@@ -39,7 +40,7 @@ enum Tx {
 
 /// The receiving end, on either side.
 enum Rx {
-    Client(RxRing<Rc<FakeRing>, OwnSlots>),
+    Client(RxRing<Rc<FakeRing>, PostedBuffers>),
     Server(RxRing<Rc<FakeRing>, PeersSlots>),
 }
 
@@ -65,7 +66,11 @@ const CAPACITY: u32 = 128;
 
 impl Pair {
     fn new(direction: Direction, log2: u8) -> Self {
-        let (ring, size, own) = FakeRing::new(log2, CAPACITY, 136);
+        Self::with_capacity(direction, log2, CAPACITY)
+    }
+
+    pub(super) fn with_capacity(direction: Direction, log2: u8, capacity: u32) -> Self {
+        let (ring, size, own) = FakeRing::new(log2, capacity, capacity + 8);
         let memory = || Rc::clone(&ring);
         let (rx, tx) = match direction {
             S2m => (
@@ -73,7 +78,7 @@ impl Pair {
                 Tx::Client(TxRing::new(memory(), size, own, 2048)),
             ),
             M2s => (
-                Rx::Client(RxRing::new(memory(), size, own)),
+                Rx::Client(RxRing::new(memory(), size, PostedBuffers::new(own, size))),
                 Tx::Server(TxRing::new(memory(), size, PeersSlots, 2048)),
             ),
         };
@@ -96,7 +101,7 @@ impl Pair {
     }
 
     /// Sends the packets and says how many were taken.
-    fn send(&mut self, packets: &[&[u8]]) -> (usize, TxTally) {
+    pub(super) fn send(&mut self, packets: &[&[u8]]) -> (usize, TxTally) {
         let mbufs: Vec<_> = packets.iter().map(|data| self.packet(data)).collect();
         let mut tally = TxTally::default();
         let sent = self.tx.send(&mbufs, &mut tally);
@@ -113,13 +118,13 @@ impl Pair {
     }
 
     /// What arrives, with nothing counted but packets and bytes.
-    fn receive_clean(&mut self) -> Vec<Vec<u8>> {
+    pub(super) fn receive_clean(&mut self) -> Vec<Vec<u8>> {
         let (packets, tally) = self.receive();
         assert_eq!(RxTally { packets: tally.packets, bytes: tally.bytes, ..RxTally::default() }, tally);
         packets
     }
 
-    fn slot(&self, slot: u16) -> Descriptor {
+    pub(super) fn slot(&self, slot: u16) -> Descriptor {
         self.ring.descriptors[usize::from(slot)].get()
     }
 
@@ -129,7 +134,7 @@ impl Pair {
         self.ring.descriptors[usize::from(slot)].set(descriptor);
     }
 
-    fn assert_whole(&self) {
+    pub(super) fn assert_whole(&self) {
         assert_eq!(self.pool.available(), self.pool.size());
     }
 }

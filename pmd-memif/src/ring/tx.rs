@@ -6,12 +6,19 @@
 //!    descriptor;
 //! 3. one store publishes all of them, so that no chain is ever half visible (statement 55).
 //!
+//! A client's buffers are taken in the order of their numbers, and from the first one again whenever the server has consumed
+//! all that was sent: while it keeps up, packets are written to the same few buffers, which the caches still have.
+//!
 //! The mbufs stay in the burst; the queue frees those that were taken, in bulk. Most packets are one segment that fits one
 //! slot; the others take `scatter`, which packs them into as many slots as they need or leaves the ring untouched.
 
 use pmd_core::Mbuf;
 
-use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, PeersSlots, RingMemory, RingSize};
+use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, PacketMemory, PeersSlots, RingMemory, RingSize};
+use crate::copy::{Copier, with_copier};
+
+/// Slots that a client fills between two looks at the server's index, unless there is no room for as many.
+const LOOK_EVERY: u16 = 64;
 
 /// What a burst did, for the queue's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,6 +104,12 @@ pub(crate) struct TxRing<M, B> {
     filled: u16,
     /// The peer's index as last loaded.
     peer: u16,
+    /// Slots filled when it was loaded.
+    looked: u16,
+    /// The slot whose buffer has number 0, free-running: for a client's own.
+    first: u16,
+    /// The region that the last unusual packet went to: the straight path writes to no other.
+    region: u16,
     /// The slots of the packet that `scatter` works on; never grows beyond the ring's size.
     plan: Vec<Descriptor>,
 }
@@ -126,7 +139,8 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// The sending end of a connected ring. `segment_max` is in bytes.
     pub(crate) fn new(memory: M, size: RingSize, buffers: B, segment_max: u32) -> Self {
         let plan = Vec::with_capacity(size.get().into());
-        let ring = Self { memory, size, buffers, segment_max, filled: 0, peer: 0, plan };
+        let region = buffers.region();
+        let ring = Self { memory, size, buffers, segment_max, filled: 0, peer: 0, looked: 0, first: 0, region, plan };
         ring.publish();
         ring
     }
@@ -144,7 +158,9 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         let dropped_before = tally.dropped();
         let mut fault = None;
         loop {
-            let run = self.straight(&burst[taken..], slots, free, &mut bytes);
+            let rest = &burst[taken..];
+            let run =
+                with_copier!(self.memory.kernel(), copier => self.straight(copier, rest, slots, free, &mut bytes));
             (taken, slots) = (taken + usize::from(run), slots + run);
             let Some(mbuf) = burst.get(taken) else { break };
             match self.scatter(mbuf, slots, &mut free, tally) {
@@ -174,21 +190,32 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     }
 
     /// Copies the leading packets of `burst` into the free slots behind the `used` ones, as long as each is one segment that
-    /// fits one slot; says how many. A loop of its own, with as little as possible to keep in registers.
+    /// fits one slot of the expected region; says how many. A loop of its own, with as little as possible to keep in registers.
     #[inline(always)]
-    fn straight(&self, burst: &[Mbuf], used: u16, free: u16, bytes: &mut u64) -> u16 {
-        let first = self.filled.wrapping_add(used);
+    fn straight(&self, copier: impl Copier, burst: &[Mbuf], used: u16, free: u16, bytes: &mut u64) -> u16 {
+        let Self { region, segment_max, size, .. } = *self;
+        let Some(memory) = self.memory.packets(region) else { return 0 };
+        let (first, number) = (self.filled.wrapping_add(used), self.number(used));
         let (mut run, mut sum) = (0, 0);
         for (mbuf, i) in burst.iter().zip(0..free.saturating_sub(used)) {
             let index = first.wrapping_add(i);
-            let buffer = self.buffer(index);
+            let buffer = self.buffers.empty(size.slot(number.wrapping_add(i)), || memory.descriptor(index));
             let data = mbuf.data();
-            let fits = data.len() <= buffer.length.min(self.segment_max) as usize;
-            if mbuf.segment_count() != 1 || data.is_empty() || !fits || self.memory.write(buffer.place(), data).is_err()
+            let fits = data.len() <= buffer.length.min(segment_max) as usize;
+            if mbuf.segment_count() != 1
+                || buffer.region != region
+                || data.is_empty()
+                || !fits
+                || memory.write(copier, buffer.offset, data).is_err()
             {
                 break;
             }
-            self.describe(index, Descriptor { length: data.len() as u32, flags: 0, ..buffer });
+            let filled = Descriptor { flags: 0, region, length: data.len() as u32, ..buffer };
+            if B::CLIENT {
+                memory.set_descriptor(index, filled);
+            } else {
+                memory.set_filled(index, filled);
+            }
             sum += data.len() as u64;
             run += 1;
         }
@@ -224,6 +251,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
                 }
             }
         };
+        self.region = self.plan.first().map_or(self.region, |buffer| buffer.region);
         match self.write_chain(mbuf, used) {
             Ok(()) => Scattered::Sent(slots),
             Err(fault) => Scattered::Fault(fault),
@@ -287,13 +315,22 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// How many slots may be filled now: the remembered ones if they satisfy `wanted`, otherwise by a fresh look.
     #[inline(always)]
     pub(super) fn free(&mut self, wanted: usize, tally: &mut TxTally) -> u16 {
-        let free = self.remembered();
-        if usize::from(free) >= wanted && free <= self.size.get() { free } else { self.reload(tally) }
+        let mut free = self.remembered();
+        // A client looks now and then all the same: whether its first buffers are free.
+        let stale = B::CLIENT && self.filled.wrapping_sub(self.looked) >= LOOK_EVERY;
+        if stale || usize::from(free) < wanted || free > self.size.get() {
+            free = self.reload(tally);
+        }
+        if B::CLIENT && self.peer == self.filled {
+            self.first = self.filled;
+        }
+        free
     }
 
     /// Looks at the peer's index.
     fn reload(&mut self, tally: &mut TxTally) -> u16 {
         self.peer = if B::CLIENT { self.memory.tail() } else { self.memory.head() };
+        self.looked = self.filled;
         let free = self.remembered();
         if free <= self.size.get() {
             return free;
@@ -324,7 +361,13 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// The buffer of a slot and its capacity: our own, or one snapshot of what the client posted.
     #[inline(always)]
     fn buffer(&self, index: u16) -> Descriptor {
-        self.buffers.empty(self.size.slot(index), || self.memory.descriptor(index))
+        self.buffers.empty(self.size.slot(index.wrapping_sub(self.first)), || self.memory.descriptor(index))
+    }
+
+    /// The number of the client's buffer for the next slot but `skip`, free-running.
+    #[inline(always)]
+    fn number(&self, skip: u16) -> u16 {
+        self.filled.wrapping_add(skip).wrapping_sub(self.first)
     }
 
     /// Describes the packet (or segment) now in a slot. Flags are written in full, never merged (statement 54).

@@ -1,17 +1,19 @@
 //! The sending end of a client's ring without copies: the server reads out of our mbufs.
 //!
-//! 1. A packet in an exported pool is posted where it lies, a descriptor per segment; its mbuf waits in the place of the
-//!    packet's last slot in `slots`.
-//! 2. When the server has consumed the slot, the mbuf is taken out and returns to its pool, in bulk.
-//! 3. A packet from elsewhere is copied into an exported pool first.
+//! 1. A packet in an exported pool is posted where it lies, a descriptor per segment; its mbuf waits for the packet's last slot
+//!    to be consumed, in the order of the slots. Those before the last are noted as having none.
+//! 2. What the server has consumed returns to its pool, in bulk.
+//! 3. A packet from elsewhere is copied into an exported pool first: those of one segment many at a time.
 //!
 //! Segments longer than the cap are posted in parts (statement 69).
 
-use pmd_core::{BURST_MAX, Burst, Mbuf};
+use std::collections::VecDeque;
 
-use super::exported::ExportedPool;
+use pmd_core::{Burst, Mbuf, MbufFifo};
+
+use super::exported::{ExportedPool, RINGS};
 use super::tx::{Sent, TxTally};
-use super::{DESC_NEXT, Descriptor, PACKET_MAX, Place, RingMemory, RingSize};
+use super::{DESC_NEXT, Descriptor, PACKET_MAX, PacketMemory, Place, RingMemory, RingSize};
 
 /// The sending end.
 #[derive(Debug)]
@@ -20,23 +22,37 @@ pub(crate) struct ZeroCopyTxRing<M> {
     size: RingSize,
     /// All pools the server has mapped; copies go into the first one.
     pools: Vec<ExportedPool>,
+    /// Which of them the last packet lay in.
+    expected: usize,
     segment_max: usize,
-    /// The mbuf that is done with when the slot is consumed.
-    slots: Vec<Option<Mbuf>>,
+    /// The mbufs that are done with when their slots are consumed.
+    mbufs: MbufFifo,
+    /// Filled slots that none of them waits for, free-running: never more than the ring has.
+    without: VecDeque<u16>,
     /// Slots filled, free-running: our index, private.
     filled: u16,
     /// Slots whose mbufs have come back, free-running, private.
     reclaimed: u16,
-    /// Mbufs on their way home.
-    done: Box<Burst>,
+    /// Copies of packets from elsewhere, on their way into slots; `None` while [`Self::copy_in`] has it.
+    copies: Option<Box<Burst>>,
 }
 
 impl<M: RingMemory> ZeroCopyTxRing<M> {
     /// The sending end of a connected ring. `pools` is not empty; `segment_max` is in bytes.
     pub(crate) fn new(memory: M, size: RingSize, pools: Vec<ExportedPool>, segment_max: u32) -> Self {
-        let slots = std::iter::repeat_with(|| None).take(size.get().into()).collect();
-        let (segment_max, done) = (segment_max as usize, Box::new(Burst::new()));
-        let ring = Self { memory, size, pools, segment_max, slots, filled: 0, reclaimed: 0, done };
+        let slots = usize::from(size.get());
+        let ring = Self {
+            memory,
+            size,
+            pools,
+            expected: 0,
+            segment_max: segment_max as usize,
+            mbufs: MbufFifo::new(slots),
+            without: VecDeque::with_capacity(slots),
+            filled: 0,
+            reclaimed: 0,
+            copies: Some(Box::new(Burst::new())),
+        };
         ring.memory.set_head(0);
         ring
     }
@@ -57,13 +73,38 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         self.reclaim(tally);
         let before = self.filled;
         let mut taken = self.straight(burst, tally);
-        if !burst.is_empty() {
-            taken += self.post_rest(burst, tally);
+        while !burst.is_empty() {
+            if !self.expects_another(&burst[0]) {
+                let copied = self.copy_in(burst, tally);
+                if copied == 0 {
+                    taken += self.post_rest(burst, tally);
+                    break;
+                }
+                taken += copied;
+            }
+            taken += self.straight(burst, tally);
         }
         if self.filled != before {
             self.memory.set_head(self.filled);
         }
         Sent { taken, fault: None }
+    }
+
+    /// Copies the leading packets of `burst` that are one segment outside the exported pools into one of them, posts the copies
+    /// as far as slots are free, and takes the packets out of `burst`; says how many.
+    #[inline(never)]
+    fn copy_in(&mut self, burst: &mut Burst, tally: &mut TxTally) -> usize {
+        let Some(mut copies) = self.copies.take() else { return 0 };
+        let from_elsewhere =
+            |mbuf: &&Mbuf| (1..=self.segment_max).contains(&mbuf.len()) && self.place(mbuf.data()).is_none();
+        let count = burst.iter().take(self.free()).take_while(from_elsewhere).count();
+        let copied = self.pools[0].pool.alloc_copies(&burst[..count], &mut copies);
+        burst.free_front(copied);
+        self.expected = 0;
+        let posted = self.straight(&mut copies, tally);
+        debug_assert_eq!(posted, copied, "they lie in an exported pool, and there are as many slots");
+        self.copies = Some(copies);
+        copied
     }
 
     /// Posts or drops what does not go the straight way, and what stands behind it; says how many.
@@ -76,30 +117,42 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         fitting
     }
 
-    /// Posts the leading packets of `burst` that are one segment of an exported pool, as far as slots are free, and takes them
-    /// out of it; says how many.
+    /// Whether a packet of one segment lies in another exported pool than was expected; from now on, that one is.
+    #[inline(never)]
+    fn expects_another(&mut self, mbuf: &Mbuf) -> bool {
+        let lies_in = |pool: &ExportedPool| pool.place_of(mbuf.data()).is_some();
+        let found = self.pools.iter().position(lies_in).filter(|found| *found != self.expected && self.is_simple(mbuf));
+        self.expected = found.unwrap_or(self.expected);
+        found.is_some()
+    }
+
+    /// Whether a packet takes one slot, if it lies in an exported pool.
+    #[inline(always)]
+    fn is_simple(&self, mbuf: &Mbuf) -> bool {
+        mbuf.segment_count() == 1 && !mbuf.is_empty() && mbuf.len() <= self.segment_max
+    }
+
+    /// Posts the leading packets of `burst` that are one segment of the expected pool, as far as slots are free, and takes them
+    /// out of it; says how many. A loop of its own, with as little as possible to keep in registers.
     #[inline(always)]
     fn straight(&mut self, burst: &mut Burst, tally: &mut TxTally) -> usize {
-        let Self { memory, size, pools, segment_max, slots, filled, reclaimed, .. } = self;
-        let free = usize::from(size.get() - filled.wrapping_sub(*reclaimed));
-        let first = *filled;
+        let exported = self.pools[self.expected].memory();
+        let Some(memory) = self.memory.packets(RINGS) else { return 0 };
+        let (free, first, segment_max) = (self.free(), self.filled, self.segment_max);
         let (mut run, mut bytes) = (0, 0);
-        for mbuf in burst.iter().take(free) {
+        for (mbuf, i) in burst.iter().take(free).zip(0..) {
             let data = mbuf.data();
-            let simple = mbuf.segment_count() == 1 && !data.is_empty() && data.len() <= *segment_max;
-            let Some(Place { region, offset }) = pools.iter().find_map(|pool| pool.place_of(data)).filter(|_| simple)
-            else {
+            if mbuf.segment_count() != 1 || data.is_empty() || data.len() > segment_max {
                 break;
-            };
-            let length = data.len() as u32;
-            memory.set_descriptor(first.wrapping_add(run), Descriptor { flags: 0, region, length, offset });
+            }
+            let Some(Place { region, offset }) = exported.place_of(data) else { break };
+            let descriptor = Descriptor { flags: 0, region, length: data.len() as u32, offset };
+            memory.set_descriptor(first.wrapping_add(i), descriptor);
             bytes += data.len() as u64;
             run += 1;
         }
-        *filled = first.wrapping_add(run);
-        for (i, mbuf) in (0..).zip(burst.drain_front(run.into())) {
-            slots[usize::from(size.slot(first.wrapping_add(i)))] = Some(mbuf);
-        }
+        self.filled = first.wrapping_add(run);
+        self.mbufs.push_from(burst, run.into());
         tally.packets += u64::from(run);
         tally.bytes += bytes;
         run.into()
@@ -113,23 +166,24 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
             tally.overrun += 1;
             return;
         }
-        for _ in 0..consumed {
-            let slot = usize::from(self.size.slot(self.reclaimed));
-            self.reclaimed = self.reclaimed.wrapping_add(1);
-            if let Some(mbuf) = self.slots[slot].take() {
-                if self.done.len() == BURST_MAX {
-                    self.done.clear();
-                }
-                let pushed = self.done.push(mbuf);
-                debug_assert!(pushed.is_ok(), "there is room");
-            }
+        let mut mbufs = usize::from(consumed);
+        while self.without.front().is_some_and(|slot| slot.wrapping_sub(self.reclaimed) < consumed) {
+            self.without.pop_front();
+            mbufs -= 1;
         }
-        self.done.clear();
+        self.mbufs.free(mbufs);
+        self.reclaimed = self.reclaimed.wrapping_add(consumed);
+    }
+
+    /// Slots that can be filled.
+    #[inline(always)]
+    fn free(&self) -> usize {
+        usize::from(self.size.get() - self.filled.wrapping_sub(self.reclaimed))
     }
 
     /// How many leading mbufs fit into the free slots.
     fn fitting(&self, burst: &[Mbuf], tally: &mut TxTally) -> usize {
-        let mut free = usize::from(self.size.get() - self.filled.wrapping_sub(self.reclaimed));
+        let mut free = self.free();
         for (i, mbuf) in burst.iter().enumerate() {
             let slots = self.slots_of(mbuf);
             if slots > free {
@@ -142,17 +196,7 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
     }
 
     /// Slots that a packet takes; 0 for one that is dropped instead.
-    #[inline(always)]
     fn slots_of(&self, mbuf: &Mbuf) -> usize {
-        let len = mbuf.packet_len();
-        if mbuf.segment_count() == 1 && len <= self.segment_max && self.place(mbuf.data()).is_some() {
-            return usize::from(len > 0);
-        }
-        self.slots_of_any(mbuf)
-    }
-
-    #[cold]
-    fn slots_of_any(&self, mbuf: &Mbuf) -> usize {
         let len = mbuf.packet_len();
         let slots = if self.is_exported(mbuf) {
             mbuf.segments().map(|data| data.len().div_ceil(self.segment_max)).sum()
@@ -163,23 +207,7 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
     }
 
     /// Posts a packet that fits, or drops and counts it.
-    #[inline(always)]
     fn post(&mut self, mbuf: Mbuf, tally: &mut TxTally) {
-        let len = mbuf.packet_len();
-        if mbuf.segment_count() == 1
-            && len > 0
-            && len <= self.segment_max
-            && let Some(place) = self.place(mbuf.data())
-        {
-            self.describe(place, len, 0);
-            self.posted(mbuf, tally);
-        } else {
-            self.post_any(mbuf, tally);
-        }
-    }
-
-    #[cold]
-    fn post_any(&mut self, mbuf: Mbuf, tally: &mut TxTally) {
         if mbuf.packet_len() == 0 {
             tally.empty += 1;
             return;
@@ -197,38 +225,26 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         }
     }
 
-    /// Posts every segment where it lies.
+    /// Posts every segment where it lies. The mbuf goes with the last of its slots.
     fn post_segments(&mut self, mbuf: Mbuf, tally: &mut TxTally) {
         let mut left = mbuf.packet_len();
-        for data in mbuf.segments() {
-            for part in data.chunks(self.segment_max) {
-                left -= part.len();
-                let flags = if left > 0 { DESC_NEXT } else { 0 };
-                if let Some(place) = self.place(part) {
-                    self.describe(place, part.len(), flags);
-                }
+        for part in mbuf.segments().flat_map(|data| data.chunks(self.segment_max)) {
+            // All of them lie in exported pools, and only the last is followed by none.
+            let Some(Place { region, offset }) = self.place(part) else { continue };
+            left -= part.len();
+            let flags = if left > 0 { DESC_NEXT } else { 0 };
+            let descriptor = Descriptor { flags, region, length: part.len() as u32, offset };
+            self.memory.set_descriptor(self.filled, descriptor);
+            if left > 0 {
+                self.without.push_back(self.filled);
             }
+            self.filled = self.filled.wrapping_add(1);
         }
-        self.posted(mbuf, tally);
-    }
-
-    /// The packet whose last descriptor was just written goes with that slot.
-    #[inline(always)]
-    fn posted(&mut self, mbuf: Mbuf, tally: &mut TxTally) {
         tally.packets += 1;
         tally.bytes += mbuf.packet_len() as u64;
-        let last = self.size.slot(self.filled.wrapping_sub(1));
-        self.slots[usize::from(last)] = Some(mbuf);
+        self.mbufs.push(mbuf);
     }
 
-    #[inline(always)]
-    fn describe(&mut self, place: Place, len: usize, flags: u16) {
-        let Place { region, offset } = place;
-        self.memory.set_descriptor(self.filled, Descriptor { flags, region, length: len as u32, offset });
-        self.filled = self.filled.wrapping_add(1);
-    }
-
-    #[inline(always)]
     fn place(&self, data: &[u8]) -> Option<Place> {
         self.pools.iter().find_map(|pool| pool.place_of(data))
     }

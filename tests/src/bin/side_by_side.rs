@@ -1,11 +1,11 @@
-//! `make bench`: our program against dpdk-testpmd on the same cores, in one interleaved run, and the ratios.
+//! `make bench`: our program against dpdk-testpmd on the same cores, in pairs, and the ratios.
 //!
 //! 1. The machine is looked at; what spoils numbers on it is said.
 //! 2. Latency and idle mode are compared, each for its share of the time.
-//! 3. Round by round, every rate is measured once, forwards in odd rounds and backwards in even ones. How long each takes is
-//!    what is left of the time, dealt out evenly.
-//! 4. After each round the raw results are written, so that an interruption loses one round. When the time is over, it ends
-//!    with fewer rounds.
+//! 3. Round by round, every row of rates is measured, forwards in odd rounds and backwards in even ones: in pairs, testpmd and
+//!    ours directly one after the other. How long each row takes is what is left of the time, dealt out evenly.
+//! 4. Before the first round and after each the raw results are written, so that an interruption loses one round. When the time
+//!    is over, it ends with fewer rounds.
 //! 5. At the end the table goes to standard output, and table and chart to files beside the raw results.
 //!
 //! Progress goes to standard error. What fails is said there and in the table, and everything else goes on; only when nothing
@@ -21,10 +21,11 @@ use clap::builder::PossibleValue;
 use clap::{Parser, ValueEnum};
 use lport_tests::comparison::budget::{Budget, Section};
 use lport_tests::comparison::cases::{Case, SIZES, Work};
-use lport_tests::comparison::disturbance::Rule;
+use lport_tests::comparison::contest::Contest;
 use lport_tests::comparison::machine::Machine;
-use lport_tests::comparison::measuring::{Conditions, Measured, measure};
+use lport_tests::comparison::measuring::Conditions;
 use lport_tests::comparison::results::Results;
+use lport_tests::comparison::rule::Rule;
 use lport_tests::comparison::{chart, idle, latency, table};
 use lport_tests::{Testbed, lport};
 
@@ -35,19 +36,23 @@ const RESULTS: &str = "bench-results";
 struct Extent {
     minutes: u64,
     rounds: u32,
+    /// Pairs of a row in a round.
+    pairs: u32,
     /// How long latencies are measured at a load.
     load: Duration,
     /// How long each part of idle mode is measured.
     idle: Duration,
 }
 
-const USUAL: Extent = Extent { minutes: 55, rounds: 10, load: Duration::from_secs(1), idle: Duration::from_secs(4) };
-const QUICK: Extent = Extent { minutes: 9, rounds: 3, load: Duration::from_millis(300), idle: Duration::from_secs(2) };
+const USUAL: Extent =
+    Extent { minutes: 55, rounds: 10, pairs: 8, load: Duration::from_secs(1), idle: Duration::from_secs(4) };
+const QUICK: Extent =
+    Extent { minutes: 9, rounds: 3, pairs: 4, load: Duration::from_millis(300), idle: Duration::from_secs(2) };
 
-/// Compares `lport run` with dpdk-testpmd, interleaved, on the same cores.
+/// Compares `lport run` with dpdk-testpmd on the same cores, in pairs measured one directly after the other.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Fewer rounds and shorter measurements: 3 rounds in 9 minutes
+    /// Fewer rounds with fewer pairs: 3 rounds in 9 minutes
     #[arg(long)]
     quick: bool,
     /// How often every rate is measured; default: 10, or 3 with `--quick`
@@ -65,11 +70,14 @@ struct Arguments {
     /// Packets per burst
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     burst: u16,
-    /// Per cent of the CPUs' time that others may take before a measurement is dropped
+    /// Per cent of the CPUs' time that others may take before a pair is dropped
     #[arg(long, default_value_t = 2.0, value_parser = percent)]
     tolerate: f64,
-    /// How often a disturbed measurement is repeated in its round
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=100))]
+    /// Pairs of each row that are wanted in a round, if there is time; default: 8, or 4 with `--quick`
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pairs: Option<u32>,
+    /// How many more pairs of a row are measured in a round in place of dropped ones, if there is time
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100))]
     repeats: u32,
 }
 
@@ -123,18 +131,26 @@ impl Arguments {
         if self.work.is_empty() { Subject::value_variants() } else { &self.work }
     }
 
+    /// The sections that are to be compared.
+    fn sections(&self) -> Vec<Section> {
+        let asked = |section: &Section| self.subjects().iter().any(|subject| subject.section() == *section);
+        Section::ALL.into_iter().filter(asked).collect()
+    }
+
     /// How long a section may take; none when it was not asked for.
     fn time(&self, section: Section) -> Option<Duration> {
         let minutes = |minutes| Duration::from_secs(60 * minutes);
-        let asked: Vec<_> = Section::ALL
-            .into_iter()
-            .filter(|section| self.subjects().iter().any(|subject| subject.section() == *section))
-            .collect();
+        let asked = self.sections();
         let part = match self.minutes {
             Some(all) => section.part(minutes(all), Some(&asked)),
             None => section.part(minutes(self.extent().minutes), None),
         };
         asked.contains(&section).then_some(part)
+    }
+
+    /// How long all of it may take.
+    fn total(&self) -> Duration {
+        self.sections().into_iter().filter_map(|section| self.time(section)).sum()
     }
 }
 
@@ -159,16 +175,17 @@ fn main() -> Result<()> {
 
     let paths = Paths::new(&machine)?;
     let mut results = results(&arguments, machine);
+    let start = Instant::now();
     compare_times(&arguments, &testbed, &mut results);
-    match arguments.time(Section::Rates) {
-        Some(time) => run(&testbed, &mut results, time, &paths)?,
-        None => results.write(&paths.file("json"))?,
+    results.write(&paths.file("json"))?;
+    if !results.contests.is_empty() {
+        run(&testbed, &mut results, start, Budget::new(arguments.total()), &paths)?;
     }
 
     let text = table::markdown(&results);
     print!("{text}");
     paths.write("md", &text)?;
-    if !results.cases.is_empty() {
+    if !results.contests.is_empty() {
         paths.write("svg", &chart::svg(&results))?;
     }
     eprintln!("{}; {RESULTS}/{}.*", table::summary(&results), paths.name);
@@ -193,26 +210,26 @@ fn results(arguments: &Arguments, machine: Machine) -> Results {
             Subject::Latency | Subject::Idle => None,
         })
         .collect();
+    let extent = arguments.extent();
     let conditions = Conditions {
         cpus: machine.cpus,
         burst: arguments.burst,
         rule: Rule::new(arguments.tolerate / 100.0),
+        pairs: arguments.pairs.unwrap_or(extent.pairs),
         repeats: arguments.repeats,
     };
-    let rounds = arguments.rounds.unwrap_or(arguments.extent().rounds);
+    let rounds = arguments.rounds.unwrap_or(extent.rounds);
     let cases = Case::all(&works, &arguments.sizes);
     // Who asks for single works wants these.
     Results::new(machine, conditions, cases, arguments.work.is_empty(), rounds)
 }
 
-/// All rounds, or as many as there is time for.
-fn run(testbed: &Testbed, results: &mut Results, total: Duration, paths: &Paths) -> Result<()> {
-    let [rounds, _] = results.rounds;
-    let (start, subjects) = (Instant::now(), results.measured.len());
-    let mut budget = Budget::new(total);
-    let mut left = rounds * u32::try_from(subjects)?;
+/// All rounds of rates, or as many as there is time for since the `start` of everything.
+fn run(testbed: &Testbed, results: &mut Results, start: Instant, budget: Budget, paths: &Paths) -> Result<()> {
+    let ([rounds, _], contests) = (results.rounds, results.contests.len());
+    let mut left = rounds * u32::try_from(contests)?;
     for round in 1..=rounds {
-        let mut order: Vec<_> = (0..subjects).collect();
+        let mut order: Vec<_> = (0..contests).collect();
         if round % 2 == 0 {
             order.reverse();
         }
@@ -222,12 +239,10 @@ fn run(testbed: &Testbed, results: &mut Results, total: Duration, paths: &Paths)
                 eprintln!("the time is over in round {round} of {rounds}");
                 return finish_round(results, round - 1, paths);
             }
-            let best = results.best();
-            let (begun, window) = (Instant::now(), budget.window(start.elapsed(), left));
-            let measured = &mut results.measured[at];
-            measure(testbed, results.conditions, best, measured, window);
-            say(round, rounds, left, measured);
-            budget.learn(begun.elapsed(), window);
+            let contest = &mut results.contests[at];
+            let before = [contest.turns.len(), contest.failures.len()];
+            contest.hold(testbed, results.conditions, round, budget.share(start.elapsed(), left));
+            eprintln!("round {round}/{rounds}, {left} to go: {}", progress(contest, before));
             left -= 1;
         }
         finish_round(results, round, paths)?;
@@ -237,20 +252,23 @@ fn run(testbed: &Testbed, results: &mut Results, total: Duration, paths: &Paths)
 
 fn finish_round(results: &mut Results, round: u32, paths: &Paths) -> Result<()> {
     results.rounds[1] = round;
-    results.judge();
     results.write(&paths.file("json"))
 }
 
-/// One line of progress.
-fn say(round: u32, rounds: u32, left: u32, measured: &Measured) {
-    let last = measured.samples.last();
-    let rate = last.map_or_else(|| "failed".to_owned(), |sample| format!("{:.2} Mpps", sample.rate / 1e6));
-    let dropped = last.and_then(|sample| sample.dropped.as_ref());
-    let dropped = dropped.map_or_else(String::new, |reason| format!(", dropped: {reason}"));
-    eprintln!("round {round}/{rounds}, {left} to go: {}: {rate}{dropped}", measured.subject.title());
-    if let Some(failure) = measured.failures.last().filter(|_| last.is_none()) {
-        eprintln!("{failure}");
+/// What became of a contest in a round, before which it had so many turns and failures.
+fn progress(contest: &Contest, [turns, failures]: [usize; 2]) -> String {
+    let new = &contest.turns[turns..];
+    let mut text = format!("{}:", contest.question.title());
+    for turn in new {
+        let rates: Vec<_> = turn.samples.iter().map(|sample| format!("{:.2}", sample.rate / 1e6)).collect();
+        text += &format!(" {}{}", rates.join("/"), if turn.dropped.is_some() { "!" } else { "" });
     }
+    text += " Mpps";
+    if let Some(reason) = new.iter().rev().find_map(|turn| turn.dropped) {
+        text += &format!("; ! dropped, at last because {reason}");
+    }
+    contest.failures[failures..].iter().for_each(|failure| text += &format!("\nfailed: {failure}"));
+    text
 }
 
 /// Where the results of this run go.

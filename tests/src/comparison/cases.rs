@@ -7,8 +7,11 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
-    /// one process, one core: two memif ports joined with each other, each sends what it receives to the other
+    /// one process, one core: two memif ports joined with each other, each sends what it receives to the other; one burst
+    /// circulates in each direction
     Loopback,
+    /// the same with 512 packets in each direction, half of a ring
+    LoopbackDeep,
     /// two processes, one core each: the server sends
     ServerToClient,
     /// two processes, one core each: the client sends
@@ -24,6 +27,7 @@ impl Work {
     pub fn title(self) -> &'static str {
         match self {
             Self::Loopback => "loopback, one core",
+            Self::LoopbackDeep => "loopback, one core, 512 in flight",
             Self::ServerToClient => "server to client",
             Self::ClientToServer => "client to server",
             Self::Chain => "forwarder between lport's ends",
@@ -36,10 +40,15 @@ impl Work {
         use ZeroCopy::{Both, Client, None, Server};
         match self {
             Self::Loopback => &[None, Client, Both],
-            Self::ServerToClient => &[None, Client],
+            Self::LoopbackDeep | Self::ServerToClient => &[None, Client],
             Self::ClientToServer => &[None, Client, Server, Both],
             Self::Chain | Self::ChainOfPeers => &[None],
         }
+    }
+
+    /// How many CPUs poll in it.
+    pub fn cpus(self) -> usize {
+        if matches!(self, Self::Loopback | Self::LoopbackDeep) { 1 } else { 2 }
     }
 }
 
@@ -107,8 +116,8 @@ impl Case {
     /// How many times testpmd's rate is wanted; `None` for a size without a goal.
     pub fn goal(&self) -> Option<f64> {
         let goals = match (self.work, self.zero_copy) {
-            (Work::Loopback, ZeroCopy::None) => [3.0, 2.0, 1.6],
-            (Work::Loopback, _) => [3.0, 2.5, 2.5],
+            (Work::Loopback | Work::LoopbackDeep, ZeroCopy::None) => [3.0, 2.0, 1.6],
+            (Work::Loopback | Work::LoopbackDeep, _) => [3.0, 2.5, 2.5],
             (Work::ServerToClient | Work::ClientToServer, ZeroCopy::None) => [2.5, 2.0, 1.4],
             (Work::ServerToClient | Work::ClientToServer, _) => [2.0, 2.0, 1.5],
             (Work::Chain, _) => [2.5, 2.0, 2.0],
@@ -128,12 +137,12 @@ pub enum Verdict {
     Missed,
     /// There is no goal.
     NoGoal,
-    /// There is nothing to judge by: it failed, or every round was disturbed.
+    /// There is nothing to judge by: it failed, or every pair was dropped.
     NotMeasured,
 }
 
 impl Verdict {
-    /// That of a ratio, which is NaN when one of the two rates is missing.
+    /// That of a ratio, which is NaN when there is none.
     pub fn of(ratio: f64, goal: Option<f64>) -> Self {
         match goal {
             _ if !ratio.is_finite() => Self::NotMeasured,
@@ -161,11 +170,12 @@ mod tests {
     #[test]
     fn every_row_of_the_usual_sizes_has_a_goal_and_other_sizes_have_none() {
         let rows = Case::all(Work::value_variants(), &SIZES);
-        assert_eq!(rows.len(), (3 + 2 + 4 + 1 + 1) * 3);
+        assert_eq!(rows.len(), (3 + 2 + 2 + 4 + 1 + 1) * 3);
         assert!(rows.iter().all(|case| case.goal().is_some()));
         assert!(Case::all(Work::value_variants(), &[128]).iter().all(|case| case.goal().is_none()));
         let goal = |work, zero_copy, size| Case { work, zero_copy, size }.goal();
         assert_eq!(goal(Work::Loopback, ZeroCopy::None, 64), Some(3.0));
+        assert_eq!(goal(Work::LoopbackDeep, ZeroCopy::Client, 512), Some(2.5));
         assert_eq!(goal(Work::ClientToServer, ZeroCopy::Server, 1518), Some(1.5));
         assert_eq!(goal(Work::ChainOfPeers, ZeroCopy::None, 512), Some(1.2));
     }

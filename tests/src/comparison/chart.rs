@@ -1,9 +1,11 @@
-//! Results as a picture: a bar per row, as long as our rate is times testpmd's, with the goal as a mark.
+//! Results as a picture: a bar per row, as long as our rate is times testpmd's, the middle half of the pairs as a thin line over
+//! it, and the goal as a mark.
 
 use std::fmt::Write;
 
 use super::cases::{Verdict, ZeroCopy};
 use super::results::{Outcome, Results};
+use super::statistics::Quartiles;
 
 /// Sizes in pixels.
 const ROW: f64 = 20.0;
@@ -36,7 +38,7 @@ pub fn svg(results: &Results) -> String {
         60.0,
         "start",
         "fill=\"#555\"",
-        "green: goal reached; red: missed; grey: no goal; black: the goal",
+        "green: goal reached; red: missed; grey: no goal; black: the goal; thin line: the middle half of the pairs",
     );
     text += &axis(&scale, bottom);
     for (outcome, top) in outcomes.iter().zip(rows) {
@@ -53,7 +55,7 @@ struct Scale {
 
 impl Scale {
     fn of(outcomes: &[Outcome]) -> Self {
-        let ratios = outcomes.iter().map(|outcome| outcome.ratio).filter(|ratio| ratio.is_finite());
+        let ratios = outcomes.iter().map(|outcome| outcome.ratio.high).filter(|ratio| ratio.is_finite());
         let goals = outcomes.iter().filter_map(|outcome| outcome.case.goal());
         let most = ratios.chain(goals).fold(1.0, f64::max);
         Self { end: most.ceil() as u32 }
@@ -106,15 +108,21 @@ fn bar(outcome: &Outcome, top: f64, scale: &Scale) -> String {
         Verdict::Missed => "#c0392b",
         Verdict::NoGoal | Verdict::NotMeasured => "#999",
     };
-    if outcome.ratio.is_finite() {
-        let width = scale.x(outcome.ratio) - LEFT;
+    let Quartiles { low, median, high } = outcome.ratio;
+    let measured = median.is_finite();
+    if measured {
+        let width = scale.x(median) - LEFT;
         let _ = writeln!(
             text,
             "<rect x=\"{LEFT}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{BAR}\" fill=\"{colour}\"/>"
         );
+        let (from, to, middle) = (scale.x(low), scale.x(high), top + BAR / 2.0);
+        let _ = writeln!(
+            text,
+            "<line x1=\"{from:.1}\" y1=\"{middle:.1}\" x2=\"{to:.1}\" y2=\"{middle:.1}\" stroke=\"#222\"/>"
+        );
     }
-    let value =
-        if outcome.ratio.is_finite() { format!("{:.2}", outcome.ratio) } else { outcome.verdict.word().to_owned() };
+    let value = if measured { format!("{median:.2}") } else { outcome.verdict.word().to_owned() };
     let goal = case.goal();
     if let Some(goal) = goal {
         let (x, end) = (scale.x(goal), top + BAR + 2.0);
@@ -124,8 +132,8 @@ fn bar(outcome: &Outcome, top: f64, scale: &Scale) -> String {
             top - 2.0
         );
     }
-    // Behind the bar, and behind the goal's mark where that would lie on it.
-    let bar_end = if outcome.ratio.is_finite() { scale.x(outcome.ratio) } else { LEFT };
+    // Behind bar and range, and behind the goal's mark where that would lie on it.
+    let bar_end = if measured { scale.x(high) } else { LEFT };
     let mark = goal.map(|goal| scale.x(goal)).filter(|mark| (*mark - bar_end - 17.0).abs() < 20.0);
     text += &label(mark.unwrap_or(bar_end).max(bar_end) + 5.0, top + 11.0, "start", "", &value);
     text
@@ -138,21 +146,20 @@ fn label(x: f64, y: f64, anchor: &str, style: &str, text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::processes::Program;
+    use super::super::cases::Work;
     use super::super::results::tests::results;
     use super::*;
 
-    const RATES: [(Program, ZeroCopy, &[f64]); 4] = [
-        (Program::Testpmd, ZeroCopy::None, &[10e6, 0.0]),
-        (Program::Testpmd, ZeroCopy::Client, &[10e6, 0.0]),
-        (Program::Lport, ZeroCopy::None, &[42e6, 0.0]),
-        (Program::Lport, ZeroCopy::Client, &[20e6, 0.0]),
+    const PAIRS: [(ZeroCopy, &[f64], f64); 3] = [
+        (ZeroCopy::None, &[10e6, 40e6], 100.0),
+        (ZeroCopy::None, &[10e6, 44e6], 100.0),
+        (ZeroCopy::Client, &[10e6, 20e6], 100.0),
     ];
 
     #[test]
     fn the_picture_is_well_formed_whatever_the_machine_is_called_and_whatever_failed() {
-        for rates in [&RATES[..], &[]] {
-            let picture = svg(&results(rates));
+        for pairs in [&PAIRS[..], &[]] {
+            let picture = svg(&results(Work::Loopback, pairs));
             let document = roxmltree::Document::parse(&picture).unwrap();
             let texts: Vec<_> = document.descendants().filter_map(|node| node.text()).collect();
             assert!(texts.iter().any(|text| text.contains("A <fast> & \"odd\" CPU")), "{texts:?}");
@@ -161,7 +168,7 @@ mod tests {
 
     #[test]
     fn bars_are_as_long_as_their_ratios_and_coloured_by_their_verdicts() {
-        let picture = svg(&results(&RATES));
+        let picture = svg(&results(Work::Loopback, &PAIRS));
         let document = roxmltree::Document::parse(&picture).unwrap();
         let bars: Vec<_> = document.descendants().filter(|node| node.attribute("height") == Some("13")).collect();
         let width = |bar: &roxmltree::Node<'_, '_>| bar.attribute("width").unwrap().parse::<f64>().unwrap();
@@ -169,5 +176,13 @@ mod tests {
         assert!((width(&bars[0]) / width(&bars[1]) - 4.2 / 2.0).abs() < 0.01);
         assert_eq!(bars[0].attribute("fill"), Some("#2e8b57"));
         assert_eq!(bars[1].attribute("fill"), Some("#c0392b"));
+        // From 4.1 to 4.3, as long as a twentieth of 4.2 is.
+        let ranges = document.descendants().filter(|node| node.attribute("stroke") == Some("#222"));
+        let length = |line: roxmltree::Node<'_, '_>| {
+            let x = |end| line.attribute(end).unwrap().parse::<f64>().unwrap();
+            x("x2") - x("x1")
+        };
+        let lengths: Vec<_> = ranges.map(length).collect();
+        assert!((lengths[0] * 21.0 - width(&bars[0])).abs() < 3.0 && lengths[1] == 0.0, "{lengths:?}");
     }
 }

@@ -1,12 +1,8 @@
-//! Who else used the CPUs of a measurement, and the rule by which it is dropped.
+//! Who else used the CPUs of a measurement.
 //!
 //! The processes under test poll: their CPUs are never idle on their account. So what is neither idle time of these CPUs nor
 //! CPU time of these processes was taken by others: programs, interrupts, or the hypervisor. The hypervisor's share is also
 //! told by the kernel, as steal.
-//!
-//! **The rule:** a measurement is dropped when others took more than a given share of its CPUs' time, or the hypervisor did;
-//! and when the CPUs themselves were slower, or two of them farther from each other, than they were at best in the whole run
-//! ([`super::probe`]), by more than a given factor.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -15,8 +11,6 @@ use anyhow::{Context, Result};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use serde::Serialize;
-
-use super::probe::Probe;
 
 /// Length of a tick in `/proc/stat`, on every machine.
 const TICK: Duration = Duration::from_millis(10);
@@ -66,43 +60,6 @@ impl Disturbance {
     /// The greater of both.
     pub fn share(&self) -> f64 {
         self.others.max(self.stolen)
-    }
-}
-
-/// The rule's limits.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Rule {
-    /// The share of the CPUs' time that others may take, 0 to 1.
-    pub others: f64,
-    /// How many times its shortest time a cache line may take from CPU to CPU.
-    pub farther: f64,
-    /// How many times its shortest time a computation may take.
-    pub slower: f64,
-}
-
-impl Rule {
-    /// The rule with a share of `others`. Between two sharing a cache and two on different dies lies a factor of 3 to 5,
-    /// between a core for oneself and a hyperthread of a busy one a factor of 1.3 to 2.
-    pub fn new(others: f64) -> Self {
-        Self { others, farther: 2.0, slower: 1.2 }
-    }
-
-    /// One that drops nothing.
-    pub const NONE: Self = Self { others: 1.0, farther: f64::INFINITY, slower: f64::INFINITY };
-
-    /// Why a measurement on the first `cpus` CPUs is dropped, if it is. `probe` is the worse of before and after, `best` the
-    /// best of the run.
-    pub fn reason(&self, disturbance: Disturbance, cpus: usize, probe: Probe, best: Probe) -> Option<String> {
-        let share = disturbance.share();
-        if share > self.others {
-            return Some(format!("others took {:.1} % of the CPUs' time", share * 100.0));
-        }
-        let farther = probe.round_trip / best.round_trip;
-        if cpus > 1 && farther > self.farther {
-            return Some(format!("the CPUs were {farther:.1} times as far from each other as at best"));
-        }
-        let slower = probe.work.iter().zip(best.work).take(cpus).map(|(now, best)| now / best).fold(0.0, f64::max);
-        (slower > self.slower).then(|| format!("a CPU took {slower:.1} times as long for a computation as at best"))
     }
 }
 
@@ -157,29 +114,6 @@ mod tests {
         assert_eq!(before.until(&after, 2), Disturbance { others: 0.02, stolen: 0.005 });
         // More than there is: a thread of ours ran on another CPU for a moment.
         assert_eq!(before.until(&reading(start, 1000, 500, 20, 3001), 2), Disturbance { others: 0.0, stolen: 0.0 });
-    }
-
-    fn reason(others: f64, stolen: f64, cpus: usize, round_trip: f64, work: [f64; 2]) -> String {
-        let best = Probe { round_trip: 100.0, work: [1.0, 1.0] };
-        let probe = Probe { round_trip, work };
-        Rule::new(0.02).reason(Disturbance { others, stolen }, cpus, probe, best).unwrap_or_default()
-    }
-
-    #[test]
-    fn a_measurement_is_dropped_beyond_what_others_may_take() {
-        assert_eq!(reason(0.02, 0.02, 2, 100.0, [1.0, 1.0]), "");
-        assert!(reason(0.021, 0.0, 2, 100.0, [1.0, 1.0]).contains("others took 2.1 %"));
-        assert!(reason(0.0, 0.03, 2, 100.0, [1.0, 1.0]).contains("others took 3.0 %"));
-    }
-
-    #[test]
-    fn a_measurement_is_dropped_when_its_own_cpus_were_slow_or_far_apart() {
-        assert_eq!(reason(0.0, 0.0, 2, 200.0, [1.2, 1.2]), "");
-        assert!(reason(0.0, 0.0, 2, 350.0, [1.0, 1.0]).contains("3.5 times as far"));
-        assert!(reason(0.0, 0.0, 2, 100.0, [1.0, 1.5]).contains("1.5 times as long"));
-        // A single process has nothing to do with the second CPU.
-        assert_eq!(reason(0.0, 0.0, 1, 350.0, [1.0, 1.5]), "");
-        assert_eq!(Rule::NONE.reason(Disturbance { others: 1.0, stolen: 1.0 }, 2, Probe::WORST, Probe::WORST), None);
     }
 
     #[test]

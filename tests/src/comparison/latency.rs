@@ -7,10 +7,9 @@
 //!    `lport bench latency`, joins one, measures one load, and leaves.
 //! 3. A [`Pair`] is one such measurement of each, directly after each other, testpmd first in every other one. The load that
 //!    has been measured least is next, until the time is over.
-//! 4. A pair does not count when others took more than the rule allows of the CPUs' time, or kept the tester from its CPU, in
-//!    either of its measurements; when a cache line's way from CPU to CPU and back, probed before, between and after the two,
-//!    changed by more than [`MOVED`] times; or when testpmd lost more than [`LOSS`], so that the load was not what it is called.
-//!    The ratio is the median of the pairs' ratios.
+//! 4. A pair counts by the rule of all pairs ([`super::rule`]), unless the tester was kept from its CPU in either of its
+//!    measurements, or testpmd lost more than [`LOSS`], so that the load was not what it is called. The ratio is the median of
+//!    the pairs' ratios.
 //! 5. Interrupts of the machine make the slow hundredth of packets, for both programs and at random. Where ours were slower but
 //!    not in so many pairs that it could not be chance ([`chance`]), nothing is said.
 
@@ -21,13 +20,15 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::cases::Verdict;
+use super::contest::in_turn;
 use super::disturbance::{Disturbance, Reading, ran};
 use super::limits::children_ran;
 use super::measuring::Conditions;
 use super::probe::Probe;
 use super::processes::Program;
 use super::reflector::Reflector;
-use super::statistics::{CHANCE, chance, median, spread};
+use super::rule::{Circumstances, Rule};
+use super::statistics::{CHANCE, Quartiles, chance, median};
 use super::tester::{self, Latencies};
 use crate::testbed::Testbed;
 
@@ -42,9 +43,6 @@ pub const NO_WORSE: f64 = 1.05;
 
 /// The share of packets that may get lost on either side where latencies are compared: a packet that is dropped is not late.
 pub const LOSS: f64 = 0.005;
-
-/// How many times a cache line's way may differ around the two measurements of a pair.
-pub const MOVED: f64 = 1.5;
 
 /// How often testpmd's PDR is searched; the highest counts, because noise only lowers it.
 const SEARCHES: usize = 2;
@@ -67,8 +65,15 @@ pub struct Member {
     /// What the tester found.
     #[serde(flatten)]
     pub latencies: Latencies,
-    /// Who else used the CPUs.
-    pub disturbance: Disturbance,
+    /// In which circumstances.
+    #[serde(flatten)]
+    pub circumstances: Circumstances,
+}
+
+impl AsRef<Circumstances> for Member {
+    fn as_ref(&self) -> &Circumstances {
+        &self.circumstances
+    }
 }
 
 /// One measurement of each program.
@@ -78,26 +83,19 @@ pub struct Pair {
     pub load: u32,
     /// testpmd's, and ours.
     pub members: [Member; 2],
-    /// A cache line's way there and back before, between and after them, in nanoseconds.
-    pub round_trips: [f64; 3],
     /// Why it does not count.
     pub dropped: Option<String>,
 }
 
 impl Pair {
-    /// Applies the rule.
-    fn judge(&mut self, others: f64) {
-        let share = self.members.map(|member| member.disturbance.share()).into_iter().fold(0.0, f64::max);
-        let near = self.round_trips.into_iter().fold(f64::INFINITY, f64::min);
-        let moved = self.round_trips.into_iter().fold(0.0, f64::max) / near;
-        self.dropped = if share > others {
-            Some(format!("others took {:.1} % of the CPUs' time", share * 100.0))
+    /// Applies the rule of all pairs, and what else a latency needs.
+    fn judge(&mut self, rule: Rule) {
+        self.dropped = if let Some(reason) = rule.reason(&self.members) {
+            Some(reason.to_string())
         } else if self.members.iter().any(|member| member.latencies.disturbed) {
             Some("the tester was kept from its CPU".to_owned())
-        } else if self.is_overload() {
-            Some(format!("testpmd lost {:.1} % of the packets", self.lost()[0] * 100.0))
         } else {
-            (moved > MOVED).then(|| format!("the CPUs moved: {moved:.1} times as far from each other as before"))
+            self.is_overload().then(|| format!("testpmd lost {:.1} % of the packets", self.lost()[0] * 100.0))
         };
     }
 
@@ -138,10 +136,8 @@ pub struct Row {
     pub percentile: &'static str,
     /// Microseconds, the median of the pairs that count: testpmd's, and ours.
     pub medians_us: [f64; 2],
-    /// From the shortest to the longest, as a share of the median.
-    pub spreads: [f64; 2],
-    /// The median of ours over testpmd's, pair by pair.
-    pub ratio: f64,
+    /// Ours over testpmd's, of each pair.
+    pub ratio: Quartiles,
     /// Share of packets that got lost, the median.
     pub lost: [f64; 2],
     /// Pairs that count.
@@ -167,22 +163,22 @@ impl Latency {
         let lost = each(&Pair::lost).map(|shares| median(&shares));
         let ratios: Vec<_> = times[1].iter().zip(&times[0]).map(|(ours, theirs)| ours / theirs).collect();
         let offered: Vec<_> = pairs.iter().map(|pair| pair.members[0].latencies.offered_mpps).collect();
-        let (ratio, slower) = (median(&ratios), ratios.iter().filter(|ratio| **ratio > 1.0).count());
+        let (ratio, slower) = (Quartiles::of(&ratios), ratios.iter().filter(|ratio| **ratio > 1.0).count());
         Row {
             load,
             offered_mpps: median(&offered),
             percentile: PERCENTILES[which],
             medians_us: [median(&times[0]), median(&times[1])],
-            spreads: [spread(&times[0]), spread(&times[1])],
             ratio,
             lost,
             pairs: pairs.len(),
             slower,
-            verdict: verdict(load, which, ratio, lost, chance(slower, pairs.len())),
+            verdict: verdict(load, which, ratio.median, lost, chance(slower, pairs.len())),
         }
     }
 
-    fn of(&self, load: u32) -> impl Iterator<Item = &Pair> {
+    /// The pairs of a load.
+    pub(super) fn of(&self, load: u32) -> impl Iterator<Item = &Pair> {
         self.pairs.iter().filter(move |pair| pair.load == load)
     }
 
@@ -260,16 +256,17 @@ struct Known {
 
 impl Known {
     /// Whether the CPUs are as far from each other as they were.
-    fn holds(&self, round_trip: f64) -> bool {
-        self.round_trip.max(round_trip) <= MOVED * self.round_trip.min(round_trip)
+    fn holds(&self, rule: Rule, round_trip: f64) -> bool {
+        !rule.is_moved([self.round_trip, round_trip])
     }
 }
 
 impl Bench<'_> {
     /// Searches testpmd's PDR, or measures a pair.
     fn step(&mut self, latency: &mut Latency) -> Result<()> {
-        let round_trip = Probe::take(self.conditions.cpus)?.round_trip;
-        let Some(at) = self.known.iter().position(|known| known.holds(round_trip)) else {
+        let Conditions { cpus, rule, .. } = self.conditions;
+        let round_trip = Probe::take(cpus)?.round_trip;
+        let Some(at) = self.known.iter().position(|known| known.holds(rule, round_trip)) else {
             let pdr = self.search()?;
             eprintln!("latency: testpmd's PDR is {:.2} Mpps, a cache line's way {round_trip:.0} ns", pdr / 1e6);
             self.known.push(Known { pdr, round_trip, overloads: 0 });
@@ -279,7 +276,7 @@ impl Bench<'_> {
         let load = latency.next_load();
         let first = latency.of(load).count() % 2;
         let mut pair = self.pair(load, first, self.known[at].pdr)?;
-        pair.judge(self.conditions.rule.others);
+        pair.judge(rule);
         say(&pair);
         let known = &mut self.known[at];
         known.overloads = if pair.is_overload() { known.overloads + 1 } else { 0 };
@@ -307,18 +304,14 @@ impl Bench<'_> {
 
     /// Measures both at a load, the one at `first` before the other.
     fn pair(&mut self, load: u32, first: usize, pdr: f64) -> Result<Pair> {
-        let cpus = self.conditions.cpus;
-        let probe = || Ok::<_, anyhow::Error>(Probe::take(cpus)?.round_trip);
-        let before = probe()?;
-        let earlier = self.member(first, load, pdr)?;
-        let between = probe()?;
-        let later = self.member(1 - first, load, pdr)?;
-        let members = if first == 0 { [earlier, later] } else { [later, earlier] };
-        Ok(Pair { load, members, round_trips: [before, between, probe()?], dropped: None })
+        let measured =
+            in_turn(&[first, 1 - first], self.conditions.cpus, |at, before| self.member(at, load, pdr, before))?;
+        let members = measured.try_into().ok().context("a pair has two members")?;
+        Ok(Pair { load, members, dropped: None })
     }
 
-    /// Measures one at a load.
-    fn member(&mut self, at: usize, load: u32, pdr: f64) -> Result<Member> {
+    /// Measures one at a load. `before` is what the CPUs were like just now.
+    fn member(&mut self, at: usize, load: u32, pdr: f64, before: Probe) -> Result<Member> {
         let Conditions { cpus, burst, .. } = self.conditions;
         let [load, pdr, cpu] = [load.to_string(), format!("{pdr:.0}"), cpus[0].to_string()];
         let [burst, length] = [burst.to_string(), self.length.as_secs_f64().to_string()];
@@ -329,7 +322,8 @@ impl Bench<'_> {
             let rows: Vec<Latencies> = tester::bench(&arguments)?;
             rows.first().copied().context("no row of latencies")
         })?;
-        Ok(Member { latencies, disturbance })
+        let probes = [before, Probe::take(cpus)?];
+        Ok(Member { latencies, circumstances: Circumstances { disturbance, cpus: cpus.len(), probes } })
     }
 
     /// As [`Self::alone`]; says also who else used the CPUs meanwhile.
@@ -372,6 +366,7 @@ fn say(pair: &Pair) {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::rule::tests::quiet;
     use super::*;
 
     /// A pair at a load with these percentiles (p50, p99, p99.9 in microseconds) of testpmd and of ours.
@@ -388,9 +383,9 @@ pub(super) mod tests {
                 max_us: p999_us,
                 disturbed: false,
             },
-            disturbance: Disturbance { others: 0.0, stolen: 0.0 },
+            circumstances: quiet(2, 100.0),
         };
-        Pair { load, members: times.map(member), round_trips: [100.0; 3], dropped: None }
+        Pair { load, members: times.map(member), dropped: None }
     }
 
     fn latency(pairs: Vec<Pair>) -> Latency {
@@ -407,7 +402,7 @@ pub(super) mod tests {
         let at = |factor: f64| [[factor, 2.0 * factor, 4.0 * factor], [0.8 * factor, 2.0 * factor, 5.0 * factor]];
         let latency = latency([1.0, 2.0, 8.0, 1.0, 3.0].map(|factor| pair(50, at(factor))).into());
         let rows: Vec<_> = latency.rows().into_iter().filter(|row| row.load == 50).collect();
-        assert_eq!(rows.iter().map(|row| row.ratio).collect::<Vec<_>>(), [0.8, 1.0, 1.25]);
+        assert_eq!(rows.iter().map(|row| row.ratio.median).collect::<Vec<_>>(), [0.8, 1.0, 1.25]);
         assert_eq!((rows[0].medians_us, rows[0].pairs, rows[0].offered_mpps), ([2.0, 1.6], 5, 5.0));
         assert_eq!(verdicts(&latency, 50), [Verdict::Reached, Verdict::Reached, Verdict::Missed]);
         assert_eq!(verdicts(&latency, 90), [Verdict::NotMeasured; 3]);
@@ -445,16 +440,16 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_pair_is_dropped_when_others_ran_or_the_cpus_moved() {
+    fn a_pair_is_dropped_by_the_rule_of_all_and_by_what_a_latency_needs() {
         let reason = |change: fn(&mut Pair)| {
             let mut pair = pair(10, [[1.0; 3]; 2]);
             change(&mut pair);
-            pair.judge(0.02);
+            pair.judge(Rule::new(0.02));
             pair.dropped.unwrap_or_default()
         };
-        assert_eq!(reason(|pair| pair.round_trips = [100.0, 150.0, 100.0]), "");
-        assert!(reason(|pair| pair.round_trips = [300.0, 300.0, 100.0]).contains("3.0 times as far"));
-        assert!(reason(|pair| pair.members[1].disturbance.stolen = 0.03).contains("3.0 %"));
+        assert_eq!(reason(|pair| pair.members[1].circumstances.probes[0].round_trip = 140.0), "");
+        assert!(reason(|pair| pair.members[1].circumstances.probes[1].round_trip = 300.0).contains("100 and 300 ns"));
+        assert!(reason(|pair| pair.members[1].circumstances.disturbance.stolen = 0.03).contains("3.0 %"));
         assert!(reason(|pair| pair.members[0].latencies.lost = 6).contains("testpmd lost 0.6 %"));
         assert!(reason(|pair| pair.members[0].latencies.disturbed = true).contains("kept from its CPU"));
     }
@@ -462,7 +457,8 @@ pub(super) mod tests {
     #[test]
     fn a_pdr_holds_while_the_cpus_are_where_they_were() {
         let known = Known { pdr: 10e6, round_trip: 100.0, overloads: 0 };
-        assert_eq!([60.0, 70.0, 150.0, 151.0].map(|now| known.holds(now)), [false, true, true, false]);
+        let holds = |round_trip| known.holds(Rule::new(0.02), round_trip);
+        assert_eq!([71.0, 72.0, 140.0, 141.0].map(holds), [false, true, true, false]);
     }
 
     #[test]

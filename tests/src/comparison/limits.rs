@@ -45,6 +45,9 @@ pub enum HotLoop {
     Memcpy,
 }
 
+/// Loops that are compared for the first question: the first is to reach [`COPY_GOAL`] of the second's rate.
+pub const COPIES: [HotLoop; 2] = [HotLoop::Packets, HotLoop::Memcpy];
+
 impl HotLoop {
     /// Its word on the command line.
     pub fn word(self) -> &'static str {
@@ -93,12 +96,6 @@ fn program() -> Result<&'static PathBuf> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let build = || cargo::build_bench("pmd-memif", "hot_loops").map_err(|error| format!("{error:#}"));
     PROGRAM.get_or_init(build).as_ref().map_err(|error| anyhow!("{error}"))
-}
-
-/// What is measured for both questions.
-pub fn subjects() -> Vec<Subject> {
-    let loops = [HotLoop::Packets, HotLoop::Memcpy].map(Subject::Loop);
-    loops.into_iter().chain(FLAT_SIZES.map(without_copies)).collect()
 }
 
 /// Packets of a size from a client that exports to a server that borrows.

@@ -1,23 +1,28 @@
-//! Our program and dpdk-testpmd at the same work on the same cores, interleaved: what `make bench` does.
+//! Our program and dpdk-testpmd at the same work on the same cores, in pairs: what `make bench` does.
 //!
 //! ```text
 //!   machine      what this machine is, which CPUs are taken, what spoils numbers on it
 //!   cases        the rows: works, who has zero-copy, the goals          limits     how near to what the memory can do
-//!   processes    a work as processes: `lport run` and testpmd, pinned   disturbance  who else used the CPUs, the rule
-//!   measuring    one measurement: start, warm up, read, read again; again when disturbed      probe: how fast CPUs are
+//!   processes    a work as processes: `lport run` and testpmd, pinned   probe      how fast the CPUs are, how far apart
+//!   measuring    one measurement: thaw, read, read again, freeze        disturbance   who else used the CPUs
+//!   contest      what is compared, measured in turns: pairs             rule       which of them count
 //!   latency, idle   the other sections      tester: `lport bench`      reflector: sends back what comes
-//!   budget       how long each may take                                 statistics   medians, spreads
+//!   budget       how long each may take                                 statistics medians, quartiles, chance
 //!   results      everything measured, as raw JSON                       table, sections, chart  for people
 //! ```
 //!
-//! 1. [`cases::Case::all`] gives the rows, [`measuring::subjects`] what has to be measured for them: each subject once a round,
-//!    ours and testpmd's next to each other, so that whatever disturbs the machine disturbs both.
-//! 2. [`measuring::measure`] measures one subject. What goes wrong with it is kept, and does not touch the others.
-//! 3. [`results::Results`] grows by each; [`table`] and [`chart`] show it.
+//! 1. [`cases::Case::all`] gives the rows. Each is a [`contest::Contest`]; so are the questions of [`limits`].
+//! 2. [`contest::Contest::hold`] holds one in a round: its processes stand ready, frozen, and are measured in turns, one directly
+//!    after the other, so that whatever the machine does, it does it to both. What goes wrong with it is kept, and does not touch
+//!    the others.
+//! 3. [`latency::measure`] and [`idle::measure`] are sections of their own, with data of their own. Latencies are measured in
+//!    pairs as well, by the same rule.
+//! 4. [`results::Results`] holds all of them; [`table`] and [`chart`] show what they come to.
 
 pub mod budget;
 pub mod cases;
 pub mod chart;
+pub mod contest;
 pub mod disturbance;
 pub mod idle;
 pub mod latency;
@@ -28,6 +33,7 @@ pub mod probe;
 pub mod processes;
 mod reflector;
 pub mod results;
+pub mod rule;
 mod sections;
 pub mod statistics;
 pub mod table;

@@ -2,14 +2,15 @@
 //!
 //! 1. `parts` says as data what each process does, and with which ends of memifs.
 //! 2. [`Stage::start`] starts them, those with memif servers first, and has testpmd forward.
-//! 3. [`Stage::reading`] asks the one that counts. Dropping the stage kills them all.
+//! 3. [`Stage::reading`] asks the one that counts. Between measurements, [`Stage::freeze`] holds them where they are.
+//!    Dropping the stage kills them all, frozen or not.
 //!
 //! Both programs do the same in the same way: they forward between pairs of ports (testpmd's `io`, our mode `fwd` with a
 //! port map). Who makes packets takes them from a null port, which costs either less than its generator; who swallows them
 //! gives them to one.
 //!
 //! ```text
-//!   loopback                       [a == b]                          512 packets go round in each direction
+//!   loopback, loopback-deep        [a == b]                          a burst, or 512 packets, go round in each direction
 //!   server-to-client and back      [null -> a] ==> [b drop]
 //!   chain, chain-of-peers          [null -> a] ==> [a -> b] ==> [b -> null]     first and last are one thread
 //! ```
@@ -32,8 +33,8 @@ use crate::summary::LportSummary;
 use crate::testbed::Testbed;
 use crate::testpmd::{Builder, Forward, Testpmd};
 
-/// Packets that circulate in each direction of a loopback pair: half of a ring of the default size.
-const IN_FLIGHT: u16 = 512;
+/// Packets that circulate in each direction of a deep loopback pair: half of a ring of the default size.
+const DEEP: u16 = 512;
 
 /// Room for a packet where [`Traffic::large_buffers`] is set, in KiB.
 const LARGE_KIB: usize = 9;
@@ -69,6 +70,19 @@ pub struct Traffic {
     pub size: usize,
     /// Whether buffers hold 9 KiB; ours only.
     pub large_buffers: bool,
+}
+
+impl Traffic {
+    /// A name that no other traffic of the table has.
+    fn name(&self, program: Program) -> String {
+        format!("{program:?}-{:?}-{:?}-{}", self.work, self.zero_copy, self.size).to_lowercase()
+    }
+
+    /// Bursts that circulate in each direction of a loopback pair: one, as after testpmd's `start tx_first`, or as many
+    /// as are in [`DEEP`] packets.
+    fn bursts_in_flight(&self, burst: u16) -> u16 {
+        if self.work == Work::LoopbackDeep { (DEEP / burst).max(1) } else { 1 }
+    }
 }
 
 /// What a process does.
@@ -109,9 +123,10 @@ impl Part {
 
 /// The processes of a work, in the order they are started: testpmd's memif client connects only once, so servers go first.
 fn parts(testbed: &Testbed, program: Program, traffic: Traffic, cpus: [usize; 2]) -> Vec<Part> {
+    let unique = traffic.name(program);
     let server = |name: &str| {
         let [client_shares, server_borrows] = traffic.zero_copy.ends();
-        let mut server = Memif::new(Role::Server, &testbed.abstract_socket(name));
+        let mut server = Memif::new(Role::Server, &testbed.abstract_socket(&format!("{unique}-{name}")));
         if traffic.large_buffers {
             server = server.buffer_size(1024 * LARGE_KIB as u32).with("segment-max", 1024 * LARGE_KIB);
         }
@@ -134,17 +149,12 @@ fn parts(testbed: &Testbed, program: Program, traffic: Traffic, cpus: [usize; 2]
         vec![forwarder, part(ends, Job::BothEnds, cpus[0], &[&link.peer(), &onward.peer()])]
     };
     match traffic.work {
-        Work::Loopback => vec![part(program, Job::Circulate, cpus[0], &[&link, &link.peer()])],
+        Work::Loopback | Work::LoopbackDeep => vec![part(program, Job::Circulate, cpus[0], &[&link, &link.peer()])],
         Work::ServerToClient => one_way(Job::Send, Job::Receive),
         Work::ClientToServer => one_way(Job::Receive, Job::Send),
         Work::Chain => chain(Program::Lport),
         Work::ChainOfPeers => chain(Program::Testpmd),
     }
-}
-
-/// The CPUs of them that poll.
-pub fn polling_cpus(work: Work, cpus: [usize; 2]) -> Vec<usize> {
-    if work == Work::Loopback { vec![cpus[0]] } else { cpus.to_vec() }
 }
 
 /// A running process.
@@ -234,21 +244,29 @@ impl Stage {
         }
     }
 
-    /// Freezes all of them while `between` is done, and lets them go on.
+    /// Freezes all of them: they use no CPU, and keep their places.
     ///
     /// # Errors
-    /// When one of them is gone, or its own.
-    pub fn frozen<T>(&self, between: impl FnOnce() -> Result<T>) -> Result<T> {
-        let processes = || self.parts.iter().map(|(_, running)| running.process());
-        processes().try_for_each(Process::freeze)?;
-        let done = between();
-        processes().try_for_each(Process::thaw)?;
-        done
+    /// When one of them is gone.
+    pub fn freeze(&self) -> Result<()> {
+        self.processes().try_for_each(Process::freeze)
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub fn thaw(&self) -> Result<()> {
+        self.processes().try_for_each(Process::thaw)
     }
 
     /// The processes' numbers.
     pub fn pids(&self) -> Vec<u32> {
-        self.parts.iter().map(|(_, running)| running.process().id()).collect()
+        self.processes().map(Process::id).collect()
+    }
+
+    fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.parts.iter().map(|(_, running)| running.process())
     }
 }
 
@@ -279,10 +297,11 @@ fn start_lport(testbed: &Testbed, part: &Part, traffic: Traffic, burst: u16) -> 
         Job::BothEnds => makes_packets(file).option("port-map", json!({ "null": a, a.clone(): "null", b: "null" })),
         Job::Forward => file.port_map(&[(&a, &b)]),
         Job::Circulate => {
-            file.port_map(&[(&a, &b)]).option("tx-first", json!(IN_FLIGHT)).option("tx-size", json!(size))
+            let in_flight = u32::from(traffic.bursts_in_flight(burst)) * u32::from(burst);
+            file.port_map(&[(&a, &b)]).option("tx-first", json!(in_flight)).option("tx-size", json!(size))
         }
     };
-    let name = format!("{:?}", part.job).to_lowercase();
+    let name = format!("{}-{:?}", traffic.name(part.program), part.job).to_lowercase();
     testbed.run_with(&name, &file, &["--burst", &burst.to_string(), "--no-telemetry"])
 }
 
@@ -309,7 +328,7 @@ fn set_going(testpmd: &mut Testpmd, part: &Part, traffic: Traffic, burst: u16) -
     testpmd.set_packet_size(traffic.size)?;
     // Without the client's buffers the server's burst would be lost.
     testpmd.poll_once()?;
-    testpmd.send_bursts(u32::from(IN_FLIGHT / burst).max(1))
+    testpmd.send_bursts(u32::from(traffic.bursts_in_flight(burst)))
 }
 
 #[cfg(test)]
@@ -329,7 +348,7 @@ mod tests {
                 assert!(links[first_client..].iter().all(|link| link.role() == Role::Client), "{work:?}");
                 assert_eq!(parts.iter().filter(|part| !part.counted().is_empty()).count(), 1, "{work:?}");
                 let cpus: Vec<_> = parts.iter().map(|part| part.cpu).collect();
-                assert_eq!(cpus.len(), polling_cpus(*work, [3, 5]).len(), "a core for each process");
+                assert_eq!(cpus.len(), work.cpus(), "a core for each process");
             }
         }
     }
@@ -359,6 +378,27 @@ mod tests {
         assert_eq!(told(ZeroCopy::Server), [false, true]);
         assert_eq!(told(ZeroCopy::Both), [true, true]);
         assert_eq!(told(ZeroCopy::None), [false, false]);
+    }
+
+    #[test]
+    fn one_burst_circulates_and_512_packets_in_the_deep_loopback_whatever_the_burst() {
+        let bursts = |work, burst| {
+            Traffic { work, zero_copy: ZeroCopy::None, size: 64, large_buffers: false }.bursts_in_flight(burst)
+        };
+        assert_eq!([1, 32, 256].map(|burst| bursts(Work::Loopback, burst)), [1, 1, 1]);
+        assert_eq!([1, 32, 256].map(|burst| bursts(Work::LoopbackDeep, burst)), [512, 16, 2]);
+    }
+
+    #[test]
+    fn works_that_run_at_the_same_time_have_sockets_of_their_own() {
+        let testbed = Testbed::new().unwrap();
+        let socket = |program, zero_copy| {
+            let traffic = Traffic { work: Work::ClientToServer, zero_copy, size: 64, large_buffers: false };
+            parts(&testbed, program, traffic, [0, 1])[0].links[0].to_string()
+        };
+        let theirs = socket(Program::Testpmd, ZeroCopy::None);
+        assert_ne!(theirs, socket(Program::Lport, ZeroCopy::None));
+        assert_ne!(theirs, socket(Program::Testpmd, ZeroCopy::Client));
     }
 
     #[test]

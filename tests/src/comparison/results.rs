@@ -7,14 +7,13 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::cases::{Case, Verdict, ZeroCopy};
+use super::contest::{Contest, Question, Turn};
 use super::idle::Idle;
 use super::latency::Latency;
-use super::limits::{self, COPY_GOAL, FLAT_GOAL, FLAT_SIZES, HotLoop};
+use super::limits::{self, COPY_GOAL, FLAT_GOAL, FLAT_SIZES};
 use super::machine::Machine;
-use super::measuring::{Conditions, Measured, Subject};
-use super::probe::Probe;
-use super::processes::Program;
-use super::statistics::{median, spread};
+use super::measuring::Conditions;
+use super::statistics::{Quartiles, median};
 
 /// What was measured so far.
 #[derive(Debug, Clone, Serialize)]
@@ -23,14 +22,10 @@ pub struct Results {
     pub machine: Machine,
     /// How.
     pub conditions: Conditions,
-    /// The rows.
-    pub cases: Vec<Case>,
-    /// Whether the limits belong to it.
-    pub with_limits: bool,
     /// Rounds that were asked for, and rounds that were made.
     pub rounds: [u32; 2],
-    /// In the order in which they are measured.
-    pub measured: Vec<Measured>,
+    /// In the order of the table, the limits at the end.
+    pub contests: Vec<Contest>,
     /// Latencies, if they were asked for.
     pub latency: Option<Latency>,
     /// Idle mode, if it was asked for.
@@ -40,14 +35,10 @@ pub struct Results {
 /// One side of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Side {
-    /// Its ends with zero-copy.
+    /// Its ends with zero-copy; in most pairs, where it was the better of two.
     pub zero_copy: ZeroCopy,
-    /// Packets per second; NaN without any that counts.
-    pub median: f64,
-    /// From the slowest to the fastest, as a share of the median.
-    pub spread: f64,
-    /// Measurements that count.
-    pub rounds: usize,
+    /// Packets per second, the median over the pairs; NaN without any that counts.
+    pub rate: f64,
 }
 
 /// What a row comes to.
@@ -55,14 +46,35 @@ pub struct Side {
 pub struct Outcome {
     /// Which row.
     pub case: Case,
-    /// testpmd; the better one where it cannot do the same.
+    /// testpmd; in each pair the better one where it cannot do the same.
     pub testpmd: Side,
     /// Ours.
     pub lport: Side,
-    /// Ours over testpmd's.
-    pub ratio: f64,
+    /// Ours over testpmd's, of each pair.
+    pub ratio: Quartiles,
+    /// Nanoseconds that a cache line took to the other CPU and back, over the pairs; `None` of a single CPU.
+    pub round_trip: Option<Quartiles>,
+    /// Pairs that count, and all.
+    pub pairs: [usize; 2],
     /// Whether that is what is wanted.
     pub verdict: Verdict,
+}
+
+/// A pair of a row: testpmd's better rate, that of which end is zero-copy, and ours.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    zero_copy: ZeroCopy,
+    testpmd: f64,
+    lport: f64,
+}
+
+impl Pair {
+    fn of(turn: &Turn, case: Case) -> Option<Self> {
+        let (ours, theirs) = turn.samples.split_last()?;
+        let theirs = theirs.iter().zip(case.zero_copy.of_testpmd());
+        let (theirs, &zero_copy) = theirs.max_by(|(a, _), (b, _)| a.rate.total_cmp(&b.rate))?;
+        Some(Self { zero_copy, testpmd: theirs.rate, lport: ours.rate })
+    }
 }
 
 /// What the limits come to.
@@ -70,8 +82,8 @@ pub struct Outcome {
 pub struct Limits {
     /// Copied packets per second: through a memif, and by memcpy alone.
     pub copies: [f64; 2],
-    /// The first as a share of the second.
-    pub copy_share: f64,
+    /// The first as a share of the second, of each pair.
+    pub copy_share: Quartiles,
     /// Whether that is what is wanted.
     pub copy_verdict: Verdict,
     /// Nanoseconds a packet takes without copies, by size.
@@ -85,58 +97,35 @@ pub struct Limits {
 impl Results {
     /// None yet.
     pub fn new(machine: Machine, conditions: Conditions, cases: Vec<Case>, with_limits: bool, rounds: u32) -> Self {
-        let mut subjects = super::measuring::subjects(&cases);
-        if with_limits {
-            subjects.extend(limits::subjects());
-        }
-        let measured = subjects.into_iter().map(Measured::new).collect();
-        Self { machine, conditions, cases, with_limits, rounds: [rounds, 0], measured, latency: None, idle: None }
-    }
-
-    /// What the CPUs were like at best, in the whole run.
-    pub fn best(&self) -> Probe {
-        let probes = self.measured.iter().flat_map(|measured| &measured.samples).map(|sample| sample.probe);
-        probes.fold(self.machine.best.unwrap_or(Probe::WORST), Probe::best)
-    }
-
-    /// Applies the rule to all measurements, by what is known now.
-    pub fn judge(&mut self) {
-        let (rule, best) = (self.conditions.rule, self.best());
-        let samples = self.measured.iter_mut().flat_map(|measured| &mut measured.samples);
-        samples.for_each(|sample| sample.judge(rule, best));
+        let limits = if with_limits { &[Question::Copies, Question::Flat][..] } else { &[] };
+        let questions = cases.into_iter().map(Question::Row).chain(limits.iter().copied());
+        let contests = questions.map(Contest::new).collect();
+        Self { machine, conditions, rounds: [rounds, 0], contests, latency: None, idle: None }
     }
 
     /// What all rows come to.
     pub fn outcomes(&self) -> Vec<Outcome> {
-        self.cases.iter().map(|case| self.outcome(*case)).collect()
-    }
-
-    fn outcome(&self, case: Case) -> Outcome {
-        let side = |program, zero_copy| {
-            let rates = self.rates(Subject::of(program, case.work, zero_copy, case.size));
-            Side { zero_copy, median: median(&rates), spread: spread(&rates), rounds: rates.len() }
+        let outcome = |contest: &Contest| match contest.question {
+            Question::Row(case) => Some(outcome(case, contest)),
+            Question::Copies | Question::Flat => None,
         };
-        let theirs = case.zero_copy.of_testpmd().iter().map(|&zero_copy| side(Program::Testpmd, zero_copy));
-        // A side without a rate is NaN, which loses against any number.
-        let better = |a: Side, b: Side| if b.median > a.median || a.median.is_nan() { b } else { a };
-        let testpmd = theirs.reduce(better).unwrap_or_else(|| side(Program::Testpmd, ZeroCopy::None));
-        let lport = side(Program::Lport, case.zero_copy);
-        let ratio = lport.median / testpmd.median;
-        Outcome { case, testpmd, lport, ratio, verdict: Verdict::of(ratio, case.goal()) }
+        self.contests.iter().filter_map(outcome).collect()
     }
 
     /// What the limits come to, if they were asked for.
     pub fn limits(&self) -> Option<Limits> {
-        let median_of = |subject| median(&self.rates(subject));
-        let copies = [HotLoop::Packets, HotLoop::Memcpy].map(|hot_loop| median_of(Subject::Loop(hot_loop)));
-        let flat: Vec<_> =
-            FLAT_SIZES.iter().map(|&size| (size, 1e9 / median_of(limits::without_copies(size)))).collect();
+        let contest = |question| self.contests.iter().find(|contest| contest.question == question);
+        let (copies, flat) = (contest(Question::Copies)?, contest(Question::Flat)?);
+        let shares: Vec<_> = copies.counted().map(|turn| turn.samples[0].rate / turn.samples[1].rate).collect();
+        let copy_share = Quartiles::of(&shares);
+        let time = |at: usize| 1e9 / median_rate(flat, at);
+        let flat: Vec<_> = FLAT_SIZES.iter().enumerate().map(|(at, &size)| (size, time(at))).collect();
         let times: Vec<_> = flat.iter().map(|(_, time)| *time).filter(|time| !time.is_nan()).collect();
-        let (copy_share, unevenness) = (copies[0] / copies[1], limits::unevenness(&times));
-        self.with_limits.then(|| Limits {
-            copies,
+        let unevenness = limits::unevenness(&times);
+        Some(Limits {
+            copies: [0, 1].map(|at| median_rate(copies, at)),
             copy_share,
-            copy_verdict: Verdict::of(copy_share, Some(COPY_GOAL)),
+            copy_verdict: Verdict::of(copy_share.median, Some(COPY_GOAL)),
             flat,
             unevenness,
             // The smaller, the better: a goal is reached from below.
@@ -144,27 +133,18 @@ impl Results {
         })
     }
 
-    fn rates(&self, subject: Subject) -> Vec<f64> {
-        self.measured.iter().find(|measured| measured.subject == subject).map(Measured::rates).unwrap_or_default()
-    }
-
-    /// Measurements that were dropped, of how many.
+    /// Turns of contests that were dropped, of how many.
     pub fn dropped(&self) -> [usize; 2] {
-        let sum = |count: fn(&Measured) -> usize| self.measured.iter().map(count).sum();
-        [sum(Measured::dropped), sum(|measured| measured.samples.len())]
+        let turns = || self.contests.iter().flat_map(|contest| &contest.turns);
+        [turns().filter(|turn| turn.dropped.is_some()).count(), turns().count()]
     }
 
     /// Whether nothing at all was measured.
     pub fn is_empty(&self) -> bool {
-        let rates = self.measured.iter().any(|measured| !measured.samples.is_empty());
+        let rates = self.contests.iter().any(|contest| !contest.turns.is_empty());
         let latency = self.latency.as_ref().is_some_and(|latency| !latency.pairs.is_empty());
         let idle = self.idle.as_ref().is_some_and(|idle| !idle.runs.is_empty());
         !(rates || latency || idle)
-    }
-
-    /// What failed, by subject.
-    pub fn failures(&self) -> impl Iterator<Item = &Measured> {
-        self.measured.iter().filter(|measured| !measured.failures.is_empty())
     }
 
     /// Writes all of it as JSON, over what was written before.
@@ -185,76 +165,98 @@ impl Results {
     }
 }
 
+/// What a row comes to.
+fn outcome(case: Case, contest: &Contest) -> Outcome {
+    let pairs: Vec<_> = contest.counted().filter_map(|turn| Pair::of(turn, case)).collect();
+    let medians = |of: fn(&Pair) -> f64| median(&pairs.iter().map(of).collect::<Vec<_>>());
+    let won = |zero_copy: &ZeroCopy| pairs.iter().filter(|pair| pair.zero_copy == *zero_copy).count();
+    let theirs = case.zero_copy.of_testpmd().iter().copied().max_by_key(won).unwrap_or(ZeroCopy::None);
+    let ratio = Quartiles::of(&pairs.iter().map(|pair| pair.lport / pair.testpmd).collect::<Vec<_>>());
+    let round_trips: Vec<_> = contest.counted().map(Turn::round_trip).collect();
+    Outcome {
+        case,
+        testpmd: Side { zero_copy: theirs, rate: medians(|pair| pair.testpmd) },
+        lport: Side { zero_copy: case.zero_copy, rate: medians(|pair| pair.lport) },
+        ratio,
+        round_trip: (case.work.cpus() > 1).then(|| Quartiles::of(&round_trips)),
+        pairs: [pairs.len(), contest.turns.len()],
+        verdict: Verdict::of(ratio.median, case.goal()),
+    }
+}
+
+/// Packets per second of a contest's subject, the median over the turns that count.
+fn median_rate(contest: &Contest, subject: usize) -> f64 {
+    median(&contest.counted().map(|turn| turn.samples[subject].rate).collect::<Vec<_>>())
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::cases::Work;
-    use super::super::disturbance::{Disturbance, Rule};
-    use super::super::measuring::Sample;
+    use super::super::measuring::tests::sample;
+    use super::super::rule::{Reason, Rule};
     use super::*;
 
-    /// Results of the loopback pair with these rates, the last of each dropped.
-    pub(in super::super) fn results(rates: &[(Program, ZeroCopy, &[f64])]) -> Results {
+    /// Results of a work with 64 and 128 bytes. Each turn of the row with 64 bytes and this zero-copy has these rates, in the
+    /// order of its subjects, while a cache line takes so many nanoseconds.
+    pub(in super::super) fn results(work: Work, turns: &[(ZeroCopy, &[f64], f64)]) -> Results {
         let machine =
             Machine { model: "A <fast> & \"odd\" CPU".into(), date: "2026-01-02".into(), ..Machine::default() };
-        let conditions = Conditions { cpus: [0, 1], burst: 32, rule: Rule::new(0.02), repeats: 2 };
-        let cases = Case::all(&[Work::Loopback], &[64, 128]);
-        let mut results = Results::new(machine, conditions, cases, true, 2);
-        for (program, zero_copy, rates) in rates {
-            let subject = Subject::of(*program, Work::Loopback, *zero_copy, 64);
-            let measured = results.measured.iter_mut().find(|measured| measured.subject == subject).unwrap();
-            measured.samples =
-                rates.iter().enumerate().map(|(at, &rate)| sample(rate, at + 1 == rates.len())).collect();
+        let conditions = Conditions { cpus: [0, 1], burst: 32, rule: Rule::new(0.02), pairs: 3, repeats: 2 };
+        let mut results = Results::new(machine, conditions, Case::all(&[work], &[64, 128]), true, 2);
+        for (zero_copy, rates, round_trip) in turns {
+            let row = Question::Row(Case { work, zero_copy: *zero_copy, size: 64 });
+            let contest = results.contests.iter_mut().find(|contest| contest.question == row).unwrap();
+            contest.turns.push(turn(rates, work.cpus(), *round_trip));
         }
         results
     }
 
-    fn sample(rate: f64, dropped: bool) -> Sample {
-        let disturbance = Disturbance { others: if dropped { 0.5 } else { 0.0 }, stolen: 0.0 };
-        let probe = Probe { round_trip: 100.0, work: [1.0, 1.0] };
-        let mut sample = Sample { rate, seconds: 1.0, disturbance, cpus: 1, probe, dropped: None };
-        sample.judge(Rule::new(0.02), probe);
-        sample
+    fn turn(rates: &[f64], cpus: usize, round_trip: f64) -> Turn {
+        let samples: Vec<_> = rates.iter().map(|rate| sample(*rate, cpus, round_trip)).collect();
+        Turn { round: 1, backwards: false, samples, dropped: None }
+    }
+
+    /// Drops a turn of some row.
+    pub(in super::super) fn drop_turn(results: &mut Results, row: usize, turn: usize) {
+        results.contests[row].turns[turn].dropped = Some(Reason::Moved { round_trip: [100.0, 300.0] });
     }
 
     #[test]
-    fn ratios_are_of_medians_of_what_counts() {
-        let results = results(&[
-            (Program::Testpmd, ZeroCopy::None, &[10e6, 12e6, 11e6, 1.0]),
-            (Program::Lport, ZeroCopy::None, &[33e6, 1.0]),
-        ]);
+    fn the_ratio_is_the_median_of_the_pairs_ratios_whatever_state_each_was_in() {
+        let pairs: [(_, &[f64], _); 4] = [
+            (ZeroCopy::None, &[10e6, 30e6], 70.0),
+            (ZeroCopy::None, &[2e6, 7e6], 500.0),
+            (ZeroCopy::None, &[4e6, 10e6], 200.0),
+            (ZeroCopy::None, &[1e6, 100e6], 70.0),
+        ];
+        let mut results = results(Work::ServerToClient, &pairs);
+        drop_turn(&mut results, 0, 3);
         let outcome = results.outcomes()[0];
-        assert_eq!((outcome.testpmd.median, outcome.testpmd.rounds, outcome.lport.rounds), (11e6, 3, 1));
-        assert_eq!((outcome.ratio, outcome.verdict), (3.0, Verdict::Reached));
-        assert_eq!(results.dropped(), [2, 6]);
+        // That of the medians would be 2.5.
+        assert_eq!((outcome.testpmd.rate, outcome.lport.rate, outcome.ratio.median), (4e6, 10e6, 3.0));
+        assert_eq!((outcome.ratio.low, outcome.ratio.high), (2.75, 3.25));
+        assert_eq!(outcome.round_trip.map(|times| times.median), Some(200.0));
+        assert_eq!((outcome.pairs, outcome.verdict), ([3, 4], Verdict::Reached));
+        assert_eq!(results.dropped(), [1, 4]);
     }
 
     #[test]
-    fn the_best_of_the_whole_run_decides_what_is_dropped_in_the_end() {
-        let mut results = results(&[(Program::Lport, ZeroCopy::None, &[33e6, 34e6, 1.0])]);
-        let measured = results.measured.iter_mut().find(|measured| !measured.samples.is_empty()).unwrap();
-        measured.samples[0].probe.work = [2.0, 1.0];
-        assert_eq!(results.dropped(), [1, 3]);
-        results.judge();
-        assert_eq!((results.dropped(), results.best().work), ([2, 3], [1.0, 1.0]));
+    fn where_testpmd_cannot_do_the_same_its_better_counts_in_each_pair() {
+        let pairs: [(_, &[f64], _); 3] = [
+            (ZeroCopy::Both, &[10.0, 20.0, 40.0], 100.0),
+            (ZeroCopy::Both, &[5.0, 10.0, 30.0], 100.0),
+            (ZeroCopy::Both, &[20.0, 10.0, 20.0], 100.0),
+        ];
+        let results = results(Work::Loopback, &pairs);
+        let outcome = results.outcomes().into_iter().find(|outcome| outcome.case.zero_copy == ZeroCopy::Both).unwrap();
+        assert_eq!((outcome.ratio.median, outcome.testpmd.zero_copy), (2.0, ZeroCopy::Client));
+        assert_eq!((outcome.testpmd.rate, outcome.round_trip), (20.0, None));
     }
 
     #[test]
-    fn where_testpmd_cannot_do_the_same_its_best_counts() {
-        let both = |none: &[f64], client: &[f64]| {
-            let rates = [(Program::Testpmd, ZeroCopy::None, none), (Program::Testpmd, ZeroCopy::Client, client)];
-            results(&rates).outcome(Case { work: Work::Loopback, zero_copy: ZeroCopy::Both, size: 64 }).testpmd
-        };
-        assert_eq!(both(&[10.0, 0.0], &[20.0, 0.0]).zero_copy, ZeroCopy::Client);
-        assert_eq!(both(&[20.0, 0.0], &[10.0, 0.0]).zero_copy, ZeroCopy::None);
-        // One of them may have failed.
-        assert_eq!(both(&[], &[10.0, 0.0]).median, 10.0);
-        assert_eq!(both(&[10.0, 0.0], &[]).median, 10.0);
-    }
-
-    #[test]
-    fn what_failed_or_was_always_disturbed_is_not_judged() {
-        let results =
-            results(&[(Program::Testpmd, ZeroCopy::None, &[10e6, 1.0]), (Program::Lport, ZeroCopy::None, &[1.0])]);
+    fn what_failed_or_was_always_dropped_is_not_judged() {
+        let mut results = results(Work::Loopback, &[(ZeroCopy::None, &[10e6, 30e6], 100.0)]);
+        drop_turn(&mut results, 0, 0);
         assert!(results.outcomes().iter().all(|outcome| outcome.verdict == Verdict::NotMeasured));
         let limits = results.limits().unwrap();
         assert_eq!((limits.copy_verdict, limits.flat_verdict), (Verdict::NotMeasured, Verdict::NotMeasured));
@@ -262,29 +264,36 @@ pub(super) mod tests {
 
     #[test]
     fn limits_are_judged_by_share_and_by_unevenness() {
-        let mut results = results(&[]);
-        let rate = |subject| match subject {
-            Subject::Loop(HotLoop::Packets) => 8e6,
-            Subject::Loop(HotLoop::Memcpy) => 10e6,
-            Subject::Program { traffic, .. } if traffic.size == 9000 => 80e6,
-            Subject::Program { .. } => 100e6,
-        };
-        for measured in &mut results.measured {
-            measured.samples.push(sample(rate(measured.subject), false));
-        }
+        let mut results = results(Work::Loopback, &[]);
+        let [.., copies, flat] = &mut results.contests[..] else { panic!("no limits") };
+        copies.turns.push(turn(&[8e6, 10e6], 1, 100.0));
+        flat.turns.push(turn(&[100e6, 100e6, 100e6, 100e6, 80e6], 2, 100.0));
         let limits = results.limits().unwrap();
-        assert_eq!((limits.copy_share, limits.copy_verdict), (0.8, Verdict::Reached));
+        assert_eq!(
+            (limits.copies, limits.copy_share.median, limits.copy_verdict),
+            ([8e6, 10e6], 0.8, Verdict::Reached)
+        );
         assert_eq!((limits.unevenness, limits.flat_verdict), (1.25, Verdict::Missed));
     }
 
     #[test]
-    fn raw_results_are_whole_json_whatever_was_measured() {
+    fn raw_results_are_whole_json_that_says_who_was_paired_with_whom_and_what_was_dropped_why() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("raw.json");
-        results(&[(Program::Lport, ZeroCopy::None, &[1.0, 2.0])]).write(&path).unwrap();
+        let mut results = results(Work::ServerToClient, &[(ZeroCopy::None, &[1.0, 2.0], 100.0)]);
+        drop_turn(&mut results, 0, 0);
+        results.write(&path).unwrap();
         let read: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-        assert!(read["outcomes"][0]["ratio"].is_null(), "NaN is no number of JSON");
+        assert!(read["outcomes"][0]["ratio"]["median"].is_null(), "NaN is no number of JSON");
         assert_eq!(read["raw"]["conditions"]["burst"], 32);
+        let contest = &read["raw"]["contests"][0];
+        assert_eq!(contest["subjects"][1]["program"]["program"], "lport");
+        let turn = &contest["turns"][0];
+        assert_eq!(
+            (&turn["samples"][1]["rate"], &turn["dropped"]["moved"]["round_trip"][1]),
+            (&2.0.into(), &300.0.into())
+        );
+        assert_eq!(turn["samples"][0]["probes"][1]["round_trip"], 100.0);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left");
     }
 }

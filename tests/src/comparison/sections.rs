@@ -2,11 +2,11 @@
 
 use super::cases::Verdict;
 use super::idle::{FIRST_PACKET, Idle, THROUGHPUT, THROUGHPUT_TITLE};
-use super::latency::{self, LOADS, LOSS, Latency, MOVED, NO_WORSE, PERCENTILES};
-use super::table::number;
+use super::latency::{self, LOADS, LOSS, Latency, NO_WORSE, PERCENTILES};
+use super::table::{number, with_range};
 
 /// The section about latency.
-pub(super) fn of_latency(latency: &Latency, others: f64) -> String {
+pub(super) fn of_latency(latency: &Latency) -> String {
     let (least, most) =
         latency.pdrs.iter().fold((f64::NAN, f64::NAN), |(low, high), pdr| (pdr.min(low), pdr.max(high)));
     let pdr = match latency.pdrs.len() {
@@ -16,13 +16,10 @@ pub(super) fn of_latency(latency: &Latency, others: f64) -> String {
     };
     let dropped = latency.pairs.iter().filter(|pair| pair.dropped.is_some()).count();
     let mut text = format!(
-        "\nLatency, there and back between two processes, 64 bytes; 100 % is testpmd's PDR, {pdr}. Medians of pairs measured \
-         right after each other, in parentheses the distance from the shortest to the longest; the ratio is the median of the \
-         pairs', `slower` how many of them had ours slower. {dropped} of {} pairs were dropped: others took more than {} % of the \
-         CPUs' time or kept the tester from its own, the CPUs moved (a cache line's way differed by more than {MOVED} times), or \
-         testpmd lost more than {} % of the packets.\n",
+        "\nLatency, there and back between two processes, 64 bytes; 100 % is testpmd's PDR, {pdr}. `slower` says in how many pairs \
+         ours was. {dropped} of {} pairs were dropped; here also where the tester was kept from its CPU, or testpmd lost more than \
+         {} % of the packets.\n",
         latency.pairs.len(),
-        others * 100.0,
         LOSS * 100.0,
     );
     text += "\n| load | Mpps | latency | testpmd us | lport us | ratio | goal | reached | lost | slower |\n";
@@ -31,15 +28,19 @@ pub(super) fn of_latency(latency: &Latency, others: f64) -> String {
     text
 }
 
+fn load_title(load: u32) -> String {
+    if load == LOADS[0] { "none".to_owned() } else { format!("{load} %") }
+}
+
 fn latency_row(row: &latency::Row) -> String {
-    let load = if row.load == LOADS[0] { "none".to_owned() } else { format!("{} %", row.load) };
+    let load = load_title(row.load);
     let which = PERCENTILES.iter().position(|percentile| *percentile == row.percentile).unwrap_or_default();
     let goal = match latency::goal(row.load, which) {
         None => String::new(),
         Some((_, true)) => "below 1".to_owned(),
         Some(_) => format!("{NO_WORSE}"),
     };
-    let [theirs, ours] = [0, 1].map(|side| time(row.medians_us[side], row.spreads[side]));
+    let [theirs, ours] = row.medians_us.map(|time| number(time, 2));
     let lost = match row.lost {
         [theirs, ours] if theirs.max(ours) > LOSS / 10.0 => format!("{:.2} %, {:.2} %", theirs * 100.0, ours * 100.0),
         _ => String::new(),
@@ -48,7 +49,7 @@ fn latency_row(row: &latency::Row) -> String {
         "| {load} | {} | {} | {theirs} | {ours} | {} | {goal} | {} | {lost} | {} of {} |\n",
         number(row.offered_mpps, 2),
         row.percentile,
-        number(row.ratio, 2),
+        with_range(&row.ratio),
         word(row.verdict, row.pairs > 0),
         row.slower,
         row.pairs,
@@ -61,11 +62,6 @@ fn word(verdict: Verdict, measured: bool) -> &'static str {
         Verdict::NotMeasured if measured => "by chance?",
         verdict => verdict.word(),
     }
-}
-
-/// Microseconds, and the spread.
-fn time(median: f64, spread: f64) -> String {
-    if median.is_finite() { format!("{median:.2} ({:.0} %)", spread * 100.0) } else { "-".to_owned() }
 }
 
 /// The section about idle mode.
@@ -105,6 +101,14 @@ pub(super) fn verdicts(latency: Option<&Latency>, idle: Option<&Idle>) -> Vec<Ve
     of_latency.chain(idle.into_iter().flat_map(Idle::rows).map(|row| row.verdict)).collect()
 }
 
+/// Loads of which no pair counts, how many pairs they have, and why the last was dropped.
+pub(super) fn dropped_wholly(latency: &Latency) -> impl Iterator<Item = (String, usize, &str)> {
+    LOADS.into_iter().filter_map(|load| {
+        let reasons = latency.of(load).map(|pair| pair.dropped.as_deref()).collect::<Option<Vec<_>>>()?;
+        Some((format!("latency at load {}", load_title(load)), reasons.len(), *reasons.last()?))
+    })
+}
+
 /// What failed in either, by section.
 pub(super) fn failures<'a>(
     latency: Option<&'a Latency>,
@@ -118,6 +122,7 @@ pub(super) fn failures<'a>(
 #[cfg(test)]
 mod tests {
     use super::super::idle::tests::idle;
+    use super::super::latency::Pair;
     use super::super::latency::tests::pair;
     use super::*;
 
@@ -130,18 +135,27 @@ mod tests {
         let mut pairs = vec![pair(50, [[1.0, 2.0, 3.0], [0.8, 2.0, 6.0]])];
         pairs[0].members[1].latencies.lost = 2;
         pairs.push(pair(0, [[0.5; 3]; 2]));
-        pairs.push(super::super::latency::Pair { dropped: Some("others".into()), ..pair(50, [[9.0; 3]; 2]) });
-        let text = of_latency(&Latency { pdrs: vec![10e6], pairs, failures: Vec::new() }, 0.02);
+        pairs.push(Pair { dropped: Some("others".into()), ..pair(50, [[9.0; 3]; 2]) });
+        let text = of_latency(&Latency { pdrs: vec![10e6], pairs, failures: Vec::new() });
         assert!(text.contains("testpmd's PDR, 10.00 Mpps") && text.contains("1 of 3 pairs were dropped"), "{text}");
         has_line(
             &text,
-            "| 50 % | 5.00 | p50 | 1.00 (0 %) | 0.80 (0 %) | 0.80 | below 1 | yes | 0.00 %, 0.20 % | 0 of 1 |",
+            "| 50 % | 5.00 | p50 | 1.00 | 0.80 | 0.80 (0.80 to 0.80) | below 1 | yes | 0.00 %, 0.20 % | 0 of 1 |",
         );
         let late =
-            "| 50 % | 5.00 | p99.9 | 3.00 (0 %) | 6.00 (0 %) | 2.00 | 1.05 | by chance? | 0.00 %, 0.20 % | 1 of 1 |";
+            "| 50 % | 5.00 | p99.9 | 3.00 | 6.00 | 2.00 (2.00 to 2.00) | 1.05 | by chance? | 0.00 %, 0.20 % | 1 of 1 |";
         has_line(&text, late);
-        has_line(&text, "| none | 0.00 | p50 | 0.50 (0 %) | 0.50 (0 %) | 1.00 |  |  |  | 0 of 1 |");
+        has_line(&text, "| none | 0.00 | p50 | 0.50 | 0.50 | 1.00 (1.00 to 1.00) |  |  |  | 0 of 1 |");
         has_line(&text, "| 90 % | - | p99 | - | - | - | 1.05 | not measured |  | 0 of 0 |");
+    }
+
+    #[test]
+    fn loads_of_which_nothing_counts_say_why() {
+        let dropped = |load, reason: &str| Pair { dropped: Some(reason.into()), ..pair(load, [[1.0; 3]; 2]) };
+        let pairs = vec![dropped(0, "early"), dropped(0, "late"), dropped(50, "once"), pair(50, [[1.0; 3]; 2])];
+        let latency = Latency { pairs, ..Latency::default() };
+        let said: Vec<_> = dropped_wholly(&latency).collect();
+        assert_eq!(said, [("latency at load none".to_owned(), 2, "late")]);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Results as Markdown: the section of docs/performance.md, as it stands there.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use super::cases::{Verdict, ZeroCopy};
 use super::limits::{COPY_GOAL, FLAT_GOAL};
 use super::measuring::Conditions;
-use super::results::{Limits, Outcome, Results, Side};
+use super::results::{Limits, Outcome, Results};
+use super::rule::{Reason, Rule};
 use super::sections;
+use super::statistics::Quartiles;
 
 /// What the section begins and ends with, in the documentation too.
 pub const MARKS: [&str; 2] = ["<!-- make bench: what it wrote begins -->", "<!-- make bench: what it wrote ends -->"];
@@ -14,14 +16,14 @@ pub const MARKS: [&str; 2] = ["<!-- make bench: what it wrote begins -->", "<!--
 /// The section.
 pub fn markdown(results: &Results) -> String {
     let mut text = format!("{}\n{}", MARKS[0], head(results));
-    if !results.cases.is_empty() {
+    if !results.contests.is_empty() {
         text += &of_rates(results);
     }
     if let Some(limits) = results.limits() {
         text += &of_limits(&limits);
     }
     if let Some(latency) = &results.latency {
-        text += &sections::of_latency(latency, results.conditions.rule.others);
+        text += &sections::of_latency(latency);
     }
     if let Some(idle) = &results.idle {
         text += &sections::of_idle(idle);
@@ -31,40 +33,63 @@ pub fn markdown(results: &Results) -> String {
         text += "\nWhat spoils numbers on this machine:\n";
         warnings.iter().for_each(|warning| text += &format!("- {warning}\n"));
     }
-    text += &of_failures(results);
+    text += &list("What was dropped wholly", dropped_wholly(results));
+    text += &list("What failed, and was tried again", failed(results));
     text + MARKS[1] + "\n"
 }
 
 fn head(results: &Results) -> String {
     let [asked, made] = results.rounds;
-    let [dropped, all] = results.dropped();
     let Conditions { rule, burst, .. } = results.conditions;
-    if results.cases.is_empty() {
-        return format!("{}, {}. Bursts of {burst}.\n", results.machine.date, results.machine.title());
-    }
     let fewer = if made < asked { format!(" of {asked}, because the time was over") } else { String::new() };
-    format!(
-        "{}, {}. Bursts of {burst}, {made} whole rounds{fewer}. Rates are medians, in parentheses the distance from the slowest to the \
-         fastest. {dropped} of {all} measurements were dropped: others took more than {} % of the CPUs' time, the CPUs were more \
-         than {} times as far from each other, or one of them more than {} times as slow, as at best.\n",
-        results.machine.date,
-        results.machine.title(),
+    let rounds = if results.contests.is_empty() { String::new() } else { format!(", {made} whole rounds{fewer}") };
+    let mut text = format!("{}, {}. Bursts of {burst}{rounds}.\n", results.machine.date, results.machine.title());
+    if results.contests.is_empty() && results.latency.is_none() {
+        return text;
+    }
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "\nA pair is testpmd and lport at the same work, measured directly one after the other. It counts when, from before the \
+         first until behind the second, others took at most {} % of the CPUs' time, the round trip of a cache line between two \
+         CPUs changed by at most {} times, and the time of a multiplication on each by at most {} times. The ratio is the median \
+         of the pairs' ratios, in parentheses the middle half of them; rates and times are medians of the same pairs.",
         rule.others * 100.0,
         rule.farther,
         rule.slower,
-    )
-}
-
-fn of_rates(results: &Results) -> String {
-    let mut text =
-        String::from("\n| work | zero-copy | bytes | testpmd Mpps | lport Mpps | ratio | goal | reached | rounds |\n");
-    text += "|---|---|---:|---:|---:|---:|---:|---|---:|\n";
-    results.outcomes().iter().for_each(|outcome| text += &row(outcome));
+    );
     text
 }
 
-fn row(outcome: &Outcome) -> String {
-    let Outcome { case, testpmd, lport, ratio, verdict } = outcome;
+fn of_rates(results: &Results) -> String {
+    let mut text = format!(
+        "\nRates. A round trip is the median of the pairs', or two where the CPUs were moved from pair to pair. {}\n",
+        of_dropped(results)
+    );
+    text +=
+        "\n| work | zero-copy | bytes | testpmd Mpps | lport Mpps | ratio | goal | reached | round trip ns | pairs |\n";
+    text += "|---|---|---:|---:|---:|---:|---:|---|---:|---:|\n";
+    results.outcomes().iter().for_each(|outcome| text += &row(outcome, results.conditions.rule));
+    text
+}
+
+/// How much was dropped why.
+fn of_dropped(results: &Results) -> String {
+    let [dropped, all] = results.dropped();
+    let reasons = || results.contests.iter().flat_map(|contest| &contest.turns).filter_map(|turn| turn.dropped);
+    let (mut others, mut moved, mut slowed) = (0, 0, 0);
+    reasons().for_each(|reason| match reason {
+        Reason::Others { .. } => others += 1,
+        Reason::Moved { .. } => moved += 1,
+        Reason::Slowed { .. } => slowed += 1,
+    });
+    format!(
+        "{dropped} of {all} pairs were dropped: {others} for others, {moved} for the round trip, {slowed} for the multiplication."
+    )
+}
+
+fn row(outcome: &Outcome, rule: Rule) -> String {
+    let Outcome { case, testpmd, lport, ratio, round_trip, pairs: [pairs, all], verdict } = outcome;
     let zero_copy = if testpmd.zero_copy == lport.zero_copy {
         lport.zero_copy.title().to_owned()
     } else {
@@ -74,24 +99,25 @@ fn row(outcome: &Outcome) -> String {
     };
     let goal = case.goal().map(|goal| format!("{goal:.1}")).unwrap_or_default();
     format!(
-        "| {} | {zero_copy} | {} | {} | {} | {} | {goal} | {} | {}+{} |\n",
+        "| {} | {zero_copy} | {} | {} | {} | {} | {goal} | {} | {} | {pairs} of {all} |\n",
         case.work.title(),
         case.size,
-        rate(testpmd),
-        rate(lport),
-        number(*ratio, 2),
+        number(testpmd.rate / 1e6, 2),
+        number(lport.rate / 1e6, 2),
+        with_range(ratio),
         verdict.word(),
-        testpmd.rounds,
-        lport.rounds,
+        round_trip.map(|times| state(&times, rule)).unwrap_or_default(),
     )
 }
 
-/// Millions per second, and the spread.
-fn rate(side: &Side) -> String {
-    if side.rounds == 0 {
-        return "-".to_owned();
-    }
-    format!("{} ({:.0} %)", number(side.median / 1e6, 2), side.spread * 100.0)
+/// A median, and the middle half.
+pub(super) fn with_range(Quartiles { low, median, high }: &Quartiles) -> String {
+    if median.is_finite() { format!("{median:.2} ({low:.2} to {high:.2})") } else { "-".to_owned() }
+}
+
+/// How far apart the CPUs were; where they were moved between pairs, from where to where.
+fn state(Quartiles { low, median, high }: &Quartiles, rule: Rule) -> String {
+    if rule.is_moved([*low, *high]) { format!("{low:.0} to {high:.0}") } else { number(*median, 0) }
 }
 
 pub(super) fn number(value: f64, digits: usize) -> String {
@@ -102,7 +128,7 @@ fn of_limits(limits: &Limits) -> String {
     let Limits { copies, copy_share, copy_verdict, flat, unevenness, flat_verdict } = limits;
     let mut text = String::from("\n| toward the limit | measured | goal | reached |\n|---|---:|---:|---|\n");
     let [packets, memcpy] = copies.map(|rate| number(rate / 1e6, 2));
-    let share = number(copy_share * 100.0, 0);
+    let share = number(copy_share.median * 100.0, 0);
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
@@ -125,16 +151,31 @@ fn of_limits(limits: &Limits) -> String {
     text + "\n"
 }
 
-fn of_failures(results: &Results) -> String {
-    let mut text = String::new();
-    let of_rates = results.failures().map(|measured| (measured.subject.title(), &measured.failures[..]));
+/// What is to be said, if anything.
+fn list(title: &str, lines: impl Iterator<Item = String>) -> String {
+    let lines: String = lines.map(|line| format!("- {line}\n")).collect();
+    if lines.is_empty() { lines } else { format!("\n{title}:\n{lines}") }
+}
+
+fn dropped_wholly(results: &Results) -> impl Iterator<Item = String> {
+    let line =
+        |title: String, times: usize, reason: &dyn Display| format!("{title}: {times} times, at last because {reason}");
+    let of_rates = results.contests.iter().filter_map(move |contest| {
+        let reason = contest.turns.last()?.dropped.filter(|_| contest.counted().count() == 0)?;
+        Some(line(contest.question.title(), contest.turns.len(), &reason))
+    });
+    let of_latency = results.latency.iter().flat_map(sections::dropped_wholly);
+    of_rates.chain(of_latency.map(move |(title, times, reason)| line(title, times, &reason)))
+}
+
+fn failed(results: &Results) -> impl Iterator<Item = String> {
+    let of_rates = results.contests.iter().map(|contest| (contest.question.title(), &contest.failures[..]));
     let of_sections = sections::failures(results.latency.as_ref(), results.idle.as_ref());
-    let of_sections = of_sections.map(|(title, failures)| (title.to_owned(), failures));
-    for (title, failures) in of_rates.chain(of_sections) {
-        let reason = failures.last().map_or("", |failure| failure.lines().next().unwrap_or_default());
-        text += &format!("- {title}: failed {} times, at last: {reason}\n", failures.len());
-    }
-    if text.is_empty() { text } else { format!("\nWhat failed, and was tried again:\n{text}") }
+    let all = of_rates.chain(of_sections.map(|(title, failures)| (title.to_owned(), failures)));
+    all.filter_map(|(title, failures)| {
+        let reason = failures.last()?.lines().next().unwrap_or_default();
+        Some(format!("{title}: {} times, at last: {reason}", failures.len()))
+    })
 }
 
 /// How many goals there are, and how many are reached, in words.
@@ -144,37 +185,64 @@ pub fn summary(results: &Results) -> String {
     let of_sections = sections::verdicts(results.latency.as_ref(), results.idle.as_ref());
     let of_rates = results.outcomes().into_iter().map(|outcome| outcome.verdict);
     let verdicts: Vec<_> = of_rates.chain(of_limits).chain(of_sections).collect();
-    let count = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count();
+    let count = |wanted: Verdict| verdicts.iter().filter(|verdict| **verdict == wanted).count();
     let (reached, missed, unknown) = (count(Verdict::Reached), count(Verdict::Missed), count(Verdict::NotMeasured));
     format!("{reached} goals reached, {missed} missed, {unknown} not measured")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::processes::Program;
-    use super::super::results::tests::results;
+    use super::super::cases::Work;
+    use super::super::idle::Idle;
+    use super::super::latency::Latency;
+    use super::super::results::tests::{drop_turn, results};
     use super::*;
 
-    const RATES: [(Program, ZeroCopy, &[f64]); 3] = [
-        (Program::Testpmd, ZeroCopy::None, &[10e6, 11e6, 0.0]),
-        (Program::Testpmd, ZeroCopy::Client, &[20e6, 0.0]),
-        (Program::Lport, ZeroCopy::None, &[42e6, 0.0]),
+    const PAIRS: [(ZeroCopy, &[f64], f64); 5] = [
+        (ZeroCopy::None, &[10e6, 39e6], 100.0),
+        (ZeroCopy::None, &[11e6, 45.1e6], 110.0),
+        (ZeroCopy::Client, &[20e6, 50e6], 120.0),
+        (ZeroCopy::Both, &[10e6, 20e6, 50e6], 60.0),
+        (ZeroCopy::Both, &[2e6, 4e6, 10e6], 320.0),
     ];
 
+    fn lines(text: &str, wanted: &[&str]) {
+        for wanted in wanted {
+            assert!(text.lines().any(|line| line == *wanted), "no {wanted}\n{text}");
+        }
+    }
+
     #[test]
-    fn a_row_says_rates_spreads_ratio_goal_and_rounds() {
-        let text = markdown(&results(&RATES));
-        let row = "| loopback, one core | no | 64 | 10.50 (10 %) | 42.00 (0 %) | 4.00 | 3.0 | yes | 2+1 |";
-        assert!(text.lines().any(|line| line == row), "{text}");
-        let lacking =
-            "| loopback, one core | both; testpmd client | 64 | 20.00 (0 %) | - | - | 3.0 | not measured | 1+0 |";
-        assert!(text.lines().any(|line| line == lacking), "{text}");
-        assert!(text.contains("3 of 7 measurements were dropped"), "{text}");
+    fn a_row_says_rates_the_ratio_with_its_range_goal_state_and_pairs() {
+        let mut results = results(Work::ClientToServer, &PAIRS);
+        drop_turn(&mut results, 2, 0);
+        let text = markdown(&results);
+        lines(
+            &text,
+            &[
+                "| client to server | no | 64 | 10.50 | 42.05 | 4.00 (3.95 to 4.05) | 2.5 | yes | 105 | 2 of 2 |",
+                "| client to server | client | 64 | - | - | - | 2.0 | not measured | - | 0 of 1 |",
+                "| client to server | both; testpmd client | 64 | 12.00 | 30.00 | 2.50 (2.50 to 2.50) | 2.0 | yes | 125 to 255 | 2 of 2 |",
+                "- client to server, zero-copy client, 64 bytes: 1 times, at last because a cache line's round trip changed \
+                 between 100 and 300 ns",
+            ],
+        );
+        assert!(text.contains("1 of 5 pairs were dropped: 0 for others, 1 for the round trip, 0 for"), "{text}");
+        assert!(text.contains("changed by at most 1.4 times"), "the rule is stated: {text}");
+    }
+
+    #[test]
+    fn a_row_of_one_cpu_has_no_round_trip() {
+        let text = markdown(&results(Work::Loopback, &PAIRS));
+        lines(
+            &text,
+            &["| loopback, one core | client | 64 | 20.00 | 50.00 | 2.50 (2.50 to 2.50) | 3.0 | no |  | 1 of 1 |"],
+        );
     }
 
     #[test]
     fn every_row_of_a_table_has_its_columns() {
-        let text = markdown(&results(&RATES));
+        let text = markdown(&results(Work::ClientToServer, &PAIRS));
         let columns = |line: &str| line.matches('|').count();
         let mut tables = text.split("\n\n").filter(|part| part.contains("|---"));
         assert!(tables.clone().count() == 3);
@@ -186,11 +254,33 @@ mod tests {
     }
 
     #[test]
+    fn the_head_says_what_is_true_of_the_sections_that_are_there() {
+        let said = |has_rates: bool, latency: Option<Latency>, idle: Option<Idle>| {
+            let mut results = results(Work::Loopback, &PAIRS);
+            (results.latency, results.idle) = (latency, idle);
+            if !has_rates {
+                results.contests.clear();
+            }
+            let text = markdown(&results);
+            [", 0 whole rounds of 2", "A pair is", "pairs were dropped: ", "| work |", "Latency, ", "| idle mode |"]
+                .map(|part| text.matches(part).count())
+        };
+        assert_eq!(said(true, None, None), [1, 1, 1, 1, 0, 0]);
+        assert_eq!(said(false, Some(Latency::default()), None), [0, 1, 0, 0, 1, 0]);
+        assert_eq!(said(false, None, Some(Idle::default())), [0, 0, 0, 0, 0, 1]);
+        assert_eq!(said(true, Some(Latency::default()), Some(Idle::default())), [1; 6]);
+    }
+
+    #[test]
     fn failures_stand_below_the_table_with_their_last_reason() {
-        let mut results = results(&[]);
-        results.measured[0].failures = vec!["first".into(), "crashed\nand more".into()];
+        let mut results = results(Work::Loopback, &[]);
+        results.contests[0].failures = vec!["first".into(), "crashed\nand more".into()];
         let text = markdown(&results);
-        assert!(text.contains("zero-copy no, 64 bytes: failed 2 times, at last: crashed\n"), "{text}");
+        lines(&text, &["- loopback, one core, zero-copy no, 64 bytes: 2 times, at last: crashed"]);
+        assert!(!text.contains("dropped wholly"), "{text}");
+        results.latency = Some(Latency { failures: vec!["gone".into()], ..Latency::default() });
+        lines(&markdown(&results), &["- latency: 1 times, at last: gone"]);
+        results.latency = None;
         assert_eq!(summary(&results), "0 goals reached, 0 missed, 8 not measured");
     }
 
