@@ -281,6 +281,21 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn in_whatever_order_members_are_measured_each_has_its_place_and_they_share_the_probe_between_them() {
+        let cpus = crate::testbed::allowed_cpus().unwrap();
+        let mut order = Vec::new();
+        let measure = |at: usize, before| {
+            order.push(at);
+            let mut sample = sample(at as f64, 2, 100.0);
+            sample.circumstances.probes[0] = before;
+            Ok(sample)
+        };
+        let measured = in_turn(&[1, 0], [cpus[0], cpus[cpus.len() - 1]], measure).unwrap();
+        assert_eq!((measured[0].rate, measured[1].rate, order), (0.0, 1.0, vec![1, 0]));
+        assert_eq!(measured[0].circumstances.probes[0], measured[1].circumstances.probes[1]);
+    }
+
+    #[test]
     fn a_row_measures_all_that_testpmd_can_do_and_ours_behind_it() {
         let subject = |program, zero_copy| Subject::of(program, Work::ClientToServer, zero_copy, 64);
         let theirs = |zero_copy| subject(Program::Testpmd, zero_copy);
