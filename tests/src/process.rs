@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -192,9 +192,11 @@ impl Process {
         self.signal(Signal::SIGSTOP)?;
         let tasks = format!("/proc/{}/task", self.child.id());
         wait_until(&format!("{} to freeze", self.name), || {
-            let mut states = fs::read_dir(&tasks)?.map(|task| fs::read_to_string(task?.path().join("status")));
-            let frozen = states.all(|status| status.is_ok_and(|status| status.contains("State:\tT")));
-            Ok(frozen.then_some(()))
+            let states = fs::read_dir(&tasks)?.map(|task| fs::read_to_string(task?.path().join("status")));
+            let states: Vec<_> = states.filter_map(Result::ok).collect();
+            let all = |state: &str| states.iter().all(|status| status.contains(&format!("State:\t{state}")));
+            ensure!(!all("Z"), "{} has ended", self.name);
+            Ok(all("T").then_some(()))
         })
     }
 
@@ -286,6 +288,14 @@ mod tests {
         let process = shell("echo here; echo there >&2");
         let error = process.explain(process.stdout().wait_for("nowhere", 0)).unwrap_err().to_string();
         assert!(error.contains("ended without \"nowhere\"") && error.contains("here\n"), "{error}");
+    }
+
+    #[test]
+    fn who_has_ended_cannot_be_frozen() {
+        let process = shell("exit 1");
+        process.stdout().wait_for_end().unwrap();
+        let error = process.freeze().unwrap_err().to_string();
+        assert!(error.contains("shell has ended"), "{error}");
     }
 
     #[test]

@@ -109,6 +109,13 @@ fn latencies_count_every_packet_and_are_in_order() {
 }
 
 #[test]
+fn only_the_loads_that_were_asked_for_are_measured_and_no_load_needs_no_search() {
+    let rows = rows(&["latency", "--driver", "net_ring", "--loads", "0", "--duration", "0.05"]);
+    assert_eq!(rows.len(), 1);
+    assert_eq!((&rows[0]["load_percent"], number(&rows[0], "offered_mpps")), (&0.into(), 0.01));
+}
+
+#[test]
 fn curves_have_all_their_points() {
     let curves = ["lports", "idle-lports", "queues", "bursts", "rings", "pools", "hand-over"];
     let rows = rows(&[&["scale", "--driver", "net_ring", "--duration", "0.01"][..], &curves].concat());
@@ -167,6 +174,22 @@ fn what_cannot_be_measured_is_refused_with_the_way_out() {
         (&["search", "--loss", "100"], 2, &["`100`", "below 100"]),
         (&["scale", "--rings", "15"], 2, &["15", "1..=14"]),
         (&["--queues", "9"], 2, &["9", "1..=8"]),
+        (&["latency", "--loads", "101"], 2, &["101", "0..=100"]),
+        (
+            &["latency", "--attach", "net_memif:role=server,socket=nobody-comes", "--wait", "0.1"],
+            5,
+            &["a:0 did not come up"],
+        ),
+        (&["latency", "--wait", "0"], 2, &["`0`", "seconds above 0"]),
+        (&["latency", "--attach", "net_nil"], 3, &["`net_nil`", "net_memif"]),
+        (&["search", "--attach", "net_memif:rsize=15"], 3, &["\"15\"", "1 to 14"]),
+        (&["search", "--attach", "net_memif:role"], 2, &["`role` is no option", "key=value"]),
+        (&["latency", "--attach", "net_ring", "--work", "chain"], 2, &["--attach", "--work"]),
+        (
+            &["latency", "--attach", "net_ring", "--attach", "net_ring", "--attach", "net_ring"],
+            3,
+            &["3 times", "--attach"],
+        ),
     ] {
         lport(&[&["bench"], arguments].concat()).assert_refused(code, words);
     }

@@ -1,37 +1,53 @@
 //! `make bench`: our program against dpdk-testpmd on the same cores, in pairs, and the ratios.
 //!
 //! 1. The machine is looked at; what spoils numbers on it is said.
-//! 2. Round by round, every row is measured, forwards in odd rounds and backwards in even ones: in pairs, testpmd and ours
-//!    directly one after the other. How long each row takes is what is left of the time, dealt out evenly.
-//! 3. After each round the raw results are written, so that an interruption loses one round. When the time is over, it ends
-//!    with fewer rounds.
-//! 4. At the end the table goes to standard output, and table and chart to files beside the raw results.
+//! 2. Latency and idle mode are compared, each for its share of the time.
+//! 3. Round by round, every row of rates is measured, forwards in odd rounds and backwards in even ones: in pairs, testpmd and
+//!    ours directly one after the other. How long each row takes is what is left of the time, dealt out evenly.
+//! 4. Before the first round and after each the raw results are written, so that an interruption loses one round. When the time
+//!    is over, it ends with fewer rounds.
+//! 5. At the end the table goes to standard output, and table and chart to files beside the raw results.
 //!
 //! Progress goes to standard error. What fails is said there and in the table, and everything else goes on; only when nothing
 //! at all could be measured is the exit code not 0.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use clap::builder::PossibleValue;
 use clap::{Parser, ValueEnum};
-use lport_tests::comparison::budget::Budget;
+use lport_tests::comparison::budget::{Budget, Section};
 use lport_tests::comparison::cases::{Case, SIZES, Work};
 use lport_tests::comparison::contest::Contest;
 use lport_tests::comparison::machine::Machine;
 use lport_tests::comparison::measuring::Conditions;
 use lport_tests::comparison::results::Results;
 use lport_tests::comparison::rule::Rule;
-use lport_tests::comparison::{chart, table};
+use lport_tests::comparison::{chart, idle, latency, table};
 use lport_tests::{Testbed, lport};
 
 /// Where results go, from the root of the repository.
 const RESULTS: &str = "bench-results";
 
-/// Minutes, rounds, and pairs of a row in a round; usually and in a hurry. Some time is left for building before.
-const USUAL: (u64, u32, u32) = (55, 10, 8);
-const QUICK: (u64, u32, u32) = (9, 3, 4);
+/// How much is measured when nothing else is said. Some time is left for building before.
+struct Extent {
+    minutes: u64,
+    rounds: u32,
+    /// Pairs of a row in a round.
+    pairs: u32,
+    /// How long latencies are measured at a load.
+    load: Duration,
+    /// How long each part of idle mode is measured.
+    idle: Duration,
+}
+
+const USUAL: Extent =
+    Extent { minutes: 55, rounds: 10, pairs: 8, load: Duration::from_secs(1), idle: Duration::from_secs(4) };
+const QUICK: Extent =
+    Extent { minutes: 9, rounds: 3, pairs: 4, load: Duration::from_millis(300), idle: Duration::from_secs(2) };
 
 /// Compares `lport run` with dpdk-testpmd on the same cores, in pairs measured one directly after the other.
 #[derive(Debug, Parser)]
@@ -39,15 +55,15 @@ struct Arguments {
     /// Fewer rounds with fewer pairs: 3 rounds in 9 minutes
     #[arg(long)]
     quick: bool,
-    /// How often everything is measured; default: 10, or 3 with `--quick`
+    /// How often every rate is measured; default: 10, or 3 with `--quick`
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
-    /// Minutes all of it may take; default: 55, or 9 with `--quick`
+    /// Minutes all of it may take; default: 55, or 9 with `--quick`, of which latency and idle alone take their share
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1440))]
     minutes: Option<u64>,
     /// What to compare; default: everything
     #[arg(long, value_enum, value_delimiter = ',')]
-    work: Vec<Work>,
+    work: Vec<Subject>,
     /// Packet sizes in bytes, 64 to 2000
     #[arg(long, value_delimiter = ',', default_values_t = SIZES, value_parser = size)]
     sizes: Vec<usize>,
@@ -63,6 +79,79 @@ struct Arguments {
     /// How many more pairs of a row are measured in a round in place of dropped ones, if there is time
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100))]
     repeats: u32,
+}
+
+/// What can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Rates(Work),
+    Latency,
+    Idle,
+}
+
+impl Subject {
+    fn section(self) -> Section {
+        match self {
+            Self::Rates(_) => Section::Rates,
+            Self::Latency => Section::Latency,
+            Self::Idle => Section::Idle,
+        }
+    }
+}
+
+impl ValueEnum for Subject {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Subject>> = LazyLock::new(|| {
+            let rates = Work::value_variants().iter().copied().map(Subject::Rates);
+            rates.chain([Subject::Latency, Subject::Idle]).collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Rates(work) => work.to_possible_value(),
+            Self::Latency => {
+                Some(PossibleValue::new("latency").help("round trips at no load and at shares of testpmd's PDR"))
+            }
+            Self::Idle => {
+                Some(PossibleValue::new("idle").help("idle mode: CPU time, first packets after a sleep, throughput"))
+            }
+        }
+    }
+}
+
+impl Arguments {
+    fn extent(&self) -> Extent {
+        if self.quick { QUICK } else { USUAL }
+    }
+
+    /// What is to be compared.
+    fn subjects(&self) -> &[Subject] {
+        if self.work.is_empty() { Subject::value_variants() } else { &self.work }
+    }
+
+    /// The sections that are to be compared.
+    fn sections(&self) -> Vec<Section> {
+        let asked = |section: &Section| self.subjects().iter().any(|subject| subject.section() == *section);
+        Section::ALL.into_iter().filter(asked).collect()
+    }
+
+    /// How long a section may take; none when it was not asked for.
+    fn time(&self, section: Section) -> Option<Duration> {
+        let minutes = |minutes| Duration::from_secs(60 * minutes);
+        let asked = self.sections();
+        let part = match self.minutes {
+            Some(all) => section.part(minutes(all), Some(&asked)),
+            None => section.part(minutes(self.extent().minutes), None),
+        };
+        asked.contains(&section).then_some(part)
+    }
+
+    /// How long all of it may take.
+    fn total(&self) -> Duration {
+        self.sections().into_iter().filter_map(|section| self.time(section)).sum()
+    }
 }
 
 fn size(text: &str) -> Result<usize, String> {
@@ -84,40 +173,60 @@ fn main() -> Result<()> {
     eprintln!("{}", machine.title());
     machine.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
 
-    let (minutes, rounds, pairs) = if arguments.quick { QUICK } else { USUAL };
-    let minutes = Duration::from_secs(60 * arguments.minutes.unwrap_or(minutes));
     let paths = Paths::new(&machine)?;
-    let mut results = results(&arguments, machine, rounds, pairs);
-    run(&testbed, &mut results, minutes, &paths)?;
+    let mut results = results(&arguments, machine);
+    let start = Instant::now();
+    compare_times(&arguments, &testbed, &mut results);
+    results.write(&paths.file("json"))?;
+    if !results.contests.is_empty() {
+        run(&testbed, &mut results, start, Budget::new(arguments.total()), &paths)?;
+    }
 
     let text = table::markdown(&results);
     print!("{text}");
     paths.write("md", &text)?;
-    paths.write("svg", &chart::svg(&results))?;
-    eprintln!("{}; {RESULTS}/{}: .md, .svg, .json", table::summary(&results), paths.name);
-    let measured = results.contests.iter().any(|contest| !contest.turns.is_empty());
-    ensure!(measured, "nothing could be measured");
+    if !results.contests.is_empty() {
+        paths.write("svg", &chart::svg(&results))?;
+    }
+    eprintln!("{}; {RESULTS}/{}.*", table::summary(&results), paths.name);
+    ensure!(!results.is_empty(), "nothing could be measured");
     Ok(())
 }
 
-fn results(arguments: &Arguments, machine: Machine, rounds: u32, pairs: u32) -> Results {
-    let works = if arguments.work.is_empty() { Work::value_variants() } else { &arguments.work };
+/// Latency and idle mode, if they were asked for.
+fn compare_times(arguments: &Arguments, testbed: &Testbed, results: &mut Results) {
+    let (conditions, extent) = (results.conditions, arguments.extent());
+    let time = |section| arguments.time(section);
+    results.latency = time(Section::Latency).map(|time| latency::measure(testbed, conditions, time, extent.load));
+    results.idle = time(Section::Idle).map(|time| idle::measure(testbed, conditions, time, extent.idle));
+}
+
+fn results(arguments: &Arguments, machine: Machine) -> Results {
+    let works: Vec<_> = arguments
+        .subjects()
+        .iter()
+        .filter_map(|subject| match subject {
+            Subject::Rates(work) => Some(*work),
+            Subject::Latency | Subject::Idle => None,
+        })
+        .collect();
+    let extent = arguments.extent();
     let conditions = Conditions {
         cpus: machine.cpus,
         burst: arguments.burst,
         rule: Rule::new(arguments.tolerate / 100.0),
-        pairs: arguments.pairs.unwrap_or(pairs),
+        pairs: arguments.pairs.unwrap_or(extent.pairs),
         repeats: arguments.repeats,
     };
-    let (cases, rounds) = (Case::all(works, &arguments.sizes), arguments.rounds.unwrap_or(rounds));
+    let rounds = arguments.rounds.unwrap_or(extent.rounds);
+    let cases = Case::all(&works, &arguments.sizes);
     // Who asks for single works wants these.
     Results::new(machine, conditions, cases, arguments.work.is_empty(), rounds)
 }
 
-/// All rounds, or as many as there is time for.
-fn run(testbed: &Testbed, results: &mut Results, total: Duration, paths: &Paths) -> Result<()> {
-    let [rounds, _] = results.rounds;
-    let (start, budget, contests) = (Instant::now(), Budget::new(total), results.contests.len());
+/// All rounds of rates, or as many as there is time for since the `start` of everything.
+fn run(testbed: &Testbed, results: &mut Results, start: Instant, budget: Budget, paths: &Paths) -> Result<()> {
+    let ([rounds, _], contests) = (results.rounds, results.contests.len());
     let mut left = rounds * u32::try_from(contests)?;
     for round in 1..=rounds {
         let mut order: Vec<_> = (0..contests).collect();

@@ -16,7 +16,7 @@ use super::limits;
 use super::measuring::{Conditions, Contender, Sample, Subject};
 use super::probe::Probe;
 use super::processes::Program;
-use super::rule::Reason;
+use super::rule::{Circumstances, Reason};
 use super::statistics::median;
 use crate::testbed::Testbed;
 
@@ -77,7 +77,7 @@ pub struct Turn {
 impl Turn {
     /// Nanoseconds that a cache line took to the other CPU and back meanwhile.
     pub fn round_trip(&self) -> f64 {
-        let probes = self.samples.iter().flat_map(|sample| sample.probes);
+        let probes = self.samples.iter().flat_map(|sample| sample.circumstances.probes);
         median(&probes.map(|probe| probe.round_trip).collect::<Vec<_>>())
     }
 }
@@ -113,7 +113,9 @@ impl Contest {
         for _ in 0..ATTEMPTS {
             let start = || self.subjects.iter().map(|subject| Contender::start(testbed, *subject, conditions));
             let held = start().collect::<Result<Vec<_>>>().and_then(|mut contenders| {
-                self.take_turns(conditions, round, &mut left, end, |order| turn(&mut contenders, order, cpus))
+                self.take_turns(conditions, round, &mut left, end, |order| {
+                    in_turn(order, cpus, |at, before| contenders[at].measure(cpus, before))
+                })
             });
             match held {
                 Ok(()) => return,
@@ -181,16 +183,24 @@ impl TurnsLeft {
     }
 }
 
-/// Measures each once, in this order; gives what was measured in the order of the contenders.
-fn turn(contenders: &mut [Contender], order: &[usize], cpus: [usize; 2]) -> Result<Vec<Sample>> {
-    let mut samples = vec![None; contenders.len()];
+/// Measures each once, in this order, and knows before each what the CPUs are like; gives what was measured in the order of
+/// their numbers.
+///
+/// # Errors
+/// When the CPUs cannot be probed, or what `measure` says.
+pub(super) fn in_turn<T: AsRef<Circumstances>>(
+    order: &[usize],
+    cpus: [usize; 2],
+    mut measure: impl FnMut(usize, Probe) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut measured: Vec<_> = order.iter().map(|_| None).collect();
     let mut before = Probe::take(cpus)?;
     for &at in order {
-        let sample = contenders[at].measure(cpus, before)?;
-        before = sample.probes[1];
-        samples[at] = Some(sample);
+        let one = measure(at, before)?;
+        before = one.as_ref().probes[1];
+        measured[at] = Some(one);
     }
-    samples.into_iter().collect::<Option<_>>().context("somebody was not measured")
+    measured.into_iter().collect::<Option<_>>().context("somebody was not measured")
 }
 
 #[cfg(test)]
@@ -268,6 +278,21 @@ pub(super) mod tests {
         };
         contest.take_turns(CONDITIONS, 1, &mut left, far(), make).unwrap_err();
         assert_eq!((contest.counted().count(), left.wanted), (1, 2));
+    }
+
+    #[test]
+    fn in_whatever_order_members_are_measured_each_has_its_place_and_they_share_the_probe_between_them() {
+        let cpus = crate::testbed::allowed_cpus().unwrap();
+        let mut order = Vec::new();
+        let measure = |at: usize, before| {
+            order.push(at);
+            let mut sample = sample(at as f64, 2, 100.0);
+            sample.circumstances.probes[0] = before;
+            Ok(sample)
+        };
+        let measured = in_turn(&[1, 0], [cpus[0], cpus[cpus.len() - 1]], measure).unwrap();
+        assert_eq!((measured[0].rate, measured[1].rate, order), (0.0, 1.0, vec![1, 0]));
+        assert_eq!(measured[0].circumstances.probes[0], measured[1].circumstances.probes[1]);
     }
 
     #[test]

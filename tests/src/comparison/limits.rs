@@ -83,7 +83,10 @@ fn numbers(printed: &str) -> Result<[f64; 2]> {
 }
 
 /// CPU time of all children that have ended.
-fn children_ran() -> Result<Duration> {
+///
+/// # Errors
+/// When the kernel does not tell.
+pub(super) fn children_ran() -> Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("cannot ask for the children's CPU time")?;
     let microseconds = (usage.user_time() + usage.system_time()).num_microseconds();
     Ok(Duration::from_micros(microseconds.unsigned_abs()))

@@ -16,7 +16,7 @@ use super::disturbance::{self, Disturbance};
 use super::limits::HotLoop;
 use super::probe::Probe;
 use super::processes::{Program, Stage, Traffic};
-use super::rule::Rule;
+use super::rule::{Circumstances, Rule};
 use crate::process::wait_until;
 use crate::testbed::Testbed;
 
@@ -80,12 +80,15 @@ pub struct Sample {
     pub rate: f64,
     /// How long was measured.
     pub seconds: f64,
-    /// Who else used the CPUs.
-    pub disturbance: Disturbance,
-    /// How many CPUs it was about.
-    pub cpus: usize,
-    /// What the CPUs were like before and after.
-    pub probes: [Probe; 2],
+    /// In which circumstances.
+    #[serde(flatten)]
+    pub circumstances: Circumstances,
+}
+
+impl AsRef<Circumstances> for Sample {
+    fn as_ref(&self) -> &Circumstances {
+        &self.circumstances
+    }
 }
 
 /// A subject that is ready to be measured.
@@ -126,7 +129,7 @@ impl Contender {
     /// # Errors
     /// When a process is gone, or no packet moves.
     pub fn measure(&mut self, cpus: [usize; 2], before: Probe) -> Result<Sample> {
-        let (rate, seconds, disturbance, polling) = match self {
+        let (rate, seconds, disturbance, polled) = match self {
             Self::Stage { stage, polling } => {
                 let (rate, seconds, disturbance) = moved(stage, polling)?;
                 (rate, seconds, disturbance, polling.len())
@@ -136,7 +139,8 @@ impl Contender {
                 (rate, seconds, disturbance, 1)
             }
         };
-        Ok(Sample { rate, seconds, disturbance, cpus: polling, probes: [before, Probe::take(cpus)?] })
+        let circumstances = Circumstances { disturbance, cpus: polled, probes: [before, Probe::take(cpus)?] };
+        Ok(Sample { rate, seconds, circumstances })
     }
 }
 
@@ -158,12 +162,11 @@ fn moved(stage: &mut Stage, polling: &[usize]) -> Result<(f64, f64, Disturbance)
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::rule::tests::quiet;
     use super::*;
 
     /// A measurement of a quiet machine.
     pub(in super::super) fn sample(rate: f64, cpus: usize, round_trip: f64) -> Sample {
-        let disturbance = Disturbance { others: 0.0, stolen: 0.0 };
-        let probe = Probe { round_trip, work: [1.0, 1.0] };
-        Sample { rate, seconds: 0.2, disturbance, cpus, probes: [probe, probe] }
+        Sample { rate, seconds: 0.2, circumstances: quiet(cpus, round_trip) }
     }
 }

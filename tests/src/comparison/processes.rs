@@ -49,6 +49,16 @@ pub enum Program {
     Lport,
 }
 
+impl Program {
+    /// What progress and messages call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Testpmd => "testpmd",
+            Self::Lport => "lport",
+        }
+    }
+}
+
 /// What moves, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Traffic {
@@ -150,13 +160,14 @@ fn parts(testbed: &Testbed, program: Program, traffic: Traffic, cpus: [usize; 2]
 
 /// A running process.
 #[derive(Debug)]
-enum Running {
+pub(super) enum Running {
     Lport(Lport),
     Testpmd(Testpmd),
 }
 
 impl Running {
-    fn process(&self) -> &Process {
+    /// It.
+    pub(super) fn process(&self) -> &Process {
         match self {
             Self::Lport(lport) => lport.process(),
             Self::Testpmd(testpmd) => testpmd.process(),

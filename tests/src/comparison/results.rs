@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::cases::{Case, Verdict, ZeroCopy};
 use super::contest::{Contest, Question, Turn};
+use super::idle::Idle;
+use super::latency::Latency;
 use super::limits::{self, COPY_GOAL, FLAT_GOAL, FLAT_SIZES};
 use super::machine::Machine;
 use super::measuring::Conditions;
@@ -24,6 +26,10 @@ pub struct Results {
     pub rounds: [u32; 2],
     /// In the order of the table, the limits at the end.
     pub contests: Vec<Contest>,
+    /// Latencies, if they were asked for.
+    pub latency: Option<Latency>,
+    /// Idle mode, if it was asked for.
+    pub idle: Option<Idle>,
 }
 
 /// One side of a row.
@@ -93,7 +99,8 @@ impl Results {
     pub fn new(machine: Machine, conditions: Conditions, cases: Vec<Case>, with_limits: bool, rounds: u32) -> Self {
         let limits = if with_limits { &[Question::Copies, Question::Flat][..] } else { &[] };
         let questions = cases.into_iter().map(Question::Row).chain(limits.iter().copied());
-        Self { machine, conditions, rounds: [rounds, 0], contests: questions.map(Contest::new).collect() }
+        let contests = questions.map(Contest::new).collect();
+        Self { machine, conditions, rounds: [rounds, 0], contests, latency: None, idle: None }
     }
 
     /// What all rows come to.
@@ -126,10 +133,18 @@ impl Results {
         })
     }
 
-    /// Turns that were dropped, of how many.
+    /// Turns of contests that were dropped, of how many.
     pub fn dropped(&self) -> [usize; 2] {
         let turns = || self.contests.iter().flat_map(|contest| &contest.turns);
         [turns().filter(|turn| turn.dropped.is_some()).count(), turns().count()]
+    }
+
+    /// Whether nothing at all was measured.
+    pub fn is_empty(&self) -> bool {
+        let rates = self.contests.iter().any(|contest| !contest.turns.is_empty());
+        let latency = self.latency.as_ref().is_some_and(|latency| !latency.pairs.is_empty());
+        let idle = self.idle.as_ref().is_some_and(|idle| !idle.runs.is_empty());
+        !(rates || latency || idle)
     }
 
     /// Writes all of it as JSON, over what was written before.
@@ -138,7 +153,11 @@ impl Results {
     /// When it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let (outcomes, limits) = (self.outcomes(), self.limits());
-        let all = serde_json::json!({ "raw": self, "outcomes": outcomes, "limits": limits });
+        let latency = self.latency.as_ref().map(Latency::rows);
+        let idle = self.idle.as_ref().map(Idle::rows);
+        let all = serde_json::json!({
+            "raw": self, "outcomes": outcomes, "limits": limits, "latency": latency, "idle": idle
+        });
         // Beside it first, so that an interruption leaves a whole file.
         let new: PathBuf = path.with_extension("json.new");
         let written = fs::write(&new, format!("{all:#}\n")).and_then(|()| fs::rename(&new, path));

@@ -12,7 +12,19 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::measuring::Sample;
+use super::disturbance::Disturbance;
+use super::probe::Probe;
+
+/// What a measurement is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Circumstances {
+    /// Who else used the CPUs.
+    pub disturbance: Disturbance,
+    /// How many CPUs it was about.
+    pub cpus: usize,
+    /// What the CPUs were like before and after.
+    pub probes: [Probe; 2],
+}
 
 /// The rule's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -35,20 +47,26 @@ impl Rule {
     pub const NONE: Self = Self { others: 1.0, farther: f64::INFINITY, slower: f64::INFINITY };
 
     /// Why measurements that were taken one after the other are not compared, if so.
-    pub fn reason(&self, samples: &[Sample]) -> Option<Reason> {
-        let others = samples.iter().map(|sample| sample.disturbance.share()).fold(0.0, f64::max);
+    pub fn reason<T: AsRef<Circumstances>>(&self, measurements: &[T]) -> Option<Reason> {
+        let all = || measurements.iter().map(AsRef::as_ref);
+        let others = all().map(|one| one.disturbance.share()).fold(0.0, f64::max);
         if others > self.others {
             return Some(Reason::Others { share: others });
         }
-        let probes = || samples.iter().flat_map(|sample| sample.probes);
-        let cpus = samples.iter().map(|sample| sample.cpus).max().unwrap_or(0);
-        let [least, most] = range(probes().map(|probe| probe.round_trip));
-        if cpus > 1 && most > least * self.farther {
-            return Some(Reason::Moved { round_trip: [least, most] });
+        let probes = || all().flat_map(|one| one.probes);
+        let cpus = all().map(|one| one.cpus).max().unwrap_or(0);
+        let round_trip = range(probes().map(|probe| probe.round_trip));
+        if cpus > 1 && self.is_moved(round_trip) {
+            return Some(Reason::Moved { round_trip });
         }
         let of_cpu = |cpu: usize| range(probes().map(move |probe| probe.work[cpu]));
         let slowed = (0..cpus).map(of_cpu).find(|[least, most]| *most > *least * self.slower);
         slowed.map(|work| Reason::Slowed { work })
+    }
+
+    /// Whether two round trips are of different states of the CPUs.
+    pub fn is_moved(&self, [one, other]: [f64; 2]) -> bool {
+        one.max(other) > one.min(other) * self.farther
     }
 }
 
@@ -93,10 +111,17 @@ impl fmt::Display for Reason {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use super::super::measuring::Sample;
     use super::super::measuring::tests::sample;
-    use super::super::probe::Probe;
     use super::*;
+
+    /// The circumstances of a quiet machine.
+    pub(in super::super) fn quiet(cpus: usize, round_trip: f64) -> Circumstances {
+        let disturbance = Disturbance { others: 0.0, stolen: 0.0 };
+        let probe = Probe { round_trip, work: [1.0, 1.0] };
+        Circumstances { disturbance, cpus, probes: [probe, probe] }
+    }
 
     fn reason(samples: &[Sample]) -> String {
         Rule::new(0.02).reason(samples).map(|reason| reason.to_string()).unwrap_or_default()
@@ -115,7 +140,7 @@ mod tests {
         let moved = "a cache line's round trip changed between 100 and 300 ns";
         for at in 0..4 {
             let mut samples = [sample(1.0, 2, 100.0), sample(2.0, 2, 100.0)];
-            samples[at / 2].probes[at % 2].round_trip = 300.0;
+            samples[at / 2].circumstances.probes[at % 2].round_trip = 300.0;
             assert_eq!(reason(&samples), moved, "probe {at}");
         }
     }
@@ -124,29 +149,29 @@ mod tests {
     fn a_single_cpu_may_be_anywhere_but_not_slower() {
         let mut samples = [sample(1.0, 1, 100.0), sample(2.0, 1, 900.0)];
         assert_eq!(reason(&samples), "");
-        samples[1].probes[1].work = [1.2, 9.0];
+        samples[1].circumstances.probes[1].work = [1.2, 9.0];
         assert_eq!(reason(&samples), "", "the second CPU has no part in it");
-        samples[1].probes[1].work = [1.3, 1.0];
+        samples[1].circumstances.probes[1].work = [1.3, 1.0];
         assert_eq!(reason(&samples), "a CPU's multiplication changed between 1.00 and 1.30 ns");
         let mut samples = [sample(1.0, 2, 100.0)];
-        samples[0].probes[1].work = [1.0, 1.3];
+        samples[0].circumstances.probes[1].work = [1.0, 1.3];
         assert_ne!(reason(&samples), "", "now it has");
     }
 
     #[test]
     fn others_may_take_their_share_and_no_more() {
         let mut samples = [sample(1.0, 2, 100.0), sample(2.0, 2, 100.0)];
-        samples[1].disturbance.others = 0.02;
+        samples[1].circumstances.disturbance.others = 0.02;
         assert_eq!(reason(&samples), "");
-        samples[0].disturbance.stolen = 0.031;
+        samples[0].circumstances.disturbance.stolen = 0.031;
         assert_eq!(reason(&samples), "others took 3.1 % of the CPUs' time");
     }
 
     #[test]
     fn the_rule_that_drops_nothing_drops_nothing() {
         let mut worst = sample(1.0, 2, 100.0);
-        worst.disturbance.others = 1.0;
-        worst.probes[0] = Probe { round_trip: 9e9, work: [9e9; 2] };
+        worst.circumstances.disturbance.others = 1.0;
+        worst.circumstances.probes[0] = Probe { round_trip: 9e9, work: [9e9; 2] };
         assert_eq!(Rule::NONE.reason(&[worst]), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Medians and quartiles.
+//! Medians and quartiles, and what may be chance.
 
 use serde::Serialize;
 
@@ -35,9 +35,29 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     }
 }
 
+/// How improbable chance has to be for a verdict that rests on how many of some pairs were worse.
+pub const CHANCE: f64 = 0.05;
+
+/// How probable it is that one of two equals is worse in `worse` or more of `pairs` pairs (the sign test).
+pub fn chance(worse: usize, pairs: usize) -> f64 {
+    let mut probability = 0.5_f64.powi(i32::try_from(pairs).unwrap_or(i32::MAX));
+    let mut sum = 0.0;
+    for count in 0..=pairs {
+        sum += if count >= worse { probability } else { 0.0 };
+        probability *= (pairs - count) as f64 / (count + 1) as f64;
+    }
+    sum
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_pairs_prove_little_and_many_of_them_much() {
+        assert_eq!([chance(0, 4), chance(4, 4), chance(3, 4), chance(0, 0)], [1.0, 0.0625, 0.3125, 1.0]);
+        assert!(chance(40, 60) < CHANCE && chance(33, 60) > CHANCE && chance(500, 1000) > 0.5);
+    }
 
     #[test]
     fn quartiles_of_odd_and_even_counts() {

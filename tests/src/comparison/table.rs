@@ -1,12 +1,13 @@
 //! Results as Markdown: the section of docs/performance.md, as it stands there.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use super::cases::{Verdict, ZeroCopy};
-use super::contest::Contest;
 use super::limits::{COPY_GOAL, FLAT_GOAL};
+use super::measuring::Conditions;
 use super::results::{Limits, Outcome, Results};
-use super::rule::Reason;
+use super::rule::{Reason, Rule};
+use super::sections;
 use super::statistics::Quartiles;
 
 /// What the section begins and ends with, in the documentation too.
@@ -15,43 +16,61 @@ pub const MARKS: [&str; 2] = ["<!-- make bench: what it wrote begins -->", "<!--
 /// The section.
 pub fn markdown(results: &Results) -> String {
     let mut text = format!("{}\n{}", MARKS[0], head(results));
-    text +=
-        "\n| work | zero-copy | bytes | testpmd Mpps | lport Mpps | ratio | goal | reached | round trip ns | pairs |\n";
-    text += "|---|---|---:|---:|---:|---:|---:|---|---:|---:|\n";
-    let farther = results.conditions.rule.farther;
-    results.outcomes().iter().for_each(|outcome| text += &row(outcome, farther));
+    if !results.contests.is_empty() {
+        text += &of_rates(results);
+    }
     if let Some(limits) = results.limits() {
         text += &of_limits(&limits);
+    }
+    if let Some(latency) = &results.latency {
+        text += &sections::of_latency(latency);
+    }
+    if let Some(idle) = &results.idle {
+        text += &sections::of_idle(idle);
     }
     let warnings = results.machine.warnings();
     if !warnings.is_empty() {
         text += "\nWhat spoils numbers on this machine:\n";
         warnings.iter().for_each(|warning| text += &format!("- {warning}\n"));
     }
-    text += &list("What was dropped wholly", results, dropped_wholly);
-    text += &list("What failed, and was tried again", results, failed);
+    text += &list("What was dropped wholly", dropped_wholly(results));
+    text += &list("What failed, and was tried again", failed(results));
     text + MARKS[1] + "\n"
 }
 
 fn head(results: &Results) -> String {
     let [asked, made] = results.rounds;
-    let rule = results.conditions.rule;
+    let Conditions { rule, burst, .. } = results.conditions;
     let fewer = if made < asked { format!(" of {asked}, because the time was over") } else { String::new() };
-    format!(
-        "{}, {}. Bursts of {}, {made} whole rounds{fewer}.\n\n\
-         A pair is testpmd's rate and ours in the same row, measured directly one after the other. It counts when, from before the \
+    let rounds = if results.contests.is_empty() { String::new() } else { format!(", {made} whole rounds{fewer}") };
+    let mut text = format!("{}, {}. Bursts of {burst}{rounds}.\n", results.machine.date, results.machine.title());
+    if results.contests.is_empty() && results.latency.is_none() {
+        return text;
+    }
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "\nA pair is testpmd and lport at the same work, measured directly one after the other. It counts when, from before the \
          first until behind the second, others took at most {} % of the CPUs' time, the round trip of a cache line between two \
          CPUs changed by at most {} times, and the time of a multiplication on each by at most {} times. The ratio is the median \
-         of the pairs' ratios, in parentheses the middle half of them; rates and round trips are medians of the same pairs, or two \
-         round trips where the CPUs were moved from pair to pair. {}\n",
-        results.machine.date,
-        results.machine.title(),
-        results.conditions.burst,
+         of the pairs' ratios, in parentheses the middle half of them; rates and times are medians of the same pairs.",
         rule.others * 100.0,
         rule.farther,
         rule.slower,
-        of_dropped(results),
-    )
+    );
+    text
+}
+
+fn of_rates(results: &Results) -> String {
+    let mut text = format!(
+        "\nRates. A round trip is the median of the pairs', or two where the CPUs were moved from pair to pair. {}\n",
+        of_dropped(results)
+    );
+    text +=
+        "\n| work | zero-copy | bytes | testpmd Mpps | lport Mpps | ratio | goal | reached | round trip ns | pairs |\n";
+    text += "|---|---|---:|---:|---:|---:|---:|---|---:|---:|\n";
+    results.outcomes().iter().for_each(|outcome| text += &row(outcome, results.conditions.rule));
+    text
 }
 
 /// How much was dropped why.
@@ -69,7 +88,7 @@ fn of_dropped(results: &Results) -> String {
     )
 }
 
-fn row(outcome: &Outcome, farther: f64) -> String {
+fn row(outcome: &Outcome, rule: Rule) -> String {
     let Outcome { case, testpmd, lport, ratio, round_trip, pairs: [pairs, all], verdict } = outcome;
     let zero_copy = if testpmd.zero_copy == lport.zero_copy {
         lport.zero_copy.title().to_owned()
@@ -87,21 +106,21 @@ fn row(outcome: &Outcome, farther: f64) -> String {
         number(lport.rate / 1e6, 2),
         with_range(ratio),
         verdict.word(),
-        round_trip.map(|times| state(&times, farther)).unwrap_or_default(),
+        round_trip.map(|times| state(&times, rule)).unwrap_or_default(),
     )
 }
 
 /// A median, and the middle half.
-fn with_range(Quartiles { low, median, high }: &Quartiles) -> String {
+pub(super) fn with_range(Quartiles { low, median, high }: &Quartiles) -> String {
     if median.is_finite() { format!("{median:.2} ({low:.2} to {high:.2})") } else { "-".to_owned() }
 }
 
 /// How far apart the CPUs were; where they were moved between pairs, from where to where.
-fn state(Quartiles { low, median, high }: &Quartiles, farther: f64) -> String {
-    if *high > *low * farther { format!("{low:.0} to {high:.0}") } else { number(*median, 0) }
+fn state(Quartiles { low, median, high }: &Quartiles, rule: Rule) -> String {
+    if rule.is_moved([*low, *high]) { format!("{low:.0} to {high:.0}") } else { number(*median, 0) }
 }
 
-fn number(value: f64, digits: usize) -> String {
+pub(super) fn number(value: f64, digits: usize) -> String {
     if value.is_finite() { format!("{value:.digits$}") } else { "-".to_owned() }
 }
 
@@ -132,28 +151,40 @@ fn of_limits(limits: &Limits) -> String {
     text + "\n"
 }
 
-/// What is to be said of contests, if of any.
-fn list(title: &str, results: &Results, said: fn(&Contest) -> Option<String>) -> String {
-    let line = |contest: &Contest| Some(format!("- {}: {}\n", contest.question.title(), said(contest)?));
-    let lines: String = results.contests.iter().filter_map(line).collect();
+/// What is to be said, if anything.
+fn list(title: &str, lines: impl Iterator<Item = String>) -> String {
+    let lines: String = lines.map(|line| format!("- {line}\n")).collect();
     if lines.is_empty() { lines } else { format!("\n{title}:\n{lines}") }
 }
 
-fn dropped_wholly(contest: &Contest) -> Option<String> {
-    let reason = contest.turns.last()?.dropped.filter(|_| contest.counted().count() == 0)?;
-    Some(format!("{} times, at last because {reason}", contest.turns.len()))
+fn dropped_wholly(results: &Results) -> impl Iterator<Item = String> {
+    let line =
+        |title: String, times: usize, reason: &dyn Display| format!("{title}: {times} times, at last because {reason}");
+    let of_rates = results.contests.iter().filter_map(move |contest| {
+        let reason = contest.turns.last()?.dropped.filter(|_| contest.counted().count() == 0)?;
+        Some(line(contest.question.title(), contest.turns.len(), &reason))
+    });
+    let of_latency = results.latency.iter().flat_map(sections::dropped_wholly);
+    of_rates.chain(of_latency.map(move |(title, times, reason)| line(title, times, &reason)))
 }
 
-fn failed(contest: &Contest) -> Option<String> {
-    let reason = contest.failures.last()?.lines().next().unwrap_or_default();
-    Some(format!("{} times, at last: {reason}", contest.failures.len()))
+fn failed(results: &Results) -> impl Iterator<Item = String> {
+    let of_rates = results.contests.iter().map(|contest| (contest.question.title(), &contest.failures[..]));
+    let of_sections = sections::failures(results.latency.as_ref(), results.idle.as_ref());
+    let all = of_rates.chain(of_sections.map(|(title, failures)| (title.to_owned(), failures)));
+    all.filter_map(|(title, failures)| {
+        let reason = failures.last()?.lines().next().unwrap_or_default();
+        Some(format!("{title}: {} times, at last: {reason}", failures.len()))
+    })
 }
 
 /// How many goals there are, and how many are reached, in words.
 pub fn summary(results: &Results) -> String {
     let limits = results.limits();
     let of_limits = limits.iter().flat_map(|limits| [limits.copy_verdict, limits.flat_verdict]);
-    let verdicts: Vec<_> = results.outcomes().iter().map(|outcome| outcome.verdict).chain(of_limits).collect();
+    let of_sections = sections::verdicts(results.latency.as_ref(), results.idle.as_ref());
+    let of_rates = results.outcomes().into_iter().map(|outcome| outcome.verdict);
+    let verdicts: Vec<_> = of_rates.chain(of_limits).chain(of_sections).collect();
     let count = |wanted: Verdict| verdicts.iter().filter(|verdict| **verdict == wanted).count();
     let (reached, missed, unknown) = (count(Verdict::Reached), count(Verdict::Missed), count(Verdict::NotMeasured));
     format!("{reached} goals reached, {missed} missed, {unknown} not measured")
@@ -162,6 +193,8 @@ pub fn summary(results: &Results) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::cases::Work;
+    use super::super::idle::Idle;
+    use super::super::latency::Latency;
     use super::super::results::tests::{drop_turn, results};
     use super::*;
 
@@ -221,12 +254,33 @@ mod tests {
     }
 
     #[test]
+    fn the_head_says_what_is_true_of_the_sections_that_are_there() {
+        let said = |has_rates: bool, latency: Option<Latency>, idle: Option<Idle>| {
+            let mut results = results(Work::Loopback, &PAIRS);
+            (results.latency, results.idle) = (latency, idle);
+            if !has_rates {
+                results.contests.clear();
+            }
+            let text = markdown(&results);
+            [", 0 whole rounds of 2", "A pair is", "pairs were dropped: ", "| work |", "Latency, ", "| idle mode |"]
+                .map(|part| text.matches(part).count())
+        };
+        assert_eq!(said(true, None, None), [1, 1, 1, 1, 0, 0]);
+        assert_eq!(said(false, Some(Latency::default()), None), [0, 1, 0, 0, 1, 0]);
+        assert_eq!(said(false, None, Some(Idle::default())), [0, 0, 0, 0, 0, 1]);
+        assert_eq!(said(true, Some(Latency::default()), Some(Idle::default())), [1; 6]);
+    }
+
+    #[test]
     fn failures_stand_below_the_table_with_their_last_reason() {
         let mut results = results(Work::Loopback, &[]);
         results.contests[0].failures = vec!["first".into(), "crashed\nand more".into()];
         let text = markdown(&results);
         lines(&text, &["- loopback, one core, zero-copy no, 64 bytes: 2 times, at last: crashed"]);
         assert!(!text.contains("dropped wholly"), "{text}");
+        results.latency = Some(Latency { failures: vec!["gone".into()], ..Latency::default() });
+        lines(&markdown(&results), &["- latency: 1 times, at last: gone"]);
+        results.latency = None;
         assert_eq!(summary(&results), "0 goals reached, 0 missed, 8 not measured");
     }
 

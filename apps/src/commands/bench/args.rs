@@ -7,7 +7,7 @@ use pmd_core::Registry;
 use serde::Serialize;
 
 use super::arrangement::Work;
-use super::driver::DriverWords;
+use super::driver::{AttachedWords, DriverWords};
 use super::frames::FrameSize;
 use crate::cli::{DriverFiles, burst, seconds};
 use crate::drivers::registry_with;
@@ -72,8 +72,22 @@ pub(crate) struct Setup {
 }
 
 impl BenchArgs {
+    /// Loads the drivers that are not compiled in, and checks all words about drivers against those that there are.
+    ///
+    /// # Errors
+    /// As [`Setup::load`].
+    pub(super) fn load(&mut self) -> Result<(), Failure> {
+        self.setup_mut().load()?;
+        let (setup, attached) = match &self.what {
+            Some(What::Search(args)) => (&args.setup, &args.cases.attach),
+            Some(What::Latency(args)) => (&args.setup, &args.cases.attach),
+            _ => return Ok(()),
+        };
+        attached.iter().try_for_each(|end| end.driver().check(&setup.registry))
+    }
+
     /// What the chosen measurement is made with.
-    pub(super) fn setup_mut(&mut self) -> &mut Setup {
+    fn setup_mut(&mut self) -> &mut Setup {
         match &mut self.what {
             None => &mut self.rate.setup,
             Some(What::Rate(args)) => &mut args.setup,
@@ -90,7 +104,7 @@ impl Setup {
     ///
     /// # Errors
     /// When one cannot be loaded, or there is no such driver, or it does not take the options.
-    pub(super) fn load(&mut self) -> Result<(), Failure> {
+    fn load(&mut self) -> Result<(), Failure> {
         self.registry = registry_with(&self.files)?;
         self.driver.check(&self.registry)?;
         self.peer.as_ref().map_or(Ok(()), |peer| peer.check(&self.registry))
@@ -134,6 +148,14 @@ pub(crate) struct Cases {
     /// What to measure; default: the chain (of latencies the round trip) for net_memif, loopback for other drivers
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(super) work: Vec<Work>,
+    /// Measure a process that you have started: our end of a link to it. It sends everything back, or it forwards to a
+    /// second one, when this is given twice
+    #[arg(long, value_name = "DRIVER:KEY=VALUE,...", conflicts_with_all = ["work", "driver", "peer"])]
+    pub(super) attach: Vec<AttachedWords>,
+    /// How long somebody at the other end of attached links is waited for
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true, default_value = "60",
+          requires = "attach")]
+    pub(super) wait: Duration,
     /// Packet sizes in bytes without FCS, or `imix`
     #[arg(long, value_name = "BYTES", value_delimiter = ',', default_values = ["64"])]
     pub(super) sizes: Vec<FrameSize>,
@@ -165,6 +187,10 @@ pub(crate) struct SearchArgs {
 pub(crate) struct LatencyArgs {
     #[command(flatten)]
     pub(super) cases: Cases,
+    /// Loads, in per cent of the PDR; 0: no load, ten thousand packets per second
+    #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_values_t = [0, 10, 50, 90],
+          value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(super) loads: Vec<u32>,
     /// Packets per second that count as 100 %; default: the PDR, which is searched first
     #[arg(long, value_name = "PPS", value_parser = clap::value_parser!(u64).range(100..=1_000_000_000))]
     pub(super) pdr: Option<u64>,
@@ -202,9 +228,12 @@ pub(crate) struct IdleArgs {
     /// Milliseconds that one sleep lasts at most
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub(super) intr_timeout: u64,
-    /// How long CPU time and throughput are measured; default: 3, or 0.5 with `--quick`
+    /// How long CPU time, and throughput in all rounds together, are measured; default: 3, or 0.5 with `--quick`
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(super) duration: Option<Duration>,
+    /// How often throughput is measured, with idle mode and without in turn
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) rounds: u32,
     #[command(flatten)]
     pub(super) setup: Setup,
     #[command(flatten)]

@@ -8,9 +8,11 @@
 //!   chain              [a] ══> [in fwd out] ══> [b]  generator and sink in one process, the forwarder is another
 //! ```
 //!
-//! Our process always holds the generator, on lports of the file [`Arrangement::own`]; the other one is an `lport run`.
+//! Our process always holds the generator, on lports of the file [`Arrangement::own`]; the other one is an `lport run`, or a
+//! process that somebody else has started ([`super::attached`]).
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use pmd_core::lcore::allowed_cpus;
@@ -22,6 +24,9 @@ use super::args::Setup;
 use super::driver::{DriverWords, LinkWords, Side, USUAL_ROOM};
 use super::frames::FrameSize;
 use crate::failure::Failure;
+
+/// Longest wait for links whose ends are both ours.
+const LINK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A kind of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -62,10 +67,12 @@ pub(super) struct Arrangement {
     pub(super) size: FrameSize,
     /// The lport file of our own process.
     pub(super) own: Value,
-    /// The netdevs of it that packets are sent to, with a queue each.
+    /// The lports of it that packets are sent to.
     pub(super) to: Vec<String>,
     /// The lport file of the other process, and whether it has to be started first.
     pub(super) other: Option<(Value, bool)>,
+    /// How long the links may take to come up.
+    pub(super) patience: Duration,
     /// The CPU of our process, and of the other one.
     pub(super) cores: Vec<usize>,
 }
@@ -114,7 +121,15 @@ pub(super) fn works(setup: &Setup, asked: &[Work]) -> Result<Vec<(Work, Vec<usiz
 
 /// A CPU for each process: our own, the other one. `--cores` names that of the memif server first.
 fn cores(setup: &Setup, work: Work) -> Result<Vec<usize>, Failure> {
-    let needed = work.cores_needed();
+    let mut cores = choose_cores(setup, &work.word(), work.cores_needed())?;
+    if work == Work::ClientToServer {
+        cores.reverse();
+    }
+    Ok(cores)
+}
+
+/// So many different CPUs for `what`: the first that `--cores` names, or else what the machine suggests.
+pub(super) fn choose_cores(setup: &Setup, what: &str, needed: usize) -> Result<Vec<usize>, Failure> {
     let mut cores = setup.cores.clone();
     if cores.is_empty() {
         let machine = Machine::detect().unwrap_or_else(|_| Machine::flat(&allowed_cpus()));
@@ -122,11 +137,8 @@ fn cores(setup: &Setup, work: Work) -> Result<Vec<usize>, Failure> {
     }
     cores.truncate(needed);
     if cores.len() != needed || (needed == 2 && cores[0] == cores[1]) {
-        let message = format!("{} needs {needed} different CPUs, but has {cores:?}; see `--cores`", work.word());
+        let message = format!("{what} needs {needed} different CPUs, but has {cores:?}; see `--cores`");
         return Err(Failure::Configuration(message));
-    }
-    if work == Work::ClientToServer {
-        cores.reverse();
     }
     Ok(cores)
 }
@@ -159,6 +171,7 @@ pub(super) fn arrange(setup: &Setup, work: Work, size: FrameSize, cores: &[usize
         own: file(&own, cores[0], "drop"),
         to: (0..setup.queues).map(|queue| format!("{to}:{queue}")).collect(),
         other: other.map(|(lports, mode, first)| (file(&lports, cores[1], mode), first)),
+        patience: LINK_PATIENCE,
         cores: cores.to_vec(),
     }
 }
@@ -175,7 +188,11 @@ impl Builder<'_> {
     pub(super) fn netdev(&self, name: &str, driver: &DriverWords, side: Side, link: &str) -> Map<String, Value> {
         let socket = self.directory.join(format!("{link}.sock"));
         let words = LinkWords { socket: &socket, ring: link, rings: self.setup.rings, size: self.size };
-        let options = driver.options(side, words);
+        self.lports(name, driver, &driver.options(side, words))
+    }
+
+    /// The lports of a device with these options, one per queue.
+    pub(super) fn lports(&self, name: &str, driver: &DriverWords, options: &Value) -> Map<String, Value> {
         let queue = |qid| {
             let lport = json!({ "pmd": driver.name(), "pmd_opts": options, "umem": "packets", "qid": qid });
             (format!("{name}:{qid}"), lport)

@@ -32,6 +32,10 @@ pub(crate) struct DriverWords {
     options: Vec<(String, String)>,
 }
 
+/// Our end of a link to a process that is not ours: a driver with everything that it takes to meet the other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AttachedWords(DriverWords);
+
 /// Which end of a link an lport is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
@@ -89,18 +93,30 @@ impl DriverWords {
         self.is_memif() || self.is_ring()
     }
 
-    /// The `pmd_opts` of one end of a link.
+    /// The `pmd_opts` of one end of a link whose other end is the bench's as well.
     pub(super) fn options(&self, side: Side, link: LinkWords<'_>) -> Value {
+        let mut options = self.fitting(link.rings, link.size);
+        let mut add = |key: &str, value: Value| {
+            options.entry(key).or_insert(value);
+        };
+        if self.is_memif() {
+            add("role", if side == Side::Server { "server" } else { "client" }.into());
+            add("socket", link.socket.display().to_string().into());
+            add("socket-abstract", false.into());
+        } else if self.is_ring() {
+            add("ring", link.ring.into());
+        }
+        Value::Object(options)
+    }
+
+    /// What was given, and what rings and frames of these sizes need beside it.
+    fn fitting(&self, rings: Option<u8>, size: FrameSize) -> Map<String, Value> {
         let mut options: Map<String, Value> =
             self.options.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect();
         let mut add = |key: &str, value: Value| {
             options.entry(key).or_insert(value);
         };
-        let LinkWords { socket, ring, rings, size } = link;
         if self.is_memif() {
-            add("role", if side == Side::Server { "server" } else { "client" }.into());
-            add("socket", socket.display().to_string().into());
-            add("socket-abstract", false.into());
             if let Some(rings) = rings {
                 add("rsize", rings.into());
             }
@@ -109,21 +125,16 @@ impl DriverWords {
                 add("segment-max", size.largest().into());
             }
         } else if self.is_ring() {
-            add("ring", ring.into());
             if let Some(rings) = rings {
                 add("size", (1_u64 << rings).into());
             }
         } else if self.is_null() {
             add("size", size.largest().into());
         }
-        Value::Object(options)
+        options
     }
-}
 
-impl FromStr for DriverWords {
-    type Err = String;
-
-    fn from_str(words: &str) -> Result<Self, String> {
+    fn parse(words: &str) -> Result<Self, String> {
         let (name, rest) = words.split_once(':').unwrap_or((words, ""));
         let pair = |word: &str| {
             let pair = word.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -131,10 +142,42 @@ impl FromStr for DriverWords {
         };
         let words = rest.split(',').filter(|word| !word.is_empty());
         let options = words.map(pair).collect::<Result<Vec<_>, _>>()?;
-        if let Some((key, _)) = options.iter().find(|(key, _)| name == MEMIF && MEMIF_OWN.contains(&key.as_str())) {
-            return Err(format!("option `{key}` of {MEMIF} is chosen by the bench, for both ends; leave it out"));
-        }
         Ok(Self { name: name.to_owned(), options })
+    }
+}
+
+impl AttachedWords {
+    /// The driver.
+    pub(super) fn driver(&self) -> &DriverWords {
+        &self.0
+    }
+
+    /// The `pmd_opts` of this end. Where it meets the other one, only the user can say.
+    pub(super) fn options(&self, rings: Option<u8>, size: FrameSize) -> Value {
+        Value::Object(self.0.fitting(rings, size))
+    }
+}
+
+impl FromStr for DriverWords {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, String> {
+        let words = Self::parse(words)?;
+        let own = words.options.iter().find(|(key, _)| words.is_memif() && MEMIF_OWN.contains(&key.as_str()));
+        match own {
+            None => Ok(words),
+            Some((key, _)) => {
+                Err(format!("option `{key}` of {MEMIF} is chosen by the bench, for both ends; leave it out"))
+            }
+        }
+    }
+}
+
+impl FromStr for AttachedWords {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, String> {
+        DriverWords::parse(words).map(Self)
     }
 }
 
@@ -149,6 +192,12 @@ impl fmt::Display for DriverWords {
 impl Serialize for DriverWords {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl Serialize for AttachedWords {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 
@@ -170,6 +219,15 @@ mod tests {
         let ring: DriverWords = "net_ring".parse().unwrap();
         let options = ring.options(Side::Client, link());
         assert_eq!((&options["ring"], &options["size"]), (&"r".into(), &256.into()));
+    }
+
+    #[test]
+    fn an_attached_end_is_as_the_user_says_and_only_fitted_to_rings_and_frames() {
+        let words: AttachedWords = "net_memif:role=client,socket=/run/m.sock,bsize=9216".parse().unwrap();
+        let options = words.options(Some(8), FrameSize::Fixed(9000));
+        assert_eq!((&options["role"], &options["socket"]), (&"client".into(), &"/run/m.sock".into()));
+        assert_eq!((&options["rsize"], &options["bsize"]), (&8.into(), &"9216".into()));
+        assert!(options.get("socket-abstract").is_none(), "{options}");
     }
 
     #[test]

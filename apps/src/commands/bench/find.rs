@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::args::{Manner, SearchArgs, Setup};
-use super::arrangement::{Arrangement, Work, arrange, works};
-use super::driver::DriverWords;
+use super::arrangement::{Arrangement, Work};
+use super::driver::{AttachedWords, DriverWords};
 use super::frames::FrameSize;
 use super::machine::Fingerprint;
 use super::progress::Progress;
@@ -30,6 +30,8 @@ struct Row {
     work: Work,
     driver: DriverWords,
     peer: Option<DriverWords>,
+    /// Our ends of links to a process that is not ours.
+    attached: Vec<AttachedWords>,
     size: FrameSize,
     burst: usize,
     cores: Vec<usize>,
@@ -107,16 +109,17 @@ pub(super) fn find(args: &SearchArgs, signals: &Signals) -> Result<(), Failure> 
     let exactness = Exactness { width: args.width.map_or(exactness.width, |width| width / 100.0), ..exactness };
     let losses = [("NDR", 0.0), ("PDR", args.loss / 100.0)];
     let mut rows = Vec::new();
-    'cases: for (work, cores) in works(&args.setup, &usual(&args.setup, &args.cases.work)?)? {
+    'cases: for (work, cores) in args.cases.works(&args.setup, || usual(&args.setup, &args.cases.work))? {
         for size in &args.cases.sizes {
             let directory = tempfile::tempdir()?;
-            let arrangement = arrange(&args.setup, work, *size, &cores, directory.path());
+            let arrangement = args.cases.arrange(&args.setup, work, *size, &cores, directory.path());
+            args.cases.announce(&progress);
             let Some(mut rig) = Rig::start(&args.setup, &arrangement, directory.path(), signals)? else { break 'cases };
             let label = format!("{}, {size} bytes", work.word());
             let searched = goals(&mut rig, &losses, exactness, &progress, &label);
             rig.stop()?;
             let Some(searched) = searched? else { break 'cases };
-            rows.push(row(&args.setup, &arrangement, &searched));
+            rows.push(row(args, &arrangement, &searched));
         }
     }
     drop(progress);
@@ -178,11 +181,13 @@ pub(super) fn goals(
     Ok(Some(Searched { mrr, goals, trials: answer.trials, seconds: answer.seconds, disturbed }))
 }
 
-fn row(setup: &Setup, arrangement: &Arrangement, searched: &Searched) -> Row {
+fn row(args: &SearchArgs, arrangement: &Arrangement, searched: &Searched) -> Row {
+    let (setup, attached) = (&args.setup, &args.cases.attach);
     Row {
         work: arrangement.work,
-        driver: setup.driver.clone(),
+        driver: attached.first().map_or(&setup.driver, AttachedWords::driver).clone(),
         peer: setup.peer.clone(),
+        attached: attached.clone(),
         size: arrangement.size,
         burst: setup.burst,
         cores: arrangement.cores.clone(),

@@ -4,10 +4,12 @@
 //! time of the whole process while nothing is sent; the round trip of single packets so far apart that each finds it asleep;
 //! and the maximum receive rate.
 //!
-//! What of the latency is the machine's: a bare thread on the same CPU that sleeps on an eventfd is woken after equal pauses
-//! ([`bare_wake_up`]). No program that sleeps can be faster, and on a virtual machine this alone may take most of the time.
+//! What of the latency is the machine's: a bare thread on the same CPU that sleeps on an eventfd is woken after equal pauses, from
+//! the generator's CPU ([`bare_wake_up`]). No program that sleeps can be faster, and on a virtual machine this alone may take
+//! most of the time.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,9 +29,6 @@ use super::tester::Order;
 use crate::failure::Failure;
 use crate::output::{Align, Table, grouped, print};
 use crate::signals::Signals;
-
-/// How often throughput is measured, with and without idle mode in turn.
-const ROUNDS: usize = 3;
 
 /// What was measured of a mode.
 #[derive(Debug, Clone, Serialize)]
@@ -69,8 +68,11 @@ pub(super) fn idle(args: &IdleArgs, signals: &Signals) -> Result<(), Failure> {
         disturbed: false,
     };
     let mut rows = vec![row("polling"), row("idle")];
-    'rounds: for round in 0..ROUNDS {
-        for row in &mut rows {
+    'rounds: for round in 0..args.rounds {
+        // Forwards and backwards in turn: neither mode is always the second.
+        let modes = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+        for mode in modes {
+            let row = &mut rows[mode];
             let directory = tempfile::tempdir()?;
             let mut arrangement = arrange(&args.setup, work.0, FrameSize::Fixed(64), &work.1, directory.path());
             if let (Some((file, _)), "idle") = (&mut arrangement.other, row.mode) {
@@ -78,11 +80,11 @@ pub(super) fn idle(args: &IdleArgs, signals: &Signals) -> Result<(), Failure> {
                 thread["idle_timeout"] = json!(args.idle_timeout);
                 thread["intr_timeout"] = json!(args.intr_timeout);
             }
-            progress.show(&format!("round {} of {ROUNDS}, {}", round + 1, row.mode));
+            progress.show(&format!("round {} of {}, {}", round + 1, args.rounds, row.mode));
             let Some(mut rig) = Rig::start(&args.setup, &arrangement, directory.path(), signals)? else {
                 break 'rounds;
             };
-            let measured = measure(row, &mut rig, round, duration, signals);
+            let measured = measure(row, &mut rig, round, args.rounds, duration, signals);
             rig.stop()?;
             measured?;
             if signals.came() {
@@ -94,15 +96,22 @@ pub(super) fn idle(args: &IdleArgs, signals: &Signals) -> Result<(), Failure> {
         progress.show("bare wake-up");
         let mut floor = row("bare wake-up");
         let count = pauses(duration, floor.pause_ms);
-        floor.latency = bare_wake_up(work.1[1], Duration::from_millis(floor.pause_ms), count, signals)?.percentiles();
+        floor.latency = bare_wake_up(&work.1, Duration::from_millis(floor.pause_ms), count, signals)?.percentiles();
         rows.push(floor);
     }
     drop(progress);
     if args.manner.json { print_results(&machine, &args.setup, &rows) } else { print(&table(&rows).to_string()) }
 }
 
-fn measure(row: &mut Row, rig: &mut Rig<'_>, round: usize, length: Duration, signals: &Signals) -> Result<(), Failure> {
-    let throughput = rig.undisturbed(Order { rate: None, duration: length / ROUNDS as u32, record_every: 0 })?;
+fn measure(
+    row: &mut Row,
+    rig: &mut Rig<'_>,
+    round: u32,
+    rounds: u32,
+    length: Duration,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let throughput = rig.undisturbed(Order { rate: None, duration: length / rounds, record_every: 0 })?;
     row.rounds_mpps.push(throughput.rate() / 1e6);
     let mut sorted = row.rounds_mpps.clone();
     sorted.sort_by(f64::total_cmp);
@@ -130,34 +139,52 @@ fn pauses(length: Duration, pause_ms: u64) -> u32 {
     (length.as_millis() / u128::from(pause_ms)).clamp(100, 100_000) as u32
 }
 
-/// From writing an eventfd until a thread on `cpu` that sleeps on it runs, `count` times with pauses between.
-fn bare_wake_up(cpu: usize, pause: Duration, count: u32, signals: &Signals) -> Result<Histogram, Failure> {
+/// From writing an eventfd on the first of `cpus` until a thread on the second that sleeps on it runs, `count` times with pauses
+/// between. Who writes polls in the pauses, as the generator does: a CPU that slept as well would wake up slower, and on the
+/// sleeper's own CPU there would be nobody to wake.
+fn bare_wake_up(cpus: &[usize], pause: Duration, count: u32, signals: &Signals) -> Result<Histogram, Failure> {
     let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC).map_err(io::Error::from)?;
-    let written = Mutex::new(Instant::now());
+    let (written, over) = (Mutex::new(Instant::now()), AtomicBool::new(false));
+    let (first, second) = (cpus[0], cpus[1]);
     std::thread::scope(|scope| {
         let sleeper = scope.spawn(|| {
             // Elsewhere it tells less, but something.
-            let _ = pmd_core::lcore::pin_current(&[cpu]);
+            let _ = pmd_core::lcore::pin_current(&[second]);
             let mut histogram = Histogram::default();
-            // Woken once more at the end, by a number above 1.
-            while bell.read() == Ok(1) {
+            while bell.read().is_ok() && !over.load(Ordering::Acquire) {
                 let woken = Instant::now();
                 let written = *written.lock().unwrap_or_else(PoisonError::into_inner);
                 histogram.record(woken.saturating_duration_since(written));
             }
             histogram
         });
-        for _ in 0..count {
-            if signals.wait(pause) {
-                break;
+        let writer = scope.spawn(|| -> io::Result<()> {
+            let _ = pmd_core::lcore::pin_current(&[first]);
+            for _ in 0..count {
+                if signals.came() {
+                    break;
+                }
+                spin(pause);
+                *written.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                bell.write(1)?;
             }
-            *written.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-            bell.write(1).map_err(io::Error::from)?;
-        }
-        std::thread::sleep(pause);
-        bell.write(2).map_err(io::Error::from)?;
-        sleeper.join().map_err(|_| Failure::Running("the thread that slept has failed".into()))
+            // Woken once more, for its end.
+            spin(pause);
+            over.store(true, Ordering::Release);
+            bell.write(1)?;
+            Ok(())
+        });
+        let failed = || Failure::Running("a thread of the bare wake-up has failed".into());
+        writer.join().map_err(|_| failed())??;
+        sleeper.join().map_err(|_| failed())
     })
+}
+
+fn spin(length: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < length {
+        std::hint::spin_loop();
+    }
 }
 
 fn table(rows: &[Row]) -> Table {

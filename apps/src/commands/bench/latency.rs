@@ -1,4 +1,5 @@
-//! `lport bench latency`: how long packets take there and back, at no load and at shares of the PDR.
+//! `lport bench latency`: how long packets take there and back, at no load and at shares of the PDR; through an `lport run`,
+//! or through a process that somebody else has started (`--attach`).
 //!
 //! A packet's number says when it was to be sent ([`super::schedule`]), and its latency counts from there: packets that had to
 //! wait because earlier ones were slow are as slow as they would be for a user. The histogram is HDR.
@@ -8,7 +9,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::args::LatencyArgs;
-use super::arrangement::{Work, arrange, works};
+use super::arrangement::Work;
+use super::driver::AttachedWords;
 use super::find::{Exactness, goals};
 use super::frames::FrameSize;
 use super::histogram::Percentiles;
@@ -24,9 +26,6 @@ use crate::signals::Signals;
 /// Packets per second at "no load": each is long back before the next one goes.
 const NO_LOAD: f64 = 10_000.0;
 
-/// Loads, in per cent of the PDR.
-const SHARES: [u32; 3] = [10, 50, 90];
-
 /// Most packets per second that go into the histogram.
 const RECORDED: f64 = 500_000.0;
 
@@ -39,6 +38,8 @@ pub(super) fn record_every(rate: f64) -> u64 {
 #[derive(Debug, Serialize)]
 struct Row {
     work: Work,
+    /// Our ends of links to a process that is not ours.
+    attached: Vec<AttachedWords>,
     size: FrameSize,
     /// Per cent of the PDR; 0: no load.
     load_percent: u32,
@@ -61,10 +62,11 @@ pub(super) fn latency(args: &LatencyArgs, signals: &Signals) -> Result<(), Failu
     let machine = Fingerprint::take();
     let progress = Progress::new();
     let mut rows = Vec::new();
-    'cases: for (work, cores) in works(&args.setup, &returning(args)?)? {
+    'cases: for (work, cores) in args.cases.works(&args.setup, || returning(args))? {
         for size in &args.cases.sizes {
             let directory = tempfile::tempdir()?;
-            let arrangement = arrange(&args.setup, work, *size, &cores, directory.path());
+            let arrangement = args.cases.arrange(&args.setup, work, *size, &cores, directory.path());
+            args.cases.announce(&progress);
             let Some(mut rig) = Rig::start(&args.setup, &arrangement, directory.path(), signals)? else { break 'cases };
             let measured = measure(args, work, *size, &mut rig, &progress);
             rig.stop()?;
@@ -105,11 +107,13 @@ fn measure(
     progress: &Progress,
 ) -> Result<Vec<Row>, Failure> {
     let label = format!("{}, {size} bytes", work.word());
-    let Some(pdr) = pdr(args, rig, progress, &label)? else { return Ok(Vec::new()) };
+    let needs_pdr = args.loads.iter().any(|load| *load > 0);
+    let pdr = if needs_pdr { pdr(args, rig, progress, &label)? } else { Some(0.0) };
+    let Some(pdr) = pdr else { return Ok(Vec::new()) };
     let duration = args.manner.duration(args.duration, 2.0, 0.3);
-    let loads = std::iter::once((0, NO_LOAD)).chain(SHARES.map(|share| (share, pdr * f64::from(share) / 100.0)));
     let mut rows = Vec::new();
-    for (load_percent, rate) in loads {
+    for &load_percent in &args.loads {
+        let rate = if load_percent == 0 { NO_LOAD } else { pdr * f64::from(load_percent) / 100.0 };
         progress.show(&format!("{label}: {load_percent} % of {} Mpps", mpps(pdr)));
         let order = Order { rate: Some(rate), duration, record_every: record_every(rate) };
         let outcome = rig.undisturbed(order)?;
@@ -118,6 +122,7 @@ fn measure(
         }
         rows.push(Row {
             work,
+            attached: args.cases.attach.clone(),
             size,
             load_percent,
             offered_mpps: rate / 1e6,

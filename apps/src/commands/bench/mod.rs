@@ -4,6 +4,7 @@
 //!   args          the command line             rate, find, latency, scale, idle     the subcommands
 //!   driver        `net_memif:zero-copy=yes`      \   |   /             |       \
 //!   arrangement   processes as lport files  -->   rig                circulate  (packets that go round in our process)
+//!   attached      somebody else's process
 //!                                                /   \
 //!                                    tester, schedule, frames,     peer: an `lport run`, counted through telemetry
 //!                                    histogram: our own process
@@ -19,6 +20,7 @@
 
 mod args;
 mod arrangement;
+mod attached;
 mod circulate;
 mod disturbance;
 mod driver;
@@ -52,7 +54,7 @@ use crate::signals::Signals;
 pub(crate) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let signals = Signals::catch()?;
     let mut args = args.clone();
-    args.setup_mut().load()?;
+    args.load()?;
     match &args.what {
         None => rate::rate(&args.rate, &signals),
         Some(What::Rate(args)) => rate::rate(args, &signals),

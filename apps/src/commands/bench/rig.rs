@@ -1,7 +1,7 @@
 //! A running arrangement, and trials on it.
 //!
 //! 1. [`Rig::start`] starts both processes: our own lports in a runtime whose thread runs a [`Tester`], and an `lport run` at
-//!    the other end. It waits for the links and warms up. The rig then stands for all trials.
+//!    the other end, unless somebody else is there. It waits for the links and warms up. The rig then stands for all trials.
 //! 2. [`Rig::trial`] gives the tester an order and waits for its tally. What the other process received is asked through its
 //!    telemetry before and after: nobody works beside the polling threads while a trial is on.
 //! 3. [`Rig::undisturbed`] repeats a trial that the machine spoilt.
@@ -23,9 +23,6 @@ use super::search;
 use super::tester::{Order, Tally, Tester};
 use crate::failure::Failure;
 use crate::signals::Signals;
-
-/// Longest wait for the links.
-const LINK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much longer than asked a trial may take before it is given up.
 const TALLY_PATIENCE: Duration = Duration::from_secs(10);
@@ -105,7 +102,7 @@ impl<'a> Rig<'a> {
         };
         let (returns, watched) = (arrangement.work.returns(), Watched::default());
         let mut rig = Self { runtime, peer, returns, orders, tallies, watched, signals };
-        if !rig.wait_for_links()? {
+        if !rig.wait_for_links(arrangement.patience)? {
             return Ok(None);
         }
         let pids: Vec<_> = std::iter::once(std::process::id()).chain(rig.peer.as_ref().map(Peer::id)).collect();
@@ -113,19 +110,23 @@ impl<'a> Rig<'a> {
         let warm_up = Order { rate: None, duration: WARM_UP, record_every: 0 };
         let warm = rig.trial(warm_up)?;
         if warm.tally.received == 0 {
-            let message = format!("no packet came through in {} ms, although all links are up", WARM_UP.as_millis());
+            let message = format!(
+                "no packet came through in {} ms, although all links are up: does the other end send them back?",
+                WARM_UP.as_millis()
+            );
             return Err(Failure::Running(message));
         }
         Ok((!signals.came()).then_some(rig))
     }
 
-    fn wait_for_links(&self) -> Result<bool, Failure> {
-        let end = Instant::now() + LINK_PATIENCE;
+    fn wait_for_links(&self, patience: Duration) -> Result<bool, Failure> {
+        let end = Instant::now() + patience;
         loop {
             let lports = self.runtime.lports();
             let Some(down) = lports.iter().find(|lport| !lport.link.is_up()) else { return Ok(true) };
             if Instant::now() > end {
-                let message = format!("the link of {} did not come up: {:?}", down.name, down.link);
+                let (name, seconds) = (&down.name, patience.as_secs());
+                let message = format!("the link of {name} did not come up within {seconds} s: {:?}", down.link);
                 return Err(Failure::Running(message));
             }
             if self.signals.wait(Duration::from_millis(5)) {
