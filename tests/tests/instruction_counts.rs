@@ -11,16 +11,19 @@ use lport_tests::cargo;
 
 /// Instructions per packet, by case of `pmd-memif/benches/hot_loops.rs`: the most that is accepted. Bounds are a few per
 /// cent above what was counted (valgrind knows AVX2 at most); lower them when a loop becomes shorter.
-const BOUNDS: [(&str, f64); 9] = [
+const BOUNDS: [(&str, f64); 12] = [
     ("pool", 21.6),
-    ("null", 60.0),
-    ("copy-64", 166.0),
-    ("copy-1518", 500.0),
-    ("zero-copy-64", 202.0),
-    ("zero-copy-1518", 370.0),
-    ("borrow-64", 195.0),
-    ("borrow-1518", 446.0),
-    ("idle", 114.0),
+    ("null", 61.0),
+    ("copy-64", 148.0),
+    ("copy-1518", 480.0),
+    ("zero-copy-64", 135.0),
+    ("zero-copy-1518", 302.0),
+    ("borrow-64", 177.0),
+    ("borrow-1518", 427.0),
+    ("both-64", 165.0),
+    ("both-1518", 252.0),
+    ("crossed-64", 214.0),
+    ("idle", 126.0),
 ];
 
 /// Bursts of the shorter run.

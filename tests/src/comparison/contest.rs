@@ -39,9 +39,10 @@ impl Question {
     /// What has to be measured for it. Of a row: whatever testpmd can do, and ours behind it.
     pub fn subjects(self) -> Vec<Subject> {
         match self {
-            Self::Row(Case { work, zero_copy, size }) => {
+            Self::Row(case) => {
+                let Case { work, zero_copy, size } = case;
                 let of = |program, zero_copy| Subject::of(program, work, zero_copy, size);
-                let theirs = zero_copy.of_testpmd().iter().map(|&theirs| of(Program::Testpmd, theirs));
+                let theirs = case.of_testpmd().iter().map(|&theirs| of(Program::Testpmd, theirs));
                 theirs.chain([of(Program::Lport, zero_copy)]).collect()
             }
             Self::Copies => limits::COPIES.map(Subject::Loop).to_vec(),

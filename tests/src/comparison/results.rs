@@ -71,7 +71,7 @@ struct Pair {
 impl Pair {
     fn of(turn: &Turn, case: Case) -> Option<Self> {
         let (ours, theirs) = turn.samples.split_last()?;
-        let theirs = theirs.iter().zip(case.zero_copy.of_testpmd());
+        let theirs = theirs.iter().zip(case.of_testpmd());
         let (theirs, &zero_copy) = theirs.max_by(|(a, _), (b, _)| a.rate.total_cmp(&b.rate))?;
         Some(Self { zero_copy, testpmd: theirs.rate, lport: ours.rate })
     }
@@ -170,7 +170,7 @@ fn outcome(case: Case, contest: &Contest) -> Outcome {
     let pairs: Vec<_> = contest.counted().filter_map(|turn| Pair::of(turn, case)).collect();
     let medians = |of: fn(&Pair) -> f64| median(&pairs.iter().map(of).collect::<Vec<_>>());
     let won = |zero_copy: &ZeroCopy| pairs.iter().filter(|pair| pair.zero_copy == *zero_copy).count();
-    let theirs = case.zero_copy.of_testpmd().iter().copied().max_by_key(won).unwrap_or(ZeroCopy::None);
+    let theirs = case.of_testpmd().iter().copied().max_by_key(won).unwrap_or(ZeroCopy::None);
     let ratio = Quartiles::of(&pairs.iter().map(|pair| pair.lport / pair.testpmd).collect::<Vec<_>>());
     let round_trips: Vec<_> = contest.counted().map(Turn::round_trip).collect();
     Outcome {
