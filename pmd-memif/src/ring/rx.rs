@@ -98,15 +98,25 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
     }
 
     /// Adds received packets to `burst`, up to its limit, and says how many.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
-        let room = burst.room();
-        let visible = self.visible(room, tally);
-        if visible == 0 {
-            return 0;
-        }
+        let visible = self.visible(burst.room(), tally);
+        // A poll that finds nothing has nothing to do with the loops' registers and stack.
+        if visible == 0 { 0 } else { self.receive_visible(pool, port, burst, visible, tally) }
+    }
+
+    /// Adds packets out of the `visible` slots to `burst`, up to its limit, and says how many.
+    #[inline(never)]
+    fn receive_visible(
+        &mut self,
+        pool: &Pool,
+        port: u16,
+        burst: &mut Burst,
+        visible: u16,
+        tally: &mut RxTally,
+    ) -> usize {
         let first = burst.len();
-        let wanted = room.min(usize::from(visible));
+        let wanted = burst.room().min(usize::from(visible));
         let got = pool.alloc_bulk(burst, wanted);
         if got < wanted {
             tally.nombuf += 1;

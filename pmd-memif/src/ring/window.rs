@@ -57,8 +57,10 @@ impl Window {
     #[inline(always)]
     pub(crate) fn look(&mut self, waiting: u16) -> bool {
         self.looks += 1;
-        self.found += u32::from(waiting);
-        self.peak = self.peak.max(waiting);
+        if waiting > 0 {
+            self.found += u32::from(waiting);
+            self.peak = self.peak.max(waiting);
+        }
         (self.looks == PERIOD || waiting > self.open / 2) && self.judge()
     }
 
