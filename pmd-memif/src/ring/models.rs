@@ -45,34 +45,38 @@ impl ModelRing {
     }
 }
 
-impl PacketMemory for &Shared {
+/// Its descriptors and bytes.
+#[derive(Clone, Copy)]
+struct ModelPackets<'a>(&'a Shared);
+
+impl PacketMemory for ModelPackets<'_> {
     fn descriptor(self, index: u16) -> Descriptor {
-        RingMemory::descriptor(self, index)
+        self.0.descriptor(index)
     }
 
     fn set_descriptor(self, index: u16, descriptor: Descriptor) {
-        RingMemory::set_descriptor(self, index, descriptor);
+        self.0.set_descriptor(index, descriptor);
     }
 
     fn set_filled(self, index: u16, descriptor: Descriptor) {
-        RingMemory::set_filled(self, index, descriptor);
+        self.0.set_filled(index, descriptor);
     }
 
     /// What lies behind the byte is of no interest.
     fn read_blocks(self, _copier: impl Copier, offset: u32, room: &mut [u8]) -> Result<(), BadPlace> {
-        RingMemory::read(self, Place { region: 0, offset }, 1, room)
+        self.0.read(Place { region: 0, offset }, 1, room)
     }
 
     fn write(self, _copier: impl Copier, offset: u32, data: &[u8]) -> Result<(), BadPlace> {
-        RingMemory::write(self, Place { region: 0, offset }, data)
+        self.0.write(Place { region: 0, offset }, data)
     }
 }
 
 impl RingMemory for Shared {
-    type Packets<'a> = &'a Self;
+    type Packets<'a> = ModelPackets<'a>;
 
-    fn packets(&self, region: u16) -> Option<&Self> {
-        (region == 0).then_some(self)
+    fn packets(&self, region: u16) -> Option<ModelPackets<'_>> {
+        (region == 0).then_some(ModelPackets(self))
     }
 
     fn head(&self) -> u16 {
