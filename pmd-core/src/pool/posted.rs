@@ -12,7 +12,7 @@
 //! 4. When it is dropped, all mbufs still posted return to their pool: the device must be done with them.
 //!
 //! The state is a bit per mbuf, so that it stays in the CPU's nearest cache; the mbuf is found by its position. Devices that
-//! give mbufs back in the order they got them need none of this.
+//! give mbufs back in the order they got them need no more than an [`MbufFifo`](crate::MbufFifo).
 
 #![allow(unsafe_code)]
 
