@@ -23,7 +23,7 @@ const BOUNDS: [(&str, f64); 12] = [
     ("both-64", 165.0),
     ("both-1518", 252.0),
     ("crossed-64", 214.0),
-    ("idle", 106.0),
+    ("idle", 102.0),
 ];
 
 /// Bursts of the shorter run.

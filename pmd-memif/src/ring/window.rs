@@ -5,20 +5,25 @@
 //! needs that many. So:
 //!
 //! 1. At first all slots are posted: the ring takes as many packets as it has slots while nobody polls.
-//! 2. When a period of looks at the server's index found packets in plenty and never an eighth of the window waiting, the
+//! 2. When many packets came in a row of few looks at the server's index, and never more than an eighth of the window waited, the
 //!    window is halved, down to a floor.
-//! 3. When more than half of the window waits, or when a period found few packets, all slots are posted again.
+//! 3. When more than half of the window waits, or when few packets come, all slots are posted again.
+//! 4. Each time that packets waited, it takes twice as long until the window closes again: who pauses now and then soon keeps
+//!    the whole ring.
 //!
 //! Under little load, when a pause of the receiver is what rings are for, the whole ring is there. Under so much that the
 //! window closes, a receiver that pauses would lose packets with the whole ring as well, a few microseconds later.
 
 use super::{PACKET_MAX, RingSize};
 
-/// Looks that are judged together.
-const PERIOD: u16 = 4096;
+/// Packets that are judged together: some milliseconds of them.
+const PERIOD: u32 = 1 << 17;
 
-/// Packets per look, on average, that are plenty.
-const PLENTY: u32 = 8;
+/// Looks per packet, on average, with which packets are few: so many million per second for a thread that polls nothing else.
+const FEW: u32 = 4;
+
+/// Most periods that a window stays whole after packets waited.
+const LONGEST: u32 = 256;
 
 /// The smallest window, in slots.
 const FLOOR: u16 = 128;
@@ -32,10 +37,13 @@ pub(crate) struct Window {
     size: u16,
     floor: u16,
     open: u16,
-    looks: u16,
-    /// Packets found in this period, and the most at one look.
+    /// Looks in this period, packets found, and the most at one look.
+    looks: u32,
     found: u32,
     peak: u16,
+    /// Periods until the window may close, and how many there are next time.
+    whole: u32,
+    next_whole: u32,
 }
 
 impl Window {
@@ -44,7 +52,7 @@ impl Window {
         let slots = LARGEST * (PACKET_MAX as u32).div_ceil(capacity.max(1));
         let floor = u16::try_from(slots.next_power_of_two()).unwrap_or(u16::MAX).max(FLOOR);
         let size = size.get();
-        Self { size, floor, open: size, looks: 0, found: 0, peak: 0 }
+        Self { size, floor, open: size, looks: 0, found: 0, peak: 0, whole: 0, next_whole: 1 }
     }
 
     /// Slots to be posted.
@@ -60,16 +68,26 @@ impl Window {
         if waiting > 0 {
             self.found += u32::from(waiting);
             self.peak = self.peak.max(waiting);
+            if self.found >= PERIOD || waiting > self.open / 2 {
+                return self.judge();
+            }
         }
-        (self.looks == PERIOD || waiting > self.open / 2) && self.judge()
+        self.looks == FEW * PERIOD && self.judge()
     }
 
     #[cold]
     fn judge(&mut self) -> bool {
         let before = self.open;
-        let plenty = self.found >= PLENTY * u32::from(self.looks);
-        if self.peak > self.open / 2 || !plenty {
+        if self.peak > self.open / 2 {
+            if self.open < self.size {
+                self.whole = self.next_whole;
+                self.next_whole = LONGEST.min(2 * self.next_whole);
+            }
             self.open = self.size;
+        } else if self.found < self.looks / FEW {
+            self.open = self.size;
+        } else if self.whole > 0 {
+            self.whole -= 1;
         } else if self.peak <= self.open / 8 && self.open / 2 >= self.floor {
             self.open /= 2;
         }
@@ -83,8 +101,20 @@ mod tests {
     use super::*;
 
     /// A window after so many periods of looks that find `waiting` packets each.
-    fn after(window: &mut Window, periods: usize, waiting: u16) -> u16 {
-        (0..periods * usize::from(PERIOD)).for_each(|_| _ = window.look(waiting));
+    fn after(window: &mut Window, periods: u32, waiting: u16) -> u16 {
+        (0..periods * PERIOD.div_ceil(waiting.into())).for_each(|_| _ = window.look(waiting));
+        window.open()
+    }
+
+    /// A window after a period with `empty` looks that find nothing before each that finds 32 packets.
+    fn sparse(window: &mut Window, empty: usize) -> u16 {
+        let mut found = 0;
+        let mut looks = 0;
+        while found < PERIOD && looks < FEW * PERIOD {
+            (0..empty).for_each(|_| _ = window.look(0));
+            window.look(32);
+            (found, looks) = (found + 32, looks + empty as u32 + 1);
+        }
         window.open()
     }
 
@@ -112,11 +142,26 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_whole_when_little_comes() {
+    fn it_stays_whole_twice_as_long_each_time_that_packets_waited() {
+        let mut window = window();
+        for periods in [1, 2, 4, 8, 16, 32, 64, 128, 256, 256] {
+            after(&mut window, 3, 128);
+            assert_eq!(window.open(), 512, "before the pause that is followed by {periods} periods");
+            window.look(300);
+            assert_eq!(after(&mut window, periods, 128), 1024);
+            assert_eq!(after(&mut window, 1, 128), 512);
+        }
+    }
+
+    #[test]
+    fn it_opens_whole_when_little_comes_and_closes_for_a_receiver_that_finds_nothing_most_of_the_time() {
         let mut window = window();
         after(&mut window, 9, 32);
-        assert_eq!(after(&mut window, 1, 7), 1024);
-        assert_eq!(after(&mut window, 9, 1), 1024, "and stays so");
+        assert_eq!(sparse(&mut window, 200), 1024, "a packet in six looks");
+        assert_eq!(sparse(&mut window, 200), 1024, "and it stays so");
+        assert_eq!(sparse(&mut window, 100), 512, "one in three");
+        let before = (0..FEW * PERIOD).find(|_| window.look(0)).map(|_| window.open());
+        assert_eq!(before, Some(1024), "none at all");
     }
 
     #[test]
