@@ -96,7 +96,8 @@ impl Window {
     }
 }
 
-#[cfg(test)]
+// Arithmetic by the million looks: nothing that miri could find, and minutes of its time.
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
 
