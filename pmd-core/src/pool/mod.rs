@@ -561,4 +561,26 @@ mod tests {
     fn buffers_spread_over_the_sets_of_the_cache() {
         assert_eq!([64, 1920, 2048].map(|room| buffer_stride(room) / 64), [3, 33, 35]);
     }
+
+    #[test]
+    fn leading_packets_that_fit_one_mbuf_are_copied_in_bulk() {
+        let pool = |size, data_room| Pool::new(&PoolConfig { size, data_room, ..PoolConfig::default() }).unwrap();
+        let (from, to) = (pool(8, 200), pool(4, 100));
+        let packet = |len: usize| {
+            let mut mbuf = from.alloc().unwrap();
+            mbuf.append(len).unwrap().fill(len as u8);
+            mbuf.set_port(9);
+            mbuf
+        };
+        let packets = [packet(100), packet(1), packet(101), packet(7)];
+        let mut copies = Burst::new();
+        assert_eq!(to.alloc_copies(&packets, &mut copies), 2, "the third does not fit");
+        let seen: Vec<_> = copies.iter().map(|copy| (copy.data(), copy.port())).collect();
+        assert_eq!(seen, [(packets[0].data(), 9), (packets[1].data(), 9)]);
+        let mut small = Burst::with_limit(1);
+        assert_eq!(to.alloc_copies(&packets, &mut small), 1, "no more than there is room for");
+        assert_eq!((to.alloc_copies(&packets[2..], &mut copies), to.available()), (0, 1));
+        drop((packets, copies, small));
+        assert_eq!((from.available(), to.available()), (8, 4));
+    }
 }
