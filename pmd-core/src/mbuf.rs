@@ -549,6 +549,18 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_is_received_in_whole_blocks_or_not_at_all() {
+        let pool = pool(1);
+        let mut mbuf = pool.alloc().unwrap();
+        let room = mbuf.tailroom();
+        assert!(mbuf.receive_blocks(room / 64 * 64 + 1, 3).is_none() && mbuf.receive_blocks(usize::MAX, 3).is_none());
+        assert_eq!((mbuf.len(), mbuf.packet_len(), mbuf.tailroom()), (0, 0, room), "nothing has changed");
+        mbuf.receive_blocks(60, 3).unwrap().fill(7);
+        assert_eq!((mbuf.data(), mbuf.packet_len(), mbuf.port()), (&[7; 60][..], 60, 3));
+        assert_eq!(mbuf.receive_blocks(64, 4).map(|room| room.len()), Some(64));
+    }
+
+    #[test]
     fn a_device_may_choose_the_headroom_inside_the_buffer() {
         let pool = pool(1);
         let mut mbuf = pool.alloc().unwrap();

@@ -46,11 +46,19 @@ impl FakeRing {
     }
 }
 
-/// Its descriptors, and a region by its index.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FakePackets<'a>(&'a Rc<FakeRing>, u16);
+/// The packets of any ring memory, by way of itself, and a region by its index.
+#[derive(Debug)]
+pub(crate) struct Through<'a, M>(pub(crate) &'a M, pub(crate) u16);
 
-impl PacketMemory for FakePackets<'_> {
+impl<M> Clone for Through<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Through<'_, M> {}
+
+impl<M: RingMemory> PacketMemory for Through<'_, M> {
     fn descriptor(self, index: u16) -> Descriptor {
         self.0.descriptor(index)
     }
@@ -74,10 +82,10 @@ impl PacketMemory for FakePackets<'_> {
 }
 
 impl RingMemory for Rc<FakeRing> {
-    type Packets<'a> = FakePackets<'a>;
+    type Packets<'a> = Through<'a, Self>;
 
-    fn packets(&self, region: u16) -> Option<FakePackets<'_>> {
-        (usize::from(region) < self.regions.len()).then_some(FakePackets(self, region))
+    fn packets(&self, region: u16) -> Option<Through<'_, Self>> {
+        (usize::from(region) < self.regions.len()).then_some(Through(self, region))
     }
 
     fn head(&self) -> u16 {

@@ -8,13 +8,11 @@ use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use pmd_core::{Burst, Pool, PoolConfig};
 
+use super::fake_memory::Through;
 use super::posted::{PostedBuffers, RxBuffers};
 use super::rx::{RxRing, RxTally};
 use super::tx::{TxRing, TxTally};
-use super::{
-    BadPlace, Buffers, Descriptor, OwnSlots, PacketMemory, PeersSlots, Place, RingMemory, RingSize, interrupt,
-};
-use crate::copy::Copier;
+use super::{BadPlace, Buffers, Descriptor, OwnSlots, PeersSlots, Place, RingMemory, RingSize, interrupt};
 
 const LOG2: u8 = 1;
 const SIZE: usize = 1 << LOG2;
@@ -45,38 +43,11 @@ impl ModelRing {
     }
 }
 
-/// Its descriptors and bytes.
-#[derive(Clone, Copy)]
-struct ModelPackets<'a>(&'a Shared);
-
-impl PacketMemory for ModelPackets<'_> {
-    fn descriptor(self, index: u16) -> Descriptor {
-        self.0.descriptor(index)
-    }
-
-    fn set_descriptor(self, index: u16, descriptor: Descriptor) {
-        self.0.set_descriptor(index, descriptor);
-    }
-
-    fn set_filled(self, index: u16, descriptor: Descriptor) {
-        self.0.set_filled(index, descriptor);
-    }
-
-    /// What lies behind the byte is of no interest.
-    fn read_blocks(self, _copier: impl Copier, offset: u32, room: &mut [u8]) -> Result<(), BadPlace> {
-        self.0.read(Place { region: 0, offset }, 1, room)
-    }
-
-    fn write(self, _copier: impl Copier, offset: u32, data: &[u8]) -> Result<(), BadPlace> {
-        self.0.write(Place { region: 0, offset }, data)
-    }
-}
-
 impl RingMemory for Shared {
-    type Packets<'a> = ModelPackets<'a>;
+    type Packets<'a> = Through<'a, Self>;
 
-    fn packets(&self, region: u16) -> Option<ModelPackets<'_>> {
-        (region == 0).then_some(ModelPackets(self))
+    fn packets(&self, region: u16) -> Option<Through<'_, Self>> {
+        (region == 0).then_some(Through(self, region))
     }
 
     fn head(&self) -> u16 {
@@ -128,8 +99,9 @@ impl RingMemory for Shared {
         if place.offset as usize + len > SIZE { Err(BadPlace::Range) } else { Ok(()) }
     }
 
+    /// Packets are one byte long. What lies behind it, in the block that is read, is of no interest.
     fn read(&self, place: Place, len: usize, room: &mut [u8]) -> Result<(), BadPlace> {
-        self.check(place, len)?;
+        self.check(place, 1)?;
         room[..len].fill(self.bytes[place.offset as usize].load(Ordering::Relaxed));
         Ok(())
     }

@@ -19,7 +19,8 @@ use super::{PACKET_MAX, RingSize};
 /// Packets that are judged together: some milliseconds of them.
 const PERIOD: u32 = 1 << 17;
 
-/// Looks per packet, on average, with which packets are few: so many million per second for a thread that polls nothing else.
+/// Looks per packet, on average, from which on packets are few. A thread that polls nothing else looks some 20 million times a
+/// second.
 const FEW: u32 = 4;
 
 /// Most periods that a window stays whole after packets waited.
@@ -68,21 +69,25 @@ impl Window {
         if waiting > 0 {
             self.found += u32::from(waiting);
             self.peak = self.peak.max(waiting);
-            if self.found >= PERIOD || waiting > self.open / 2 {
+            if self.found >= PERIOD || self.is_short_of(waiting) {
                 return self.judge();
             }
         }
         self.looks == FEW * PERIOD && self.judge()
     }
 
+    /// Whether the window is not whole, and more than half of it waits.
+    #[inline(always)]
+    fn is_short_of(&self, waiting: u16) -> bool {
+        waiting > self.open / 2 && self.open < self.size
+    }
+
     #[cold]
     fn judge(&mut self) -> bool {
         let before = self.open;
-        if self.peak > self.open / 2 {
-            if self.open < self.size {
-                self.whole = self.next_whole;
-                self.next_whole = LONGEST.min(2 * self.next_whole);
-            }
+        if self.is_short_of(self.peak) {
+            self.whole = self.next_whole;
+            self.next_whole = LONGEST.min(2 * self.next_whole);
             self.open = self.size;
         } else if self.found < self.looks / FEW {
             self.open = self.size;
