@@ -18,7 +18,8 @@ pub enum Work {
     ClientToServer,
     /// a forwarder on a core of its own between two memifs; generator and sink are one thread of `lport run` on another
     Chain,
-    /// the same with a thread of testpmd as generator and sink
+    /// the same with a thread of testpmd at the ends: it sends what it receives on either link to the other, and 512 packets go
+    /// round in each direction
     ChainOfPeers,
 }
 

@@ -12,11 +12,13 @@
 //! ```text
 //!   loopback, loopback-deep        [a == b]                          a burst, or 512 packets, go round in each direction
 //!   server-to-client and back      [null -> a] ==> [b drop]
-//!   chain, chain-of-peers          [null -> a] ==> [a -> b] ==> [b -> null]     first and last are one thread
+//!   chain                          [null -> a] ==> [a -> b] ==> [b -> null]     first and last are one thread
+//!   chain-of-peers                 [a <-> b]  <==> [a <-> b]                    512 packets go round in each direction
 //! ```
 //!
-//! Generator and sink of a chain are one thread, so that the forwarder has a core of its own where there are two, and so that
-//! no scheduler's time slice decides how much a ring can move.
+//! Both ends of a chain are one thread, so that the forwarder has a core of its own where there are two, and so that no
+//! scheduler's time slice decides how much a ring can move. Packets go round where testpmd is at the ends: it would spend half of
+//! its time on making and freeing them.
 
 use std::time::Instant;
 
@@ -33,7 +35,8 @@ use crate::summary::LportSummary;
 use crate::testbed::Testbed;
 use crate::testpmd::{Builder, Forward, Testpmd};
 
-/// Packets that circulate in each direction of a deep loopback pair: half of a ring of the default size.
+/// Packets that circulate in each direction where not one burst does: half of a ring of the default size, so that none is
+/// ever full.
 const DEEP: u16 = 512;
 
 /// Room for a packet where [`Traffic::large_buffers`] is set, in KiB.
@@ -78,10 +81,10 @@ impl Traffic {
         format!("{program:?}-{:?}-{:?}-{}", self.work, self.zero_copy, self.size).to_lowercase()
     }
 
-    /// Bursts that circulate in each direction of a loopback pair: one, as after testpmd's `start tx_first`, or as many
-    /// as are in [`DEEP`] packets.
+    /// Bursts that circulate in each direction: one, as after testpmd's `start tx_first`, or as many as are in [`DEEP`]
+    /// packets.
     fn bursts_in_flight(&self, burst: u16) -> u16 {
-        if self.work == Work::LoopbackDeep { (DEEP / burst).max(1) } else { 1 }
+        if self.work == Work::Loopback { 1 } else { (DEEP / burst).max(1) }
     }
 }
 
@@ -143,19 +146,21 @@ fn parts(testbed: &Testbed, program: Program, traffic: Traffic, cpus: [usize; 2]
     let one_way = |of_server, of_client| {
         vec![part(program, of_server, cpus[0], &[&link]), part(program, of_client, cpus[1], &[&link.peer()])]
     };
-    let chain = |ends| {
-        // Our ends neither read nor write packets, so that the forwarder is what limits. testpmd's, told so, send none at all.
-        let cheap = |link: Memif| if ends == Program::Lport { link.there("zero-copy", "yes") } else { link };
-        let [link, onward] = ["link", "onward"].map(|name| cheap(server(name)));
+    let chain = |ends, job| {
+        // The ends neither read nor write packets, so that the forwarder is what limits.
+        let [link, onward] = ["link", "onward"].map(|name| server(name).there("zero-copy", "yes"));
+        // The memory of testpmd's mbufs has no seals: we must be told to do without.
+        let unsealed = program == Program::Lport && ends == Program::Testpmd;
+        let [link, onward] = [link, onward].map(|link| if unsealed { link.here("seals", "warn") } else { link });
         let forwarder = part(program, Job::Forward, cpus[1], &[&link, &onward]);
-        vec![forwarder, part(ends, Job::BothEnds, cpus[0], &[&link.peer(), &onward.peer()])]
+        vec![forwarder, part(ends, job, cpus[0], &[&link.peer(), &onward.peer()])]
     };
     match traffic.work {
         Work::Loopback | Work::LoopbackDeep => vec![part(program, Job::Circulate, cpus[0], &[&link, &link.peer()])],
         Work::ServerToClient => one_way(Job::Send, Job::Receive),
         Work::ClientToServer => one_way(Job::Receive, Job::Send),
-        Work::Chain => chain(Program::Lport),
-        Work::ChainOfPeers => chain(Program::Testpmd),
+        Work::Chain => chain(Program::Lport, Job::BothEnds),
+        Work::ChainOfPeers => chain(Program::Testpmd, Job::Circulate),
     }
 }
 
@@ -237,9 +242,7 @@ impl Stage {
                 Ok(Reading { packets: live.lports.iter().filter_map(packets).sum(), seconds: live.duration_s })
             }
             Running::Testpmd(testpmd) => {
-                // In front of a generator's links stands its null port.
-                let offset = usize::from(part.job == Job::BothEnds);
-                let ports = part.counted().iter().map(|link| Ok(testpmd.port_stats(offset + link)?.rx_packets));
+                let ports = part.counted().iter().map(|link| Ok(testpmd.port_stats(*link)?.rx_packets));
                 let packets = ports.sum::<Result<u64>>()?;
                 Ok(Reading { packets, seconds: self.start.elapsed().as_secs_f64() })
             }
@@ -310,15 +313,11 @@ fn start_lport(testbed: &Testbed, part: &Part, traffic: Traffic, burst: u16) -> 
 fn start_testpmd(testbed: &Testbed, part: &Part, traffic: Traffic, burst: u16) -> Result<Testpmd> {
     let name = format!("{:?}", part.job).to_lowercase();
     let mut builder = testbed.testpmd(&name).cpu(part.cpu).burst(burst);
-    if matches!(part.job, Job::Send | Job::BothEnds) {
+    if part.job == Job::Send {
         builder = builder.vdev("net_null", &format!("size={}", traffic.size));
     }
-    builder = part.links.iter().fold(builder, Builder::memif);
-    if part.job == Job::BothEnds {
-        // The other of the sink's pair; ours needs none, because a null lport swallows beside making.
-        builder = builder.vdev("net_null", "no-rx=1");
-    }
-    builder.forward(if part.job == Job::Receive { Forward::RxOnly } else { Forward::Io }).start()
+    let forward = if part.job == Job::Receive { Forward::RxOnly } else { Forward::Io };
+    part.links.iter().fold(builder, Builder::memif).forward(forward).start()
 }
 
 fn set_going(testpmd: &mut Testpmd, part: &Part, traffic: Traffic, burst: u16) -> Result<()> {
@@ -358,12 +357,14 @@ mod tests {
     #[test]
     fn the_middle_of_a_chain_is_the_program_under_test_and_its_ends_are_always_the_same() {
         let testbed = Testbed::new().unwrap();
-        for (work, ends) in [(Work::Chain, Program::Lport), (Work::ChainOfPeers, Program::Testpmd)] {
+        let chains =
+            [(Work::Chain, Program::Lport, Job::BothEnds), (Work::ChainOfPeers, Program::Testpmd, Job::Circulate)];
+        for (work, ends, job) in chains {
             for program in [Program::Testpmd, Program::Lport] {
                 let traffic = Traffic { work, zero_copy: ZeroCopy::None, size: 64, large_buffers: false };
                 let parts = parts(&testbed, program, traffic, [3, 5]);
                 assert_eq!((parts[0].job, parts[0].program), (Job::Forward, program));
-                assert_eq!((parts[1].job, parts[1].program), (Job::BothEnds, ends));
+                assert_eq!((parts[1].job, parts[1].program), (job, ends));
             }
         }
     }
@@ -383,12 +384,14 @@ mod tests {
     }
 
     #[test]
-    fn one_burst_circulates_and_512_packets_in_the_deep_loopback_whatever_the_burst() {
+    fn one_burst_circulates_in_a_loopback_and_512_packets_elsewhere_whatever_the_burst() {
         let bursts = |work, burst| {
             Traffic { work, zero_copy: ZeroCopy::None, size: 64, large_buffers: false }.bursts_in_flight(burst)
         };
         assert_eq!([1, 32, 256].map(|burst| bursts(Work::Loopback, burst)), [1, 1, 1]);
-        assert_eq!([1, 32, 256].map(|burst| bursts(Work::LoopbackDeep, burst)), [512, 16, 2]);
+        for work in [Work::LoopbackDeep, Work::ChainOfPeers] {
+            assert_eq!([1, 32, 256].map(|burst| bursts(work, burst)), [512, 16, 2]);
+        }
     }
 
     #[test]
