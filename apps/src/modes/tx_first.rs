@@ -9,22 +9,35 @@ use super::generate::Generate;
 
 /// The task, around that of a mode.
 pub(super) struct TxFirst {
-    first: Generate,
+    /// Until it has sent them all: a generator costs a call per lport and round, even when it is done.
+    first: Option<Generate>,
     then: Box<dyn Task>,
 }
 
 impl TxFirst {
     pub(super) fn new(first: Generate, then: Box<dyn Task>) -> Self {
-        Self { first, then }
+        Self { first: Some(first), then }
     }
 }
 
 impl Task for TxFirst {
     fn poll(&mut self, ports: &mut Ports) -> usize {
-        self.first.poll(ports) + self.then.poll(ports)
+        self.send_first(ports) + self.then.poll(ports)
     }
 
     fn may_sleep(&self) -> bool {
-        self.first.may_sleep() && self.then.may_sleep()
+        self.first.is_none() && self.then.may_sleep()
+    }
+}
+
+impl TxFirst {
+    #[inline]
+    fn send_first(&mut self, ports: &mut Ports) -> usize {
+        let Some(first) = &mut self.first else { return 0 };
+        let sent = first.poll(ports);
+        if first.may_sleep() {
+            self.first = None;
+        }
+        sent
     }
 }
