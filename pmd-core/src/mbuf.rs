@@ -353,19 +353,20 @@ impl Mbuf {
         Some(self.room_mut())
     }
 
-    /// Makes the mbuf a packet of `len` bytes in one segment, received on `port`, and returns the front of its room, `len`
-    /// rounded up to a multiple of 64, for the caller to write the packet to in whole blocks. `None`, changing nothing, when
-    /// that is larger than the room.
+    /// Makes the mbuf, whatever it held in its one segment, a packet of `len` bytes behind a whole headroom, received on `port`,
+    /// and returns the front of its room, `len` rounded up to a multiple of 64, for the caller to write the packet to in whole
+    /// blocks. `None`, changing nothing, when that is larger than the room.
     #[inline(always)]
-    pub fn receive_blocks(&mut self, len: usize, port: u16) -> Option<&mut [u8]> {
+    pub fn receive_blocks(&mut self, len: u16, port: u16) -> Option<&mut [u8]> {
         let header = self.header_mut();
-        let blocks = len.checked_add(63)? & !63;
-        if blocks > (header.room - header.offset) as usize {
+        let (len, headroom) = (u32::from(len), HEADROOM as u32);
+        let blocks = (len + 63) & !63;
+        if headroom + blocks > header.room {
             return None;
         }
-        (header.len, header.packet_len, header.port) = (len as u32, len as u32, port);
-        // SAFETY: H3: the bytes [offset, room) of the buffer are initialised and ours alone, and these are the first of them.
-        Some(unsafe { std::slice::from_raw_parts_mut(header.buffer.add(header.offset as usize).as_ptr(), blocks) })
+        (header.offset, header.len, header.packet_len, header.port) = (headroom, len, len, port);
+        // SAFETY: H3: all bytes of the buffer are initialised and ours alone, and these lie inside it.
+        Some(unsafe { std::slice::from_raw_parts_mut(header.buffer.add(HEADROOM).as_ptr(), blocks as usize) })
     }
 
     fn last(&self) -> &Header {
@@ -553,11 +554,22 @@ mod tests {
         let pool = pool(1);
         let mut mbuf = pool.alloc().unwrap();
         let room = mbuf.tailroom();
-        assert!(mbuf.receive_blocks(room / 64 * 64 + 1, 3).is_none() && mbuf.receive_blocks(usize::MAX, 3).is_none());
+        let too_long = u16::try_from(room / 64 * 64 + 1).unwrap();
+        assert!(mbuf.receive_blocks(too_long, 3).is_none() && mbuf.receive_blocks(u16::MAX, 3).is_none());
         assert_eq!((mbuf.len(), mbuf.packet_len(), mbuf.tailroom()), (0, 0, room), "nothing has changed");
         mbuf.receive_blocks(60, 3).unwrap().fill(7);
         assert_eq!((mbuf.data(), mbuf.packet_len(), mbuf.port()), (&[7; 60][..], 60, 3));
         assert_eq!(mbuf.receive_blocks(64, 4).map(|room| room.len()), Some(64));
+    }
+
+    #[test]
+    fn a_packet_in_blocks_takes_the_place_of_whatever_the_mbuf_held() {
+        let pool = pool(1);
+        let mut mbuf = pool.alloc().unwrap();
+        mbuf.append(200).unwrap();
+        assert!(mbuf.adj(50));
+        mbuf.receive_blocks(64, 3).unwrap().fill(7);
+        assert_eq!((mbuf.headroom(), mbuf.data(), mbuf.packet_len(), mbuf.segment_count()), (128, &[7; 64][..], 64, 1));
     }
 
     #[test]

@@ -336,19 +336,19 @@ impl ShmPackets<'_> {
 
 impl PacketMemory for ShmPackets<'_> {
     #[inline(always)]
-    fn descriptor(self, index: u16) -> Descriptor {
+    fn descriptor(self, index: usize) -> Descriptor {
         // SAFETY: the ring, which we borrow, keeps them mapped.
         unsafe { self.descriptors.get(index) }
     }
 
     #[inline(always)]
-    fn set_descriptor(self, index: u16, descriptor: Descriptor) {
+    fn set_descriptor(self, index: usize, descriptor: Descriptor) {
         // SAFETY: as above.
         unsafe { self.descriptors.set(index, descriptor) };
     }
 
     #[inline(always)]
-    fn set_filled(self, index: u16, descriptor: Descriptor) {
+    fn set_filled(self, index: usize, descriptor: Descriptor) {
         // SAFETY: as above.
         unsafe { self.descriptors.set_filled(index, descriptor) };
     }
@@ -436,24 +436,24 @@ impl RingMemory for ShmRing {
     #[inline(always)]
     fn descriptor(&self, index: u16) -> Descriptor {
         // SAFETY: `regions` keeps them mapped.
-        unsafe { self.descriptors.get(index) }
+        unsafe { self.descriptors.get(index.into()) }
     }
 
     #[inline(always)]
     fn set_descriptor(&self, index: u16, descriptor: Descriptor) {
         // SAFETY: as above.
-        unsafe { self.descriptors.set(index, descriptor) };
+        unsafe { self.descriptors.set(index.into(), descriptor) };
     }
 
     #[inline(always)]
     fn set_filled(&self, index: u16, descriptor: Descriptor) {
         // SAFETY: as above.
-        unsafe { self.descriptors.set_filled(index, descriptor) };
+        unsafe { self.descriptors.set_filled(index.into(), descriptor) };
     }
 
     fn clear_flags(&self, index: u16) {
         // SAFETY: as above; the first 2 bytes of a descriptor.
-        unsafe { copy::store(self.descriptors.at(index), 0_u16) };
+        unsafe { copy::store(self.descriptors.at(index.into()), 0_u16) };
     }
 
     fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {
@@ -490,8 +490,8 @@ struct Descriptors {
 impl Descriptors {
     /// The 16 bytes of a descriptor.
     #[inline(always)]
-    fn at(self, index: u16) -> *mut u8 {
-        let slot = usize::from(self.size.slot(index));
+    fn at(self, index: usize) -> *mut u8 {
+        let slot = self.size.wide_slot(index);
         // An address inside the ring, since slot < size.
         self.first.as_ptr().wrapping_add(slot * DESCRIPTOR)
     }
@@ -499,7 +499,7 @@ impl Descriptors {
     /// # Safety
     /// The ring is mapped.
     #[inline(always)]
-    unsafe fn get(self, index: u16) -> Descriptor {
+    unsafe fn get(self, index: usize) -> Descriptor {
         let at = self.at(index);
         // SAFETY: 16 bytes inside the ring; each word is read once.
         let (low, high): (u64, u32) = unsafe { (copy::load(at), copy::load(at.add(8))) };
@@ -515,7 +515,7 @@ impl Descriptors {
     /// # Safety
     /// The ring is mapped.
     #[inline(always)]
-    unsafe fn set(self, index: u16, descriptor: Descriptor) {
+    unsafe fn set(self, index: usize, descriptor: Descriptor) {
         let at = self.at(index);
         // SAFETY: 16 bytes inside the ring. The metadata word, which nobody uses, becomes 0.
         unsafe { copy::store_words(at, [low_word(descriptor).to_le(), u64::from(descriptor.offset).to_le()]) };
@@ -524,7 +524,7 @@ impl Descriptors {
     /// # Safety
     /// The ring is mapped.
     #[inline(always)]
-    unsafe fn set_filled(self, index: u16, descriptor: Descriptor) {
+    unsafe fn set_filled(self, index: usize, descriptor: Descriptor) {
         // SAFETY: the first 8 bytes of a descriptor, inside the ring.
         unsafe { copy::store_word(self.at(index), low_word(descriptor).to_le()) };
     }

@@ -12,17 +12,17 @@ use lport_tests::cargo;
 /// Instructions per packet, by case of `pmd-memif/benches/hot_loops.rs`: the most that is accepted. Bounds are a few per
 /// cent above what was counted (valgrind knows AVX2 at most); lower them when a loop becomes shorter.
 const BOUNDS: [(&str, f64); 12] = [
-    ("pool", 21.6),
-    ("null", 61.0),
-    ("copy-64", 148.0),
-    ("copy-1518", 480.0),
-    ("zero-copy-64", 135.0),
-    ("zero-copy-1518", 302.0),
-    ("borrow-64", 177.0),
-    ("borrow-1518", 427.0),
-    ("both-64", 165.0),
-    ("both-1518", 252.0),
-    ("crossed-64", 214.0),
+    ("pool", 20.3),
+    ("null", 60.0),
+    ("copy-64", 133.0),
+    ("copy-1518", 465.0),
+    ("zero-copy-64", 129.0),
+    ("zero-copy-1518", 295.0),
+    ("borrow-64", 167.0),
+    ("borrow-1518", 416.0),
+    ("both-64", 164.0),
+    ("both-1518", 247.0),
+    ("crossed-64", 213.0),
     ("idle", 102.0),
 ];
 

@@ -50,14 +50,15 @@ thread_local! {
     static CACHES: RefCell<Caches> = const { RefCell::new(Caches(Vec::new())) };
 }
 
-/// Takes up to `n` mbufs, which must fit into `burst`, and says how many it was.
+/// Takes up to `n` mbufs, which must fit into `burst`, and says how many it was. `EMPTY`: with the whole headroom and without
+/// data, not as they were freed.
 #[inline]
-pub(super) fn alloc_bulk(pool: &PoolCore, burst: &mut Burst, n: usize) -> usize {
-    let take = |caches: &RefCell<Caches>| caches.borrow_mut().of(pool).take(pool, burst, n);
+pub(super) fn alloc_bulk<const EMPTY: bool>(pool: &PoolCore, burst: &mut Burst, n: usize) -> usize {
+    let take = |caches: &RefCell<Caches>| caches.borrow_mut().of(pool).take::<EMPTY>(pool, burst, n);
     match CACHES.try_with(take) {
         Ok(taken) => taken,
         // The thread is ending and its caches are gone: serve it without one.
-        Err(_) => Cache::new(pool).take(pool, burst, n),
+        Err(_) => Cache::new(pool).take::<EMPTY>(pool, burst, n),
     }
 }
 
@@ -166,6 +167,22 @@ impl Caches {
     }
 }
 
+/// How many leading mbufs of `heads` are packets of one segment that belongs to `pool`.
+///
+/// # Safety
+/// As [`release`].
+#[inline(always)]
+unsafe fn leading_wholes(pool: NonNull<PoolCore>, heads: &[NonNull<Header>]) -> usize {
+    let is_whole = |head: &&NonNull<Header>| {
+        // SAFETY: the caller owns the header, and nobody changes it meanwhile.
+        let header = unsafe { head.as_ref() };
+        header.pool == pool && header.next.is_none()
+    };
+    // Four in a round of the loop: counting rounds is half of the work otherwise.
+    let fours = heads.as_chunks::<4>().0.iter().take_while(|four| four.iter().all(|head| is_whole(&head))).count();
+    4 * fours + heads[4 * fours..].iter().take_while(is_whole).count()
+}
+
 impl Cache {
     #[cold]
     fn new(pool: &PoolCore) -> Self {
@@ -182,16 +199,18 @@ impl Cache {
     }
 
     #[inline(always)]
-    fn take(&mut self, pool: &PoolCore, burst: &mut Burst, n: usize) -> usize {
+    fn take<const EMPTY: bool>(&mut self, pool: &PoolCore, burst: &mut Burst, n: usize) -> usize {
         if self.items.len() < n {
             self.refill(pool, n);
         }
         let n = n.min(self.items.len());
         let keep = self.items.len() - n;
-        for header in &mut self.items[keep..] {
-            // SAFETY: free headers in our cache are ours alone, and their pool is alive (C1).
-            let header = unsafe { header.as_mut() };
-            (header.offset, header.len, header.packet_len) = (HEADROOM as u32, 0, 0);
+        if EMPTY {
+            for header in &mut self.items[keep..] {
+                // SAFETY: free headers in our cache are ours alone, and their pool is alive (C1).
+                let header = unsafe { header.as_mut() };
+                (header.offset, header.len, header.packet_len) = (HEADROOM as u32, 0, 0);
+            }
         }
         // SAFETY: these headers leave the cache in the next line; `n` fits, as our callers promise.
         unsafe { burst.extend_from_headers(&self.items[keep..]) };
@@ -216,17 +235,16 @@ impl Cache {
     /// As [`release`]; `heads` is not empty and its first mbuf belongs to `pool`.
     #[inline(always)]
     unsafe fn put_run<'h>(&mut self, pool: NonNull<PoolCore>, heads: &'h [NonNull<Header>]) -> &'h [NonNull<Header>] {
-        // SAFETY: the caller owns the headers, and nobody changes them before they are put.
-        let header = |head: &NonNull<Header>| unsafe { &*head.as_ptr() };
         let mut rest = heads;
         loop {
             // Looking first and moving then are two short loops, faster than one that does both.
-            let others = |head| header(head).pool != pool || header(head).next.is_some();
-            let whole = rest.iter().position(others).unwrap_or(rest.len());
+            // SAFETY: passed on from the caller.
+            let whole = unsafe { leading_wholes(pool, rest) };
             self.push_all(&rest[..whole]);
             rest = &rest[whole..];
-            let Some(head) = rest.first().filter(|head| header(head).pool == pool) else { break };
-            // SAFETY: the caller owns the chain, and `header` gave no reference that is still in use.
+            // SAFETY: the caller owns the chain; the reference ends with the condition.
+            let Some(head) = rest.first().filter(|head| unsafe { head.as_ref() }.pool == pool) else { break };
+            // SAFETY: the caller owns the chain, and no reference into it is still in use.
             unsafe { self.unchain(pool, &mut *head.as_ptr()) };
         }
         self.count.set(self.items.len());

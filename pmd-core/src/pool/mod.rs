@@ -211,9 +211,21 @@ impl Pool {
     /// Adds up to `n` empty mbufs to `burst`, within its limit, and says how many.
     #[inline]
     pub fn alloc_bulk(&self, burst: &mut Burst, n: usize) -> usize {
+        self.take::<true>(burst, n)
+    }
+
+    /// As [`Self::alloc_bulk`], but each mbuf is as its last owner left it, data and all: for drivers that make it a packet of
+    /// their own, whole, at once ([`Mbuf::receive_blocks`]), or empty ([`Mbuf::reset`]). (DPDK's `rte_mbuf_raw_alloc`.)
+    #[inline]
+    pub fn raw_alloc_bulk(&self, burst: &mut Burst, n: usize) -> usize {
+        self.take::<false>(burst, n)
+    }
+
+    #[inline(always)]
+    fn take<const EMPTY: bool>(&self, burst: &mut Burst, n: usize) -> usize {
         let n = n.min(burst.room());
         match &self.core().foreign {
-            None => cache::alloc_bulk(self.core(), burst, n),
+            None => cache::alloc_bulk::<EMPTY>(self.core(), burst, n),
             Some(source) => foreign::alloc_bulk(&**source, burst, n),
         }
     }
@@ -487,6 +499,27 @@ mod tests {
         let _held = to.alloc();
         assert!(to.alloc_copy(&packet).is_none());
         assert_eq!(to.available(), 2);
+    }
+
+    #[test]
+    fn a_raw_mbuf_is_as_it_was_freed_but_one_packet_of_one_segment() {
+        let pool = pool(2, 2);
+        let mut packet = pool.alloc().unwrap();
+        packet.prepend(3).unwrap().copy_from_slice(b"old");
+        packet.chain(pool.alloc().unwrap()).unwrap();
+        drop(packet);
+        let mut burst = Burst::with_limit(2);
+        assert_eq!((pool.raw_alloc_bulk(&mut burst, 3), pool.available()), (2, 0));
+        assert!(burst.iter().all(|mbuf| mbuf.segment_count() == 1 && mbuf.data().len() == mbuf.packet_len()));
+        assert!(burst.iter().any(|mbuf| mbuf.data() == b"old"));
+        burst.clear();
+        pool.alloc_bulk(&mut burst, 2);
+        assert!(
+            burst.iter().all(|mbuf| mbuf.is_empty() && mbuf.headroom() == HEADROOM),
+            "unless it is asked for empty"
+        );
+        burst.clear();
+        assert_eq!(pool.available(), 2);
     }
 
     #[test]

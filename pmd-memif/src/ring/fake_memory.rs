@@ -59,16 +59,16 @@ impl<M> Clone for Through<'_, M> {
 impl<M> Copy for Through<'_, M> {}
 
 impl<M: RingMemory> PacketMemory for Through<'_, M> {
-    fn descriptor(self, index: u16) -> Descriptor {
-        self.0.descriptor(index)
+    fn descriptor(self, index: usize) -> Descriptor {
+        self.0.descriptor(index as u16)
     }
 
-    fn set_descriptor(self, index: u16, descriptor: Descriptor) {
-        self.0.set_descriptor(index, descriptor);
+    fn set_descriptor(self, index: usize, descriptor: Descriptor) {
+        self.0.set_descriptor(index as u16, descriptor);
     }
 
-    fn set_filled(self, index: u16, descriptor: Descriptor) {
-        self.0.set_filled(index, descriptor);
+    fn set_filled(self, index: usize, descriptor: Descriptor) {
+        self.0.set_filled(index as u16, descriptor);
     }
 
     fn read_blocks(self, _copier: impl Copier, offset: u32, room: &mut [u8]) -> Result<(), BadPlace> {

@@ -121,8 +121,8 @@ pub(crate) struct OwnSlots {
 impl OwnSlots {
     /// Where a buffer begins. The layout made sure that no buffer lies beyond 4 GiB.
     #[inline(always)]
-    pub(crate) fn place(&self, number: u16) -> Place {
-        Place { region: self.region, offset: self.first + u32::from(number) * self.stride }
+    pub(crate) fn place(&self, number: usize) -> Place {
+        Place { region: self.region, offset: self.first + number as u32 * self.stride }
     }
 
     /// What describes the buffer at `offset`, empty.
@@ -134,7 +134,7 @@ impl OwnSlots {
 
 /// Whose memory the buffers of a ring lie in that is sent into: decides at compile time which index is ours and where places
 /// come from. For one that is received from, see [`posted`].
-pub(crate) trait Buffers {
+pub(crate) trait Buffers: Copy {
     /// Whether we are the client: we own the memory and write `head`; a server writes `tail`.
     const CLIENT: bool;
 
@@ -142,7 +142,7 @@ pub(crate) trait Buffers {
     fn region(&self) -> u16;
 
     /// An empty buffer by its number, for a client; for a server whatever `posted` reads.
-    fn empty(&self, number: u16, posted: impl FnOnce() -> Descriptor) -> Descriptor;
+    fn empty(&self, number: usize, posted: impl FnOnce() -> Descriptor) -> Descriptor;
 }
 
 /// The buffers are ours.
@@ -154,7 +154,7 @@ impl Buffers for OwnSlots {
     }
 
     #[inline(always)]
-    fn empty(&self, number: u16, _posted: impl FnOnce() -> Descriptor) -> Descriptor {
+    fn empty(&self, number: usize, _posted: impl FnOnce() -> Descriptor) -> Descriptor {
         self.empty_at(self.place(number).offset)
     }
 }
@@ -171,7 +171,7 @@ impl Buffers for PeersSlots {
     }
 
     #[inline(always)]
-    fn empty(&self, _number: u16, posted: impl FnOnce() -> Descriptor) -> Descriptor {
+    fn empty(&self, _number: usize, posted: impl FnOnce() -> Descriptor) -> Descriptor {
         posted()
     }
 }
@@ -235,14 +235,15 @@ pub(crate) trait RingMemory {
     fn interrupt(&self) -> bool;
 }
 
-/// A ring's descriptors and one region, looked up once for many packets: by value, so that it stays in registers.
+/// A ring's descriptors and one region, looked up once for many packets: by value, so that it stays in registers. Of an index,
+/// the lowest 16 bits count: it need not go round, which would cost an instruction per packet.
 pub(crate) trait PacketMemory: Copy {
     /// As [`RingMemory::descriptor`].
-    fn descriptor(self, index: u16) -> Descriptor;
+    fn descriptor(self, index: usize) -> Descriptor;
     /// As [`RingMemory::set_descriptor`].
-    fn set_descriptor(self, index: u16, descriptor: Descriptor);
+    fn set_descriptor(self, index: usize, descriptor: Descriptor);
     /// As [`RingMemory::set_filled`].
-    fn set_filled(self, index: u16, descriptor: Descriptor);
+    fn set_filled(self, index: usize, descriptor: Descriptor);
     /// Asks for the lines of `len` bytes at `offset`, which will be written soon. Nothing happens where there are none.
     fn own(self, _offset: u32, _len: usize) {}
     /// Asks for the lines of `len` bytes at `offset`, which will be read soon. Nothing happens where there are none.
@@ -283,5 +284,11 @@ impl RingSize {
     #[inline(always)]
     pub(crate) fn slot(self, index: u16) -> u16 {
         index & self.mask
+    }
+
+    /// The slot of a free-running index that does not go round.
+    #[inline(always)]
+    pub(crate) fn wide_slot(self, index: usize) -> usize {
+        index & usize::from(self.mask)
     }
 }

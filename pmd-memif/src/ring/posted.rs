@@ -48,15 +48,15 @@ pub(crate) trait RxBuffers {
 
 /// What the loop over packets has to know of the buffers: by value, so that it stays in registers.
 pub(crate) trait RxView: Copy {
-    /// Bytes a buffer holds at most, as far as we know it.
-    fn capacity(self) -> u32;
+    /// Bytes of a packet that a buffer holds at most, as far as we know it.
+    fn capacity(self) -> u16;
 
     /// Where the packet (or segment) lies that the descriptor `seen` of the slot of a free-running index describes.
-    fn place(self, index: u16, seen: Descriptor) -> Place;
+    fn place(self, index: usize, seen: Descriptor) -> Place;
 
-    /// What to write into which slot so that the buffer at `place`, the `nth` one of this burst, is posted again; `None` for
-    /// those of a peer.
-    fn posted_again(self, nth: u16, place: Place) -> Option<(u16, Descriptor)>;
+    /// What to write into which slot, by a free-running index, so that the buffer at `place`, the `nth` one of this burst, is
+    /// posted again; `None` for those of a peer.
+    fn posted_again(self, nth: usize, place: Place) -> Option<(usize, Descriptor)>;
 }
 
 /// A client's.
@@ -76,7 +76,7 @@ pub(crate) struct PostedBuffers {
 impl PostedBuffers {
     /// The buffers of a ring of `size` slots.
     pub(crate) fn new(own: OwnSlots, size: RingSize) -> Self {
-        let offsets = (0..size.get()).map(|slot| own.place(slot).offset).collect();
+        let offsets = (0..size.get().into()).map(|slot| own.place(slot).offset).collect();
         let spare = Vec::with_capacity(size.get().into());
         Self { own, size, offsets, spare, posted: 0, window: Window::new(size, own.capacity) }
     }
@@ -115,26 +115,26 @@ impl PostedBuffers {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PostedView<'a> {
     own: OwnSlots,
-    size: RingSize,
     offsets: &'a [u32],
     posted: u16,
 }
 
 impl RxView for PostedView<'_> {
     #[inline(always)]
-    fn capacity(self) -> u32 {
-        self.own.capacity
+    fn capacity(self) -> u16 {
+        self.own.capacity.min(PACKET_MAX as u32) as u16
     }
 
     #[inline(always)]
-    fn place(self, index: u16, _seen: Descriptor) -> Place {
-        Place { region: self.own.region, offset: self.offsets[usize::from(self.size.slot(index))] }
+    fn place(self, index: usize, _seen: Descriptor) -> Place {
+        // As many as the ring has slots. Masked with their own number, it needs no check.
+        Place { region: self.own.region, offset: self.offsets[index & (self.offsets.len() - 1)] }
     }
 
     /// Descriptors are written in full, so that whatever the server left there is healed (statement 57).
     #[inline(always)]
-    fn posted_again(self, nth: u16, place: Place) -> Option<(u16, Descriptor)> {
-        Some((self.posted.wrapping_add(nth), self.own.empty_at(place.offset)))
+    fn posted_again(self, nth: usize, place: Place) -> Option<(usize, Descriptor)> {
+        Some((usize::from(self.posted) + nth, self.own.empty_at(place.offset)))
     }
 }
 
@@ -145,7 +145,7 @@ impl RxBuffers for PostedBuffers {
 
     #[inline(always)]
     fn view(&self) -> PostedView<'_> {
-        PostedView { own: self.own, size: self.size, offsets: &self.offsets, posted: self.posted }
+        PostedView { own: self.own, offsets: &self.offsets, posted: self.posted }
     }
 
     fn start(&mut self, memory: &impl RingMemory) {
@@ -188,17 +188,17 @@ impl RxBuffers for PostedBuffers {
 /// The client's, which says in each descriptor where they lie.
 impl RxView for PeersSlots {
     #[inline(always)]
-    fn capacity(self) -> u32 {
-        PACKET_MAX as u32
+    fn capacity(self) -> u16 {
+        PACKET_MAX as u16
     }
 
     #[inline(always)]
-    fn place(self, _index: u16, seen: Descriptor) -> Place {
+    fn place(self, _index: usize, seen: Descriptor) -> Place {
         seen.place()
     }
 
     #[inline(always)]
-    fn posted_again(self, _nth: u16, _place: Place) -> Option<(u16, Descriptor)> {
+    fn posted_again(self, _nth: usize, _place: Place) -> Option<(usize, Descriptor)> {
         None
     }
 }

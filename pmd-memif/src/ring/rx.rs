@@ -23,7 +23,7 @@ use super::{Descriptor, PacketMemory, Place, RING_MASK_INT, RingMemory, RingSize
 use crate::copy::{Copier, with_copier};
 
 /// How many packets ahead data is asked for, and how many bytes of it: behind those the CPU asks by itself.
-const AHEAD: u16 = 4;
+const AHEAD: usize = 4;
 const ASKED_FOR: usize = 256;
 
 /// What a burst did, for the queue's counters.
@@ -117,7 +117,8 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
     ) -> usize {
         let first = burst.len();
         let wanted = burst.room().min(usize::from(visible));
-        let got = pool.alloc_bulk(burst, wanted);
+        // As they were freed: `straight` makes them packets of its own, `gather` empties them.
+        let got = pool.raw_alloc_bulk(burst, wanted);
         if got < wanted {
             tally.nombuf += 1;
         }
@@ -172,29 +173,30 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
         let region = self.unusual.borrow().region;
         let Some(memory) = self.memory.packets(region) else { return 0 };
         let buffers = self.buffers.view();
-        let first = self.consumed.wrapping_add(skip);
+        let first = usize::from(self.consumed.wrapping_add(skip));
+        let slots = usize::from(visible - skip);
         let (mut run, mut bytes) = (0, 0);
-        for (mbuf, i) in mbufs.iter_mut().zip(0..visible - skip) {
-            let index = first.wrapping_add(i);
+        for (mbuf, i) in mbufs.iter_mut().zip(0..slots) {
+            let index = first + i;
             let seen = memory.descriptor(index);
-            let len = seen.length as usize;
-            if !seen.is_whole_in(region) || len == 0 || seen.length > buffers.capacity() {
+            if !seen.is_whole_in(region) || seen.length == 0 || seen.length > u32::from(buffers.capacity()) {
                 break;
             }
-            if APART && len > 64 && i + AHEAD < visible - skip {
-                let ahead = index.wrapping_add(AHEAD);
-                memory.fetch(buffers.place(ahead, memory.descriptor(ahead)).offset, len.min(ASKED_FOR));
+            let len = seen.length as u16;
+            if APART && len > 64 && i + AHEAD < slots {
+                let ahead = index + AHEAD;
+                let place = buffers.place(ahead, memory.descriptor(ahead));
+                memory.fetch(place.offset, usize::from(len).min(ASKED_FOR));
             }
             let Some(room) = mbuf.receive_blocks(len, port) else { break };
             let place = buffers.place(index, seen);
             if memory.read_blocks(copier, place.offset, room).is_err() {
-                mbuf.reset();
                 break;
             }
-            if let Some((index, empty)) = buffers.posted_again(skip + i, place) {
+            if let Some((index, empty)) = buffers.posted_again(usize::from(skip) + i, place) {
                 memory.set_descriptor(index, empty);
             }
-            bytes += len as u64;
+            bytes += u64::from(len);
             run += 1;
         }
         tally.bytes += bytes;
@@ -205,14 +207,13 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
     /// look at its first descriptor that led here is forgotten: this one counts.
     #[cold]
     fn gather(&self, pool: &Pool, mbuf: &mut Mbuf, skip: u16, visible: u16, tally: &mut RxTally) -> Gathered {
+        mbuf.reset();
         let first = self.consumed.wrapping_add(skip);
         let Unusual { chain, region } = &mut *self.unusual.borrow_mut();
         let found = chain.read(self.size, visible - skip, |i| self.snapshot(first.wrapping_add(i)));
         let buffers = self.buffers.view();
         let (slots, copied) = match found {
-            Found::Packet(slots) => {
-                (slots, copy_segments(&self.memory, pool, mbuf, buffers.capacity() as usize, chain))
-            }
+            Found::Packet(slots) => (slots, copy_segments(&self.memory, pool, mbuf, buffers.capacity().into(), chain)),
             Found::Endless(slots) => (slots, Err(Refusal::Broken(|tally| &mut tally.too_long))),
             Found::Unfinished => return Gathered::Waits,
         };
@@ -232,8 +233,8 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
             }
         };
         for (i, segment) in (0..slots).zip(chain.descriptors()) {
-            match buffers.posted_again(skip + i, segment.place()) {
-                Some((index, empty)) => self.memory.set_descriptor(index, empty),
+            match buffers.posted_again((skip + i).into(), segment.place()) {
+                Some((index, empty)) => self.memory.set_descriptor(index as u16, empty),
                 // A stale NEXT flag must not stay (quirk Q2).
                 None => self.memory.clear_flags(first.wrapping_add(i)),
             }
@@ -263,7 +264,7 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
     /// One snapshot of a descriptor; a client knows the place better than the descriptor does.
     fn snapshot(&self, index: u16) -> Descriptor {
         let seen = self.memory.descriptor(index);
-        let Place { region, offset } = self.buffers.view().place(index, seen);
+        let Place { region, offset } = self.buffers.view().place(index.into(), seen);
         Descriptor { region, offset, ..seen }
     }
 

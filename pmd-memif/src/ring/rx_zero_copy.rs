@@ -89,9 +89,10 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
         let Some(memory) = self.memory.packets(RINGS) else { return 0 };
         let front = self.mbufs.front_mut();
         let most = front.len().min(visible.into()).min(burst.room());
+        let first = usize::from(self.consumed);
         let (mut run, mut bytes) = (0, 0);
-        for (mbuf, i) in front[..most].iter_mut().zip(0..) {
-            let descriptor = memory.descriptor(self.consumed.wrapping_add(i));
+        for (i, mbuf) in front[..most].iter_mut().enumerate() {
+            let descriptor = memory.descriptor(first + i);
             let len = descriptor.length as usize;
             if descriptor.flags != 0 || len == 0 || mbuf.receive(len, port).is_none() {
                 break;
@@ -99,7 +100,7 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
             bytes += len as u64;
             run += 1;
         }
-        self.mbufs.pop_to(burst, run.into());
+        self.mbufs.pop_to(burst, usize::from(run));
         tally.bytes += bytes;
         run
     }
@@ -183,16 +184,16 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
     fn describe_fresh(&mut self) -> usize {
         let exported = self.pool.memory();
         let Some(memory) = self.memory.packets(RINGS) else { return 0 };
-        let first = self.consumed.wrapping_add(self.posted());
+        let first = usize::from(self.consumed.wrapping_add(self.posted()));
         let mut described = 0;
         for mbuf in self.fresh.iter_mut() {
             let room = mbuf.room_mut();
             let Some(Place { region, offset }) = exported.place_of(room) else { break };
             let descriptor = Descriptor { flags: 0, region, length: room.len() as u32, offset };
-            memory.set_descriptor(first.wrapping_add(described), descriptor);
+            memory.set_descriptor(first + described, descriptor);
             described += 1;
         }
-        described.into()
+        described
     }
 
     /// Slots posted and not consumed. A queue as long as the ring holds their mbufs.

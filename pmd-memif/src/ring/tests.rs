@@ -464,6 +464,22 @@ fn s69_segments_stay_below_the_cap() {
 }
 
 #[test]
+fn nothing_of_what_an_mbuf_held_before_is_in_a_received_packet() {
+    for direction in [S2m, M2s] {
+        let mut pair = Pair::new(direction, 3);
+        let sent = [bytes(30, 1), bytes(300, 2), bytes(90, 3)];
+        assert_eq!(pair.send(&sent.each_ref().map(Vec::as_slice)).0, 3, "one of them a chain");
+        // The mbufs to be received into: with data, and less headroom than a fresh one has.
+        let mut used = Burst::new();
+        pair.pool.alloc_bulk(&mut used, 256);
+        used.iter_mut().for_each(|mbuf| mbuf.prepend(100).unwrap().fill(0xEE));
+        used.clear();
+        assert_eq!(pair.receive_clean(), sent, "{direction:?}");
+        pair.assert_whole();
+    }
+}
+
+#[test]
 fn an_exhausted_pool_leaves_packets_in_the_ring() {
     let mut pair = Pair::new(S2m, 4);
     pair.send(&[b"a", &bytes(300, 4), b"b"]);

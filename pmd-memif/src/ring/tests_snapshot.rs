@@ -17,8 +17,8 @@ pub(super) const REWRITES: [fn(&mut Descriptor); 5] =
 fn ring(rewrite: fn(&mut Descriptor)) -> (Rc<FakeRing>, RingSize, Pool) {
     let (ring, size, own) = FakeRing::new(3, 128, 128);
     for slot in 0..size.get() {
-        let Place { region, offset } = own.place(slot);
-        ring.write(own.place(slot), &[slot as u8; 128]).unwrap();
+        let Place { region, offset } = own.place(slot.into());
+        ring.write(own.place(slot.into()), &[slot as u8; 128]).unwrap();
         ring.set_descriptor(slot, Descriptor { flags: 0, region, length: 100, offset });
     }
     ring.rewrite.set(rewrite);

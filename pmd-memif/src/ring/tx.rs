@@ -24,7 +24,7 @@ use crate::copy::{Copier, with_copier};
 const LOOK_EVERY: u16 = 64;
 
 /// How many packets ahead a slot's buffer is asked for, and how many bytes of it: behind those the CPU asks by itself.
-const AHEAD: u16 = 4;
+const AHEAD: usize = 4;
 const ASKED_FOR: usize = 512;
 
 /// What a burst did, for the queue's counters.
@@ -213,16 +213,16 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     ) -> u16 {
         let Self { region, segment_max, size, .. } = *self;
         let Some(memory) = self.memory.packets(region) else { return 0 };
-        let (first, number) = (self.filled.wrapping_add(used), self.number(used));
+        let (first, number) = (usize::from(self.filled.wrapping_add(used)), usize::from(self.number(used)));
+        let buffers = self.buffers;
         let (mut run, mut sum) = (0, 0);
-        for (mbuf, i) in burst.iter().zip(0..free.saturating_sub(used)) {
-            let index = first.wrapping_add(i);
-            let buffer = self.buffers.empty(size.slot(number.wrapping_add(i)), || memory.descriptor(index));
+        for (mbuf, i) in burst.iter().zip(0..usize::from(free.saturating_sub(used))) {
+            let index = first + i;
+            let buffer = buffers.empty(size.wide_slot(number + i), || memory.descriptor(index));
             let data = mbuf.data();
             if APART && data.len() > 64 {
-                let ahead = i.wrapping_add(AHEAD);
-                let posted = || memory.descriptor(first.wrapping_add(ahead));
-                let ahead = self.buffers.empty(size.slot(number.wrapping_add(ahead)), posted);
+                let ahead = i + AHEAD;
+                let ahead = buffers.empty(size.wide_slot(number + ahead), || memory.descriptor(first + ahead));
                 memory.own(ahead.offset, data.len().min(ASKED_FOR));
             }
             let fits = data.len() <= buffer.length.min(segment_max) as usize;
@@ -385,7 +385,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// The buffer of a slot and its capacity: our own, or one snapshot of what the client posted.
     #[inline(always)]
     fn buffer(&self, index: u16) -> Descriptor {
-        self.buffers.empty(self.size.slot(index.wrapping_sub(self.first)), || self.memory.descriptor(index))
+        self.buffers.empty(self.size.slot(index.wrapping_sub(self.first)).into(), || self.memory.descriptor(index))
     }
 
     /// The number of the client's buffer for the next slot but `skip`, free-running.

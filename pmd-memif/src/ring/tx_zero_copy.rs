@@ -138,24 +138,24 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
     fn straight(&mut self, burst: &mut Burst, tally: &mut TxTally) -> usize {
         let exported = self.pools[self.expected].memory();
         let Some(memory) = self.memory.packets(RINGS) else { return 0 };
-        let (free, first, segment_max) = (self.free(), self.filled, self.segment_max);
+        let (free, first, segment_max) = (self.free(), usize::from(self.filled), self.segment_max);
         let (mut run, mut bytes) = (0, 0);
-        for (mbuf, i) in burst.iter().take(free).zip(0..) {
+        for (i, mbuf) in burst.iter().take(free).enumerate() {
             let data = mbuf.data();
             if mbuf.segment_count() != 1 || data.is_empty() || data.len() > segment_max {
                 break;
             }
             let Some(Place { region, offset }) = exported.place_of(data) else { break };
             let descriptor = Descriptor { flags: 0, region, length: data.len() as u32, offset };
-            memory.set_descriptor(first.wrapping_add(i), descriptor);
+            memory.set_descriptor(first + i, descriptor);
             bytes += data.len() as u64;
             run += 1;
         }
-        self.filled = first.wrapping_add(run);
-        self.mbufs.push_from(burst, run.into());
-        tally.packets += u64::from(run);
+        self.filled = self.filled.wrapping_add(run as u16);
+        self.mbufs.push_from(burst, run);
+        tally.packets += run as u64;
         tally.bytes += bytes;
-        run.into()
+        run
     }
 
     /// Returns the mbufs of consumed slots to their pools.
