@@ -35,7 +35,7 @@ fn latency_and_idle_mode_are_measured_of_both() -> Result<()> {
     let conditions = Conditions { cpus: machine.cpus, burst: 32, rule: Rule::NONE, pairs: 1, repeats: 0 };
     let mut results = Results::new(machine, conditions, Vec::new(), false, 1);
     let length = Duration::from_millis(100);
-    let latency = latency::measure(&testbed, conditions, Duration::ZERO, length);
+    let latency = latency::measure(&testbed, conditions, Duration::ZERO);
     assert!(latency.failures.is_empty() && !latency.pdrs.is_empty(), "{latency:?}");
     assert!(latency::LOADS.iter().all(|load| latency.pairs.iter().any(|pair| pair.load == *load)), "{latency:?}");
     let idle = idle::measure(&testbed, conditions, Duration::ZERO, length);

@@ -38,16 +38,12 @@ struct Extent {
     rounds: u32,
     /// Pairs of a row in a round.
     pairs: u32,
-    /// How long latencies are measured at a load.
-    load: Duration,
     /// How long each part of idle mode is measured.
     idle: Duration,
 }
 
-const USUAL: Extent =
-    Extent { minutes: 55, rounds: 10, pairs: 8, load: Duration::from_secs(1), idle: Duration::from_secs(4) };
-const QUICK: Extent =
-    Extent { minutes: 9, rounds: 3, pairs: 4, load: Duration::from_millis(300), idle: Duration::from_secs(2) };
+const USUAL: Extent = Extent { minutes: 55, rounds: 10, pairs: 8, idle: Duration::from_secs(4) };
+const QUICK: Extent = Extent { minutes: 9, rounds: 3, pairs: 4, idle: Duration::from_secs(2) };
 
 /// Compares `lport run` with dpdk-testpmd on the same cores, in pairs measured one directly after the other.
 #[derive(Debug, Parser)]
@@ -197,7 +193,7 @@ fn main() -> Result<()> {
 fn compare_times(arguments: &Arguments, testbed: &Testbed, results: &mut Results) {
     let (conditions, extent) = (results.conditions, arguments.extent());
     let time = |section| arguments.time(section);
-    results.latency = time(Section::Latency).map(|time| latency::measure(testbed, conditions, time, extent.load));
+    results.latency = time(Section::Latency).map(|time| latency::measure(testbed, conditions, time));
     results.idle = time(Section::Idle).map(|time| idle::measure(testbed, conditions, time, extent.idle));
 }
 

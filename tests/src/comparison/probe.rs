@@ -37,9 +37,6 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// What is better than any.
-    pub const WORST: Self = Self { round_trip: f64::INFINITY, work: [f64::INFINITY; 2] };
-
     /// Probes two CPUs.
     ///
     /// # Errors
@@ -155,6 +152,5 @@ mod tests {
         let probe = |round_trip, first, second| Probe { round_trip, work: [first, second] };
         let (a, b) = (probe(80.0, 3.0, 1.0), probe(300.0, 2.0, 2.0));
         assert_eq!((a.best(b), a.worst(b)), (probe(80.0, 2.0, 1.0), probe(300.0, 3.0, 2.0)));
-        assert_eq!(Probe::WORST.best(a), a);
     }
 }

@@ -17,8 +17,8 @@ pub(super) fn of_latency(latency: &Latency) -> String {
     let dropped = latency.pairs.iter().filter(|pair| pair.dropped.is_some()).count();
     let mut text = format!(
         "\nLatency, there and back between two processes, 64 bytes; 100 % is testpmd's PDR, {pdr}. `slower` says in how many pairs \
-         ours was. {dropped} of {} pairs were dropped; here also where the tester was kept from its CPU, or testpmd lost more than \
-         {} % of the packets.\n",
+         ours was. {dropped} of {} pairs were dropped; here also where the tester was kept from its CPU, or testpmd was \
+         overloaded: lost more than {} % of the packets, and not in pauses.\n",
         latency.pairs.len(),
         LOSS * 100.0,
     );
