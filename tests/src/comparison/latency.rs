@@ -8,7 +8,7 @@
 //! 3. A [`Pair`] is one such measurement of each, directly after each other, testpmd first in every other one. The load that
 //!    has been measured least is next, until the time is over.
 //! 4. A pair counts by the rule of all pairs ([`super::rule`]), unless the tester was kept from its CPU in either of its
-//!    measurements, or testpmd was overloaded ([`Pair::is_overload`]), so that the load was not what it is called. Packets that
+//!    measurements, or testpmd was overloaded (`Pair::is_overload`), so that the load was not what it is called. Packets that
 //!    one pause of the machine cost, on either side, are no overload. The ratio is the median of the pairs' ratios.
 //! 5. Interrupts of the machine make the slow hundredth of packets, for both programs and at random. Where ours were slower but
 //!    not in so many pairs that it could not be chance ([`chance`]), nothing is said.
