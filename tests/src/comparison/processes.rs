@@ -321,11 +321,14 @@ fn start_testpmd(testbed: &Testbed, part: &Part, traffic: Traffic, burst: u16) -
 }
 
 fn set_going(testpmd: &mut Testpmd, part: &Part, traffic: Traffic, burst: u16) -> Result<()> {
-    if part.job != Job::Circulate {
+    if matches!(part.job, Job::Send | Job::Receive) {
         return testpmd.start_forwarding();
     }
-    testpmd.wait_for_link(0, true)?;
-    testpmd.wait_for_link(1, true)?;
+    // testpmd's servers crash now and then when they are polled while a client connects.
+    (0..part.links.len()).try_for_each(|port| testpmd.wait_for_link(port, true))?;
+    if part.job == Job::Forward {
+        return testpmd.start_forwarding();
+    }
     testpmd.set_packet_size(traffic.size)?;
     // Without the client's buffers the server's burst would be lost.
     testpmd.poll_once()?;
