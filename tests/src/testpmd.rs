@@ -22,6 +22,8 @@
 //! - As a zero-copy client it counts into the length of a received chain what the segments' mbufs held before: their own
 //!   lengths, and so the bytes in the counters, are right, but who goes by the packet's length loses its end.
 //! - Its memif client connects once, when its port is started, and never again.
+//! - As a zero-copy client on two ports it sometimes closes the descriptors of the memory they share as soon as one is connected;
+//!   the other's handshake then fails ([`Testpmd::bring_up_links`]).
 //! - Its memif server listens before its port is started, and panics when a client that came early gives up waiting. Who
 //!   starts one while our client waits for it must be ready to start it again.
 //! - Its memif server leaves its socket file behind when it is killed, and cannot bind over one; and it may crash when
@@ -35,6 +37,7 @@ use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use nix::sys::signal::Signal;
@@ -50,6 +53,8 @@ const PROMPT: &str = "testpmd> ";
 const SEGMENT: usize = 2000;
 /// What testpmd's burst retry is set to by [`Testpmd::retry_until_sent`]: microseconds and times.
 const RETRY: (u32, u32) = (10, 1_000_000);
+/// How long a link may take to come up before its port is started again.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A running dpdk-testpmd.
 #[derive(Debug)]
@@ -209,6 +214,27 @@ impl Testpmd {
     pub fn wait_for_link(&mut self, port: usize, up: bool) -> Result<()> {
         wait_until(&format!("link of testpmd's port {port} up={up}"), || {
             Ok((self.link_is_up(port)? == up).then_some(()))
+        })
+    }
+
+    /// Waits until the links of the first `ports` ports are up. Where they are not in a second, all ports are started again.
+    ///
+    /// # Errors
+    /// When they do not become so in time.
+    pub fn bring_up_links(&mut self, ports: usize) -> Result<()> {
+        let mut started = Instant::now();
+        wait_until(&format!("links of testpmd's first {ports} ports"), || {
+            for port in 0..ports {
+                if !self.link_is_up(port)? {
+                    if started.elapsed() > PATIENCE {
+                        self.stop_ports()?;
+                        self.start_ports()?;
+                        started = Instant::now();
+                    }
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
         })
     }
 

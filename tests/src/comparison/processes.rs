@@ -325,7 +325,7 @@ fn set_going(testpmd: &mut Testpmd, part: &Part, traffic: Traffic, burst: u16) -
         return testpmd.start_forwarding();
     }
     // testpmd's servers crash now and then when they are polled while a client connects.
-    (0..part.links.len()).try_for_each(|port| testpmd.wait_for_link(port, true))?;
+    testpmd.bring_up_links(part.links.len())?;
     if part.job == Job::Forward {
         return testpmd.start_forwarding();
     }
