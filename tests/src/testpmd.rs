@@ -23,7 +23,7 @@
 //!   lengths, and so the bytes in the counters, are right, but who goes by the packet's length loses its end.
 //! - Its memif client connects once, when its port is started, and never again.
 //! - As a zero-copy client on two ports it sometimes closes the descriptors of the memory they share as soon as one is connected;
-//!   the other's handshake then fails ([`Testpmd::bring_up_links`]).
+//!   the other's handshake then fails ([`Testpmd::wait_for_links`]).
 //! - Its memif server listens before its port is started, and panics when a client that came early gives up waiting. Who
 //!   starts one while our client waits for it must be ready to start it again.
 //! - Its memif server leaves its socket file behind when it is killed, and cannot bind over one; and it may crash when
@@ -53,8 +53,8 @@ const PROMPT: &str = "testpmd> ";
 const SEGMENT: usize = 2000;
 /// What testpmd's burst retry is set to by [`Testpmd::retry_until_sent`]: microseconds and times.
 const RETRY: (u32, u32) = (10, 1_000_000);
-/// How long a link may take to come up before its port is started again.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long links may take to come up until testpmd is taken for stuck.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A running dpdk-testpmd.
 #[derive(Debug)]
@@ -217,24 +217,20 @@ impl Testpmd {
         })
     }
 
-    /// Waits until the links of the first `ports` ports are up. Where they are not in a second, all ports are started again.
+    /// Waits until the links of the first `ports` ports are up.
     ///
     /// # Errors
-    /// When they do not become so in time.
-    pub fn bring_up_links(&mut self, ports: usize) -> Result<()> {
-        let mut started = Instant::now();
+    /// When they are not in 15 seconds: two zero-copy clients may never be, and only a new process helps.
+    pub fn wait_for_links(&mut self, ports: usize) -> Result<()> {
+        let start = Instant::now();
         wait_until(&format!("links of testpmd's first {ports} ports"), || {
-            for port in 0..ports {
-                if !self.link_is_up(port)? {
-                    if started.elapsed() > PATIENCE {
-                        self.stop_ports()?;
-                        self.start_ports()?;
-                        started = Instant::now();
-                    }
-                    return Ok(None);
-                }
-            }
-            Ok(Some(()))
+            let links = (0..ports).map(|port| self.link_is_up(port)).collect::<Result<Vec<_>>>()?;
+            let up = links.iter().all(|is_up| *is_up);
+            ensure!(
+                up || start.elapsed() < PATIENCE,
+                "links of testpmd's first {ports} ports: not within {PATIENCE:?}"
+            );
+            Ok(up.then_some(()))
         })
     }
 

@@ -219,7 +219,8 @@ impl Stage {
             };
             started.push((part, running));
         }
-        for (part, running) in &mut started {
+        // Clients first: the link is theirs to bring up. What they send before their server polls, the ring holds.
+        for (part, running) in started.iter_mut().rev() {
             if let Running::Testpmd(testpmd) = running {
                 set_going(testpmd, part, traffic, burst)?;
             }
@@ -324,8 +325,8 @@ fn set_going(testpmd: &mut Testpmd, part: &Part, traffic: Traffic, burst: u16) -
     if matches!(part.job, Job::Send | Job::Receive) {
         return testpmd.start_forwarding();
     }
-    // testpmd's servers crash now and then when they are polled while a client connects.
-    testpmd.bring_up_links(part.links.len())?;
+    // Its servers crash now and then when they are polled while a client connects.
+    testpmd.wait_for_links(part.links.len())?;
     if part.job == Job::Forward {
         return testpmd.start_forwarding();
     }
