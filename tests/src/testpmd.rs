@@ -22,8 +22,8 @@
 //! - As a zero-copy client it counts into the length of a received chain what the segments' mbufs held before: their own
 //!   lengths, and so the bytes in the counters, are right, but who goes by the packet's length loses its end.
 //! - Its memif client connects once, when its port is started, and never again.
-//! - As a zero-copy client on two ports it sometimes closes the descriptors of the memory they share as soon as one is connected;
-//!   the other's handshake then fails ([`Testpmd::wait_for_links`]).
+//! - A zero-copy client closes the descriptor of its memory when its link is up. All ports of a process share it, so a second
+//!   one comes up only if it has sent it by then: let the servers of both wait until both have asked, for instance frozen.
 //! - Its memif server listens before its port is started, and panics when a client that came early gives up waiting. Who
 //!   starts one while our client waits for it must be ready to start it again.
 //! - Its memif server leaves its socket file behind when it is killed, and cannot bind over one; and it may crash when
@@ -37,7 +37,6 @@ use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use nix::sys::signal::Signal;
@@ -53,8 +52,6 @@ const PROMPT: &str = "testpmd> ";
 const SEGMENT: usize = 2000;
 /// What testpmd's burst retry is set to by [`Testpmd::retry_until_sent`]: microseconds and times.
 const RETRY: (u32, u32) = (10, 1_000_000);
-/// How long links may take to come up until testpmd is taken for stuck.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A running dpdk-testpmd.
 #[derive(Debug)]
@@ -182,22 +179,6 @@ impl Testpmd {
         self.command_expecting(&format!("set burst {packets}"), &format!("burst set to {packets}")).map(drop)
     }
 
-    /// Starts every port again: a memif client connects only then.
-    ///
-    /// # Errors
-    /// When testpmd is gone.
-    pub fn start_ports(&mut self) -> Result<()> {
-        self.command("port start all").map(drop)
-    }
-
-    /// Stops every port; forwarding must be stopped. A memif link goes down.
-    ///
-    /// # Errors
-    /// When testpmd is gone.
-    pub fn stop_ports(&mut self) -> Result<()> {
-        self.command_expecting("port stop all", "Done").map(drop)
-    }
-
     /// Whether the link of a port is up.
     ///
     /// # Errors
@@ -220,18 +201,9 @@ impl Testpmd {
     /// Waits until the links of the first `ports` ports are up.
     ///
     /// # Errors
-    /// When they are not in 15 seconds: two zero-copy clients may never be, and only a new process helps.
+    /// When they are not in time.
     pub fn wait_for_links(&mut self, ports: usize) -> Result<()> {
-        let start = Instant::now();
-        wait_until(&format!("links of testpmd's first {ports} ports"), || {
-            let links = (0..ports).map(|port| self.link_is_up(port)).collect::<Result<Vec<_>>>()?;
-            let up = links.iter().all(|is_up| *is_up);
-            ensure!(
-                up || start.elapsed() < PATIENCE,
-                "links of testpmd's first {ports} ports: not within {PATIENCE:?}"
-            );
-            Ok(up.then_some(()))
-        })
+        (0..ports).try_for_each(|port| self.wait_for_link(port, true))
     }
 
     /// What the driver of a port counted since it was opened.

@@ -1,7 +1,7 @@
 //! A work as processes: which there are, on which CPUs, and what they have received.
 //!
 //! 1. `parts` says as data what each process does, and with which ends of memifs.
-//! 2. [`Stage::start`] starts them, those with memif servers first, and has testpmd forward.
+//! 2. [`Stage::start`] starts them, those with memif servers first, each while the others are frozen, and has testpmd forward.
 //! 3. [`Stage::reading`] asks the one that counts. Between measurements, [`Stage::freeze`] holds them where they are.
 //!    Dropping the stage kills them all, frozen or not.
 //!
@@ -211,21 +211,25 @@ impl Stage {
     /// # Errors
     /// When one of them does not start.
     pub fn start(testbed: &Testbed, program: Program, traffic: Traffic, cpus: [usize; 2], burst: u16) -> Result<Self> {
-        let mut started = Vec::new();
+        let mut stage = Self { parts: Vec::new(), start: Instant::now() };
         for part in parts(testbed, program, traffic, cpus) {
+            // testpmd's zero-copy clients come up only together: servers answer when all have asked.
+            stage.freeze()?;
             let running = match part.program {
                 Program::Lport => Running::Lport(start_lport(testbed, &part, traffic, burst)?),
                 Program::Testpmd => Running::Testpmd(start_testpmd(testbed, &part, traffic, burst)?),
             };
-            started.push((part, running));
+            stage.thaw()?;
+            stage.parts.push((part, running));
         }
         // Clients first: the link is theirs to bring up. What they send before their server polls, the ring holds.
-        for (part, running) in started.iter_mut().rev() {
+        for (part, running) in stage.parts.iter_mut().rev() {
             if let Running::Testpmd(testpmd) = running {
                 set_going(testpmd, part, traffic, burst)?;
             }
         }
-        Ok(Self { parts: started, start: Instant::now() })
+        stage.start = Instant::now();
+        Ok(stage)
     }
 
     /// What has arrived by now.

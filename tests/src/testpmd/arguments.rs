@@ -144,7 +144,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Starts it and waits for its prompt. A memif client whose server is not there yet fails to start its port and
-    /// does not try again: see [`Testpmd::start_ports`].
+    /// does not try again.
     ///
     /// # Errors
     /// When it is not installed, ends at once or does not prompt in time.
