@@ -25,8 +25,8 @@ use crate::layout::Layout;
 use crate::link::{Exports, Link, Shape, Side};
 use crate::message::Direction;
 use crate::queue::RxMode;
+use crate::ring::COOKIE;
 use crate::ring::exported::ExportedPool;
-use crate::ring::{COOKIE, RingSize};
 use crate::shm::CacheLine;
 
 /// What the data path needs to know of a device.
@@ -176,21 +176,13 @@ impl Device {
             let _ = wake.write(1);
         }
     }
-
-    fn layout(&self, agreed: Agreed) -> Layout {
-        Layout {
-            s2m_rings: agreed.s2m_rings,
-            m2s_rings: agreed.m2s_rings,
-            size: RingSize::from_log2(agreed.log2_ring_size),
-            line: self.settings.line,
-            capacity: self.settings.exports.pools.is_empty().then_some(self.settings.buffer_size),
-        }
-    }
 }
 
 impl Endpoint for Device {
-    fn prepare(&self, agreed: Agreed) -> Result<Memory, String> {
-        let layout = self.layout(agreed);
+    fn prepare(&self, agreed: Agreed, peer: &Peer) -> Result<Memory, String> {
+        let Settings { line, buffer_size, ref exports, .. } = self.settings;
+        let capacity = exports.pools.is_empty().then_some(buffer_size);
+        let layout = Layout::new(agreed, line, capacity, peer.is_apart());
         let mut memory = make_memory(&layout, agreed)?;
         for export in &self.settings.exports.pools {
             memory.regions.push(exported_region(export)?);
@@ -203,8 +195,7 @@ impl Endpoint for Device {
         let Settings { queues, segment_max, line, borrows, ref exports, .. } = self.settings;
         let prepared = self.state.lock().prepared.take();
         let side = prepared.map_or(Side::Server { borrows }, |layout| Side::Client(layout, exports));
-        let apart = u32::try_from(link.peer.credentials.pid) != Ok(std::process::id());
-        let shape = Shape { line, queues, segment_max, apart };
+        let shape = Shape { line, queues, segment_max, apart: link.peer.is_apart() };
         let live = Link::new(link.id, link.memory, side, shape).map_err(|error| error.to_string())?;
         self.link_counters.connects.fetch_add(1, Ordering::Relaxed);
         self.state.change(|state| {

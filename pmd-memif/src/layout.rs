@@ -4,13 +4,25 @@
 //!   region 0:  S2M ring 0 .. | M2S ring 0 .. | pad | buffers of S2M ring 0 | .. | buffers of M2S ring 0 | ..
 //! ```
 //!
+//! Each slot has a buffer. Towards another process, most likely on another CPU, there are more, which are used in turn: a CPU
+//! is slow to write to lines that the other's own cache holds, and fast when that has lost them since. Within a process, where
+//! one thread may serve both ends, it is the other way round: of one buffer per slot, few are used ([`crate::ring::tx`],
+//! [`crate::ring::posted`]).
+//!
 //! Rings are packed without rounding, as every peer does it. Buffers are an odd number of cache lines apart: a stride of
 //! 2048 bytes would put the first lines of all packets into a few sets of the CPU's caches, on both sides. Peers go by
 //! the descriptors' offsets and do not notice.
 
+use crate::handshake::Agreed;
 use crate::message::Direction;
 use crate::ring::{OwnSlots, Place, RingSize};
 use crate::shm::CacheLine;
+
+/// Most buffers of a ring that has more of them than slots: with packets of 512 bytes, more than a CPU's own cache holds.
+const MOST_BUFFERS: u64 = 4096;
+
+/// Bytes of a region beyond which there is one buffer for each slot.
+const MOST_BYTES: u64 = 128 << 20;
 
 /// Numbers of rings and sizes, from which all places follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,15 +33,25 @@ pub(crate) struct Layout {
     pub(crate) line: CacheLine,
     /// Bytes a buffer holds; `None` when the buffers are mbufs of exported pools, in regions of their own.
     pub(crate) capacity: Option<u32>,
+    /// Whether rings have more buffers than slots.
+    pub(crate) spare: bool,
 }
 
 impl Layout {
+    /// The layout for a peer that is another process (`apart`), or this one.
+    pub(crate) fn new(agreed: Agreed, line: CacheLine, capacity: Option<u32>, apart: bool) -> Self {
+        let Agreed { s2m_rings, m2s_rings, log2_ring_size } = agreed;
+        let size = RingSize::from_log2(log2_ring_size);
+        let layout = Self { s2m_rings, m2s_rings, size, line, capacity, spare: apart };
+        Self { spare: apart && layout.bytes() <= MOST_BYTES, ..layout }
+    }
+
     /// Bytes of the region.
     ///
     /// # Errors
     /// When a buffer would lie beyond the 4 GiB that a descriptor's offset reaches.
     pub(crate) fn region_bytes(&self) -> Result<u64, String> {
-        let bytes = self.buffers_at() + self.slots() * u64::from(self.stride());
+        let bytes = self.bytes();
         if bytes <= u64::from(u32::MAX) {
             return Ok(bytes);
         }
@@ -49,9 +71,14 @@ impl Layout {
     /// The buffers of a ring, where they lie behind the rings. All sums are made in 64 bits: more than 65536 slots stay distinct (statement 41).
     pub(crate) fn buffers(&self, direction: Direction, index: u16) -> Option<OwnSlots> {
         let capacity = self.capacity?;
-        let before = u64::from(self.number(direction, index)) * u64::from(self.size.get());
-        let first = self.buffers_at() + before * u64::from(self.stride());
-        Some(OwnSlots { region: 0, first: first as u32, stride: self.stride(), capacity })
+        let count = self.buffers_of_ring(direction);
+        let of_others = match direction {
+            Direction::S2m => 0,
+            Direction::M2s => u64::from(self.s2m_rings) * self.buffers_of_ring(Direction::S2m),
+        };
+        let first = self.buffers_at() + (of_others + u64::from(index) * count) * u64::from(self.stride());
+        let mask = (count - 1) as u16;
+        Some(OwnSlots { region: 0, first: first as u32, stride: self.stride(), capacity, mask })
     }
 
     fn number(&self, direction: Direction, index: u16) -> u16 {
@@ -66,8 +93,22 @@ impl Layout {
         (rings * self.line.ring_bytes(self.size) as u64).next_multiple_of(64)
     }
 
-    fn slots(&self) -> u64 {
-        (u64::from(self.s2m_rings) + u64::from(self.m2s_rings)) * u64::from(self.size.get())
+    /// A power of two, like the number of slots.
+    fn buffers_of_ring(&self, direction: Direction) -> u64 {
+        let slots = u64::from(self.size.get());
+        let wanted = match direction {
+            _ if !self.spare => slots,
+            // Twice as many gain nearly all, and cost nothing where a server lends packets that nobody reads.
+            Direction::S2m => 2 * slots,
+            Direction::M2s => 4 * slots,
+        };
+        wanted.min(MOST_BUFFERS).max(slots)
+    }
+
+    fn bytes(&self) -> u64 {
+        let of_rings = |direction, rings| u64::from(rings) * self.buffers_of_ring(direction);
+        let buffers = of_rings(Direction::S2m, self.s2m_rings) + of_rings(Direction::M2s, self.m2s_rings);
+        self.buffers_at() + buffers * u64::from(self.stride())
     }
 
     fn stride(&self) -> u32 {
@@ -80,8 +121,12 @@ mod tests {
     use super::*;
 
     fn layout(rings: u16, log2: u8, capacity: u32) -> Layout {
-        let size = RingSize::from_log2(log2);
-        Layout { s2m_rings: rings, m2s_rings: rings, size, line: CacheLine::B64, capacity: Some(capacity) }
+        towards(false, rings, log2, capacity)
+    }
+
+    fn towards(apart: bool, rings: u16, log2: u8, capacity: u32) -> Layout {
+        let agreed = Agreed { s2m_rings: rings, m2s_rings: rings, log2_ring_size: log2 };
+        Layout::new(agreed, CacheLine::B64, Some(capacity), apart)
     }
 
     #[test]
@@ -96,20 +141,36 @@ mod tests {
 
     #[test]
     fn s41_every_slot_has_a_buffer_of_its_own_beyond_65536_slots() {
-        let many = layout(3, 14, 100);
-        let total = many.region_bytes().unwrap();
-        let mut end_of_last = u64::from(many.ring(Direction::M2s, 2).offset) + 128 + 16 * 16384;
-        for direction in [Direction::S2m, Direction::M2s] {
-            for index in 0..3 {
-                let own = many.buffers(direction, index).unwrap();
-                for slot in 0..16384 {
-                    let at = u64::from(own.place(slot).offset);
-                    assert!(at >= end_of_last, "slot {slot} of ring {index} overlaps the one before");
-                    end_of_last = at + 100;
+        for (many, buffers) in [
+            (layout(3, 14, 100), [16384; 2]),
+            (towards(true, 3, 14, 100), [16384; 2]),
+            (towards(true, 3, 11, 100), [4096; 2]),
+            (towards(true, 3, 10, 100), [2048, 4096]),
+            (towards(true, 3, 1, 100), [4, 8]),
+        ] {
+            let total = many.region_bytes().unwrap();
+            let mut end_of_last = u64::from(many.ring(Direction::M2s, 3).offset);
+            for (direction, buffers) in [Direction::S2m, Direction::M2s].into_iter().zip(buffers) {
+                for index in 0..3 {
+                    let own = many.buffers(direction, index).unwrap();
+                    for number in 0..buffers {
+                        let at = u64::from(own.place(number).offset);
+                        assert!(at >= end_of_last, "buffer {number} of ring {index} overlaps the one before");
+                        end_of_last = at + 100;
+                    }
+                    assert_eq!(own.place(buffers), own.place(0), "and then it begins again");
                 }
             }
+            assert!(end_of_last <= total);
         }
-        assert!(end_of_last <= total);
+    }
+
+    #[test]
+    fn slots_have_one_buffer_each_where_more_would_take_beyond_128_mib() {
+        let bytes = |apart, rings| towards(apart, rings, 10, 2048).region_bytes().unwrap();
+        assert_eq!(bytes(true, 10) - bytes(false, 10), 10 * (1024 + 3 * 1024) * 2112);
+        assert_eq!(bytes(true, 11), bytes(false, 11));
+        assert_eq!(bytes(true, 255), bytes(false, 255), "what fits without them is not refused for their sake");
     }
 
     #[test]

@@ -17,13 +17,14 @@ use crate::layout::Layout;
 use crate::message::Direction;
 use crate::ring::exported::ExportedPool;
 use crate::ring::posted::PostedBuffers;
+use crate::ring::rotated::RotatedBuffers;
 use crate::ring::rx::{RxRing, RxTally};
 use crate::ring::rx_borrow::BorrowRxRing;
 use crate::ring::rx_zero_copy::ZeroCopyRxRing;
 use crate::ring::tx::{Sent, TxRing, TxTally};
 use crate::ring::tx_lend::LendTxRing;
 use crate::ring::tx_zero_copy::ZeroCopyTxRing;
-use crate::ring::{OwnSlots, PeersSlots, Place, RingSize};
+use crate::ring::{OwnSlots, PeersSlots, Place, RingMemory, RingSize};
 use crate::shm::{CacheLine, Regions, ShmError, ShmLender, ShmRing};
 use crate::view::{RegionView, RingView, View};
 
@@ -32,6 +33,8 @@ use crate::view::{RegionView, RingView, View};
 pub(crate) enum RxEnd {
     /// Packets are copied out of buffers of ours.
     Client(RxRing<ShmRing, PostedBuffers>),
+    /// The same, and the peer is another process: all of them in turn.
+    Rotated(RxRing<ShmRing, RotatedBuffers>),
     /// Packets are copied out of buffers of the peer.
     Server(RxRing<ShmRing, PeersSlots>),
     /// Packets are lent where the peer, a client, put them.
@@ -184,6 +187,7 @@ impl RxEnd {
             }
         };
         Ok(match layout.buffers(direction, index) {
+            Some(own) if shm.is_peer_apart() => Self::Rotated(RxRing::new(shm, size, RotatedBuffers::new(own, size))),
             Some(own) => Self::Client(RxRing::new(shm, size, PostedBuffers::new(own, size))),
             None => {
                 let pool = exports.pools[exports.of_queue[queue]].clone();
@@ -197,6 +201,7 @@ impl RxEnd {
     pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
         match self {
             Self::Client(ring) => ring.receive(pool, port, burst, tally),
+            Self::Rotated(ring) => ring.receive(pool, port, burst, tally),
             Self::Server(ring) => ring.receive(pool, port, burst, tally),
             Self::Borrow(ring) => ring.receive(pool, port, burst, tally),
             Self::ZeroCopy(ring) => ring.receive(port, burst, tally),
@@ -207,6 +212,7 @@ impl RxEnd {
     pub(crate) fn has_packets(&self) -> bool {
         match self {
             Self::Client(ring) => ring.has_packets(),
+            Self::Rotated(ring) => ring.has_packets(),
             Self::Server(ring) => ring.has_packets(),
             Self::Borrow(ring) => ring.has_packets(),
             Self::ZeroCopy(ring) => ring.has_packets(),
@@ -217,6 +223,7 @@ impl RxEnd {
     pub(crate) fn memory(&self) -> &ShmRing {
         match self {
             Self::Client(ring) => ring.memory(),
+            Self::Rotated(ring) => ring.memory(),
             Self::Server(ring) => ring.memory(),
             Self::Borrow(ring) => ring.memory(),
             Self::ZeroCopy(ring) => ring.memory(),

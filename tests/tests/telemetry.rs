@@ -59,6 +59,28 @@ fn null_file() -> LportFile {
 }
 
 #[test]
+fn a_client_has_more_buffers_towards_another_process_than_within_its_own() -> Result<()> {
+    let testbed = Testbed::new()?;
+    let server = Memif::new(Role::Server, &testbed.path_socket("sock"));
+    let of_client = LportFile::new("drop").memif("client", &server.peer(), 1);
+    let of_server = LportFile::new("drop").memif("server", &server, 1);
+    let region = |testbed: &Testbed| {
+        wait_until("the client's memory", || {
+            Ok(ask(testbed, &[], &["/memif/info,0"])?[0]["regions"][0]["size"].as_u64())
+        })
+    };
+    let within = {
+        let _both = testbed.run_with("both", &of_client.clone().memif("server", &server, 1), &[])?;
+        region(&testbed)?
+    };
+    let _server = testbed.run_with("server", &of_server, &["--no-telemetry"])?;
+    let _client = testbed.run_with("client", &of_client, &[])?;
+    // Twice as many to send from, four times as many to receive into, each 2048 bytes in 33 lines.
+    assert_eq!(region(&testbed)? - within, (1 + 3) * 1024 * 33 * 64);
+    Ok(())
+}
+
+#[test]
 fn the_stock_client_sees_the_packets_of_a_dpdk_peer() -> Result<()> {
     let testbed = Testbed::new()?;
     let ours = Memif::new(Role::Server, &testbed.path_socket("sock"));

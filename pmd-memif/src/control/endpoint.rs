@@ -85,11 +85,11 @@ pub(crate) struct ClientConfig {
 
 /// The data path's side of an interface.
 pub(crate) trait Endpoint: Send + Sync {
-    /// Client, after HELLO: makes the memory for what was agreed.
+    /// Client, after HELLO: makes the memory for what was agreed with `peer`.
     ///
     /// # Errors
     /// Why it cannot; the server is told.
-    fn prepare(&self, agreed: Agreed) -> Result<Memory, String>;
+    fn prepare(&self, agreed: Agreed, peer: &Peer) -> Result<Memory, String>;
 
     /// The handshake is complete: checks the memory (cookies, statement 27), maps it and takes the link into service.
     /// A client is called at CONNECTED with what [`Self::prepare`] made, a server at CONNECT, before it answers.
@@ -134,6 +134,13 @@ pub(crate) struct Peer {
     pub(crate) interface: String,
     /// Its process.
     pub(crate) credentials: Credentials,
+}
+
+impl Peer {
+    /// Whether it is another process, so most likely on another CPU.
+    pub(crate) fn is_apart(&self) -> bool {
+        u32::try_from(self.credentials.pid) != Ok(std::process::id())
+    }
 }
 
 /// Shared memory and rings of a link.

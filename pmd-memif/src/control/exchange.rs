@@ -92,7 +92,8 @@ impl Reactor {
                 connection.peer.app_name = server.to_string();
                 let endpoint = connection.interface.and_then(|key| self.interfaces.0.get(&key));
                 let Some(interface) = endpoint else { return Err(End::Tell(DownReason::Closed)) };
-                connection.memory = interface.endpoint().prepare(agreed).map_err(Refusal::Endpoint)?;
+                connection.memory =
+                    interface.endpoint().prepare(agreed, &connection.peer).map_err(Refusal::Endpoint)?;
                 let offer = connection.offer();
                 let Side::Client { machine, .. } = &mut connection.side else { return Ok(()) };
                 let init = machine.offer(offer)?;

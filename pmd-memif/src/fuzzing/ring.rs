@@ -62,7 +62,7 @@ impl Rig {
         let config = PoolConfig { name: "fuzz".into(), size: 128, data_room: 512, cache: 0, ..PoolConfig::default() };
         let pool = Pool::new(&config).expect("memory for a pool");
         let (size, line) = (RingSize::from_log2(log2), CacheLine::B64);
-        let layout = |capacity| Layout { s2m_rings: 1, m2s_rings: 1, size, line, capacity };
+        let layout = |capacity| Layout { s2m_rings: 1, m2s_rings: 1, size, line, capacity, spare: false };
         let exported = ExportedPool { pool: pool.clone(), region: 1 };
         let exports = Exports { pools: vec![exported], of_queue: vec![0] };
         let side = match kind % 4 {
@@ -74,7 +74,7 @@ impl Rig {
         let [s2m, m2s] = [0, 1].map(|_| vec![ring_of(memory.rings.remove(0))]);
         let regions = memory.regions.into_iter().map(|FakeRegion { file, size }| Region { fd: file.into(), size });
         let memory = Memory { regions: regions.collect(), s2m, m2s };
-        let shape = Shape { line, queues: 1, segment_max: 2048, apart: kind.is_multiple_of(2) };
+        let shape = Shape { line, queues: 1, segment_max: 2048, apart: kind & 4 == 0 };
         let link = Link::new(LinkId(1), memory, side, shape).expect("the memory is correct at first");
         let Some(TxOwner::Own(tx)) = link.take_tx(0) else { unreachable!("one queue owns the one ring") };
         let rx = link.take_rx(0);

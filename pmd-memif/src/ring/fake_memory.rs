@@ -19,14 +19,26 @@ pub(crate) struct FakeRing {
     pub(crate) rewrite: Cell<fn(&mut Descriptor)>,
     /// Reads of descriptors that the other end lets pass before it begins to rewrite.
     pub(crate) let_pass: Cell<u32>,
+    /// Whether the ends are two processes.
+    apart: bool,
 }
 
 impl FakeRing {
-    /// A ring of 2^log2 slots whose buffers, `capacity` bytes each, lie in region 1, `stride` apart, from offset 8.
+    /// A ring of 2^log2 slots with as many buffers, `capacity` bytes each, in region 1, `stride` apart, from offset 8.
     pub(crate) fn new(log2: u8, capacity: u32, stride: u32) -> (Rc<Self>, RingSize, OwnSlots) {
-        let size = RingSize::from_log2(log2);
-        let own = OwnSlots { region: 1, first: 8, stride, capacity };
-        let bytes = 8 + usize::from(size.get()) * stride as usize + capacity as usize;
+        Self::with_buffers(log2, log2, capacity, stride)
+    }
+
+    /// The same with 2^`log2_buffers` buffers; with more of them than slots, the ends are two processes.
+    pub(crate) fn with_buffers(
+        log2: u8,
+        log2_buffers: u8,
+        capacity: u32,
+        stride: u32,
+    ) -> (Rc<Self>, RingSize, OwnSlots) {
+        let (size, buffers) = (RingSize::from_log2(log2), 1 << log2_buffers);
+        let own = OwnSlots { region: 1, first: 8, stride, capacity, mask: (buffers - 1) as u16 };
+        let bytes = 8 + buffers * stride as usize + capacity as usize;
         let ring = Self {
             head: Cell::new(0),
             tail: Cell::new(0),
@@ -36,6 +48,7 @@ impl FakeRing {
             interrupts: Cell::new(0),
             rewrite: Cell::new(|_| ()),
             let_pass: Cell::new(0),
+            apart: log2_buffers > log2,
         };
         (Rc::new(ring), size, own)
     }
@@ -86,6 +99,10 @@ impl RingMemory for Rc<FakeRing> {
 
     fn packets(&self, region: u16) -> Option<Through<'_, Self>> {
         (usize::from(region) < self.regions.len()).then_some(Through(self, region))
+    }
+
+    fn is_peer_apart(&self) -> bool {
+        self.apart
     }
 
     fn head(&self) -> u16 {

@@ -32,6 +32,7 @@ pub(crate) mod interrupt;
 #[cfg(all(test, loom))]
 mod models;
 pub(crate) mod posted;
+pub(crate) mod rotated;
 pub(crate) mod rx;
 pub(crate) mod rx_borrow;
 pub(crate) mod rx_zero_copy;
@@ -107,8 +108,8 @@ pub(crate) enum BadPlace {
     Range,
 }
 
-/// The buffers of a ring whose memory we own, as many as it has slots: number `i` lies at `first + i * stride` of one region.
-/// A client takes places from here, never from what the server may have written into a descriptor.
+/// The buffers of a ring whose memory we own, at least as many as it has slots: number `i` lies at `first + i * stride` of one
+/// region. A client takes places from here, never from what the server may have written into a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OwnSlots {
     pub(crate) region: u16,
@@ -116,19 +117,34 @@ pub(crate) struct OwnSlots {
     pub(crate) stride: u32,
     /// Bytes a buffer holds.
     pub(crate) capacity: u32,
+    /// How many there are less one: a power of two up to 65536, so that free-running indices can number them.
+    pub(crate) mask: u16,
 }
 
 impl OwnSlots {
-    /// Where a buffer begins. The layout made sure that no buffer lies beyond 4 GiB.
+    /// Where the buffer of a free-running number begins. The layout made sure that no buffer lies beyond 4 GiB.
     #[inline(always)]
     pub(crate) fn place(&self, number: usize) -> Place {
-        Place { region: self.region, offset: self.first + number as u32 * self.stride }
+        let number = number as u32 & u32::from(self.mask);
+        Place { region: self.region, offset: self.first + number * self.stride }
+    }
+
+    /// Bytes of a packet that a buffer holds at most.
+    #[inline(always)]
+    pub(crate) fn largest(&self) -> u16 {
+        self.capacity.min(PACKET_MAX as u32) as u16
     }
 
     /// What describes the buffer at `offset`, empty.
     #[inline(always)]
     pub(crate) fn empty_at(&self, offset: u32) -> Descriptor {
         Descriptor { flags: 0, region: self.region, length: self.capacity, offset }
+    }
+
+    /// What describes the buffer of a free-running number, empty.
+    #[inline(always)]
+    pub(crate) fn empty(&self, number: usize) -> Descriptor {
+        self.empty_at(self.place(number).offset)
     }
 }
 
@@ -155,7 +171,7 @@ impl Buffers for OwnSlots {
 
     #[inline(always)]
     fn empty(&self, number: usize, _posted: impl FnOnce() -> Descriptor) -> Descriptor {
-        self.empty_at(self.place(number).offset)
+        OwnSlots::empty(self, number)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The buffers of a ring that is received from: a server finds them in the descriptors, a client keeps them posted.
 //!
-//! A client's buffers go from slot to slot:
+//! Those of a client whose server is in the same process go from slot to slot ([`super::rotated`]: in another one):
 //!
 //! ```text
 //!     filled by the server      posted, empty                 not posted
@@ -59,7 +59,7 @@ pub(crate) trait RxView: Copy {
     fn posted_again(self, nth: usize, place: Place) -> Option<(usize, Descriptor)>;
 }
 
-/// A client's.
+/// A client's, few of them in use.
 #[derive(Debug)]
 pub(crate) struct PostedBuffers {
     own: OwnSlots,
@@ -122,7 +122,7 @@ pub(crate) struct PostedView<'a> {
 impl RxView for PostedView<'_> {
     #[inline(always)]
     fn capacity(self) -> u16 {
-        self.own.capacity.min(PACKET_MAX as u32) as u16
+        self.own.largest()
     }
 
     #[inline(always)]

@@ -10,9 +10,10 @@ use proptest::prelude::*;
 
 use super::fake_memory::FakeRing;
 use super::posted::PostedBuffers;
+use super::rotated::RotatedBuffers;
 use super::rx::{RxRing, RxTally};
 use super::tx::{Sent, TxFault, TxRing, TxTally};
-use super::{Buffers, DESC_NEXT, Descriptor, OwnSlots, PeersSlots, RING_MASK_INT, RingSize, interrupt};
+use super::{DESC_NEXT, Descriptor, OwnSlots, PeersSlots, RING_MASK_INT, RingSize, interrupt};
 
 /// Which end owns the memory: the sender in S2M, the receiver in M2S.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,7 @@ enum Tx {
 /// The receiving end, on either side.
 enum Rx {
     Client(RxRing<Rc<FakeRing>, PostedBuffers>),
+    Rotated(RxRing<Rc<FakeRing>, RotatedBuffers>),
     Server(RxRing<Rc<FakeRing>, PeersSlots>),
 }
 
@@ -57,6 +59,7 @@ impl Rx {
     fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
         match self {
             Self::Client(ring) => ring.receive(pool, port, burst, tally),
+            Self::Rotated(ring) => ring.receive(pool, port, burst, tally),
             Self::Server(ring) => ring.receive(pool, port, burst, tally),
         }
     }
@@ -66,21 +69,26 @@ const CAPACITY: u32 = 128;
 
 impl Pair {
     fn new(direction: Direction, log2: u8) -> Self {
-        Self::with_capacity(direction, log2, CAPACITY)
+        Self::with_buffers(direction, log2, log2, CAPACITY)
     }
 
-    pub(super) fn with_capacity(direction: Direction, log2: u8, capacity: u32) -> Self {
-        let (ring, size, own) = FakeRing::new(log2, capacity, capacity + 8);
+    /// Of two processes when there are more buffers than slots.
+    pub(super) fn with_buffers(direction: Direction, log2: u8, log2_buffers: u8, capacity: u32) -> Self {
+        let (ring, size, own) = FakeRing::with_buffers(log2, log2_buffers, capacity, capacity + 8);
         let memory = || Rc::clone(&ring);
         let (rx, tx) = match direction {
             S2m => (
                 Rx::Server(RxRing::new(memory(), size, PeersSlots)),
                 Tx::Client(TxRing::new(memory(), size, own, 2048)),
             ),
-            M2s => (
-                Rx::Client(RxRing::new(memory(), size, PostedBuffers::new(own, size))),
-                Tx::Server(TxRing::new(memory(), size, PeersSlots, 2048)),
-            ),
+            M2s => {
+                let rx = if log2_buffers > log2 {
+                    Rx::Rotated(RxRing::new(memory(), size, RotatedBuffers::new(own, size)))
+                } else {
+                    Rx::Client(RxRing::new(memory(), size, PostedBuffers::new(own, size)))
+                };
+                (rx, Tx::Server(TxRing::new(memory(), size, PeersSlots, 2048)))
+            }
         };
         let config = PoolConfig { size: 700, data_room: 100, cache: 8, ..PoolConfig::default() };
         Self { ring, own, tx, rx, pool: Pool::new(&config).unwrap() }
@@ -152,7 +160,7 @@ fn bytes(len: usize, mark: u8) -> Vec<u8> {
 #[test]
 fn s35_s57_a_client_posts_every_buffer_whole_and_again_after_use() {
     let mut pair = Pair::new(M2s, 2);
-    let empty = |slot| pair.own.empty(slot, Descriptor::default);
+    let empty = |slot| pair.own.empty(slot);
     let posted: Vec<_> = (0..4).map(empty).collect();
     assert_eq!((0..4).map(|slot| pair.slot(slot)).collect::<Vec<_>>(), posted);
     assert_eq!((pair.ring.head.get(), pair.ring.tail.get()), (4, 0));
@@ -217,8 +225,8 @@ fn s45_s46_indices_wrap_with_the_ring_full_of_packets_in_flight() {
 #[cfg_attr(miri, ignore = "millions of packets")]
 fn s45_every_ring_size_wraps_without_loss_or_duplicate() {
     for log2 in 1..=14 {
-        for direction in [S2m, M2s] {
-            let mut pair = Pair::new(direction, log2);
+        for (direction, spare) in [(S2m, 0), (M2s, 0), (S2m, 2), (M2s, 2)] {
+            let mut pair = Pair::with_buffers(direction, log2, log2 + spare, CAPACITY);
             let (mut sent, mut received) = (0_u32, 0_u32);
             let arrive = |pair: &mut Pair, received: &mut u32| {
                 for packet in pair.receive_clean() {
@@ -525,9 +533,10 @@ proptest! {
     fn honest_ends_lose_nothing(
         m2s in any::<bool>(),
         log2 in 1..6_u8,
+        spare in 0..3_u8,
         steps in prop::collection::vec((prop::collection::vec(1..600_usize, 0..12), any::<bool>()), 1..40),
     ) {
-        let mut pair = Pair::new(if m2s { M2s } else { S2m }, log2);
+        let mut pair = Pair::with_buffers(if m2s { M2s } else { S2m }, log2, log2 + spare, CAPACITY);
         let mut expected = VecDeque::new();
         for (number, (lengths, receive)) in steps.iter().enumerate() {
             let packets: Vec<_> = lengths.iter().map(|len| bytes(*len, number as u8)).collect();
@@ -556,9 +565,10 @@ proptest! {
     #[test]
     fn a_hostile_peer_can_only_hurt_its_own_packets(
         m2s in any::<bool>(),
+        spare in 0..3_u8,
         steps in prop::collection::vec((mischief(), prop::collection::vec(0..600_usize, 0..6)), 1..60),
     ) {
-        let mut pair = Pair::new(if m2s { M2s } else { S2m }, 3);
+        let mut pair = Pair::with_buffers(if m2s { M2s } else { S2m }, 3, 3 + spare, CAPACITY);
         for (mischief, lengths) in steps {
             match mischief {
                 Mischief::Head(index) => pair.ring.head.set(index),

@@ -1,4 +1,5 @@
-//! How many of its buffers a client uses: few while both ends keep up, all when packets wait; and never one for two packets.
+//! How many of its buffers a client uses: within a process few while both ends keep up, and all when packets wait; towards
+//! another one all in turn; and never one for two packets.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -13,7 +14,12 @@ struct Stream {
 
 impl Stream {
     fn new(direction: Direction, log2: u8) -> Self {
-        Self { pair: Pair::with_capacity(direction, log2, 2048), sent: 0, waiting: VecDeque::new() }
+        Self::with_buffers(direction, log2, log2)
+    }
+
+    fn with_buffers(direction: Direction, log2: u8, log2_buffers: u8) -> Self {
+        let pair = Pair::with_buffers(direction, log2, log2_buffers, 2048);
+        Self { pair, sent: 0, waiting: VecDeque::new() }
     }
 
     /// Sends up to so many packets, and says how many the ring took.
@@ -51,11 +57,15 @@ impl Stream {
         self.pair.ring.head.get().wrapping_sub(self.pair.ring.tail.get())
     }
 
-    /// Where the packets of the last so many slots that were sent lie.
-    fn places(&self, slots: u16) -> HashSet<u32> {
-        let size = self.pair.ring.descriptors.len() as u16;
-        let head = self.pair.ring.head.get();
-        (1..=slots).map(|back| self.pair.slot(head.wrapping_sub(back) & (size - 1)).offset).collect()
+    /// Where the buffers of the so many slots before a free-running index lie.
+    fn places(&self, index: u16, slots: u16) -> impl Iterator<Item = u32> {
+        let mask = self.pair.ring.descriptors.len() as u16 - 1;
+        (1..=slots).rev().map(move |back| self.pair.slot(index.wrapping_sub(back) & mask).offset)
+    }
+
+    /// How many buffers hold the packets of the last so many slots that were sent.
+    fn in_use(&self, slots: u16) -> usize {
+        self.places(self.pair.ring.head.get(), slots).collect::<HashSet<_>>().len()
     }
 }
 
@@ -63,11 +73,11 @@ impl Stream {
 fn a_client_sends_from_the_same_few_buffers_while_the_server_keeps_up() {
     let mut stream = Stream::new(Direction::S2m, 8);
     stream.keep_up(40, 16);
-    assert!(stream.places(256).len() <= 64 + 16, "{} buffers", stream.places(256).len());
+    assert!(stream.in_use(256) <= 64 + 16, "{} buffers", stream.in_use(256));
     // Some wait: nothing is written where they lie.
     assert_eq!(stream.send(20), 20);
     assert_eq!(stream.send(300), 236);
-    assert_eq!(stream.places(256).len(), 256, "a buffer for each packet of a full ring");
+    assert_eq!(stream.in_use(256), 256, "a buffer for each packet of a full ring");
     stream.receive_all();
     for waiting in [100, 37, 255, 1, 64, 200] {
         stream.send(waiting);
@@ -76,7 +86,7 @@ fn a_client_sends_from_the_same_few_buffers_while_the_server_keeps_up() {
         stream.receive_all();
     }
     stream.keep_up(40, 16);
-    assert!(stream.places(256).len() <= 64 + 16);
+    assert!(stream.in_use(256) <= 64 + 16);
     stream.pair.assert_whole();
 }
 
@@ -105,4 +115,27 @@ fn a_client_posts_few_buffers_while_it_keeps_up_and_all_when_packets_wait() {
         stream.receive_all();
     }
     stream.pair.assert_whole();
+}
+
+#[test]
+fn towards_another_process_all_buffers_are_used_before_the_first_one_again() {
+    for direction in [Direction::S2m, Direction::M2s] {
+        let mut stream = Stream::with_buffers(direction, 4, 6);
+        let mut used = Vec::new();
+        // Both ends keep up, then packets wait, and the ring is full.
+        for count in [5, 5, 5, 16, 1, 16, 9, 30, 16, 16, 16] {
+            let taken = stream.send(count) as u16;
+            assert_eq!(taken, (count as u16).min(16), "every slot takes a packet");
+            let sent = match direction {
+                Direction::S2m => stream.pair.ring.head.get(),
+                Direction::M2s => stream.pair.ring.tail.get(),
+            };
+            used.extend(stream.places(sent, taken));
+            stream.receive_all();
+        }
+        let (first, rest) = used.split_at(64);
+        assert_eq!(first.iter().collect::<HashSet<_>>().len(), 64, "{direction:?}: {first:?}");
+        assert_eq!(rest, &first[..rest.len()], "{direction:?}");
+        stream.pair.assert_whole();
+    }
 }

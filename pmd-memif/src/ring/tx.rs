@@ -6,11 +6,13 @@
 //!    descriptor;
 //! 3. one store publishes all of them, so that no chain is ever half visible (statement 55).
 //!
-//! A client's buffers are taken in the order of their numbers, and from the first one again whenever the server has consumed
-//! all that was sent: while it keeps up, packets are written to the same few buffers, which the caches still have.
+//! A client's buffers are taken in the order of their numbers. Within a process it begins with the first one again whenever the
+//! server has consumed all that was sent: while it keeps up, packets are written to the same few buffers, which the caches
+//! still have.
 //!
-//! Where the peer is another process, its CPU's cache has the lines of a buffer, which it has read. Stores wait for one line
-//! after the other; so they are asked for some packets ahead. Only a hint comes of that look at a descriptor.
+//! Where the peer is another process, its CPU's cache has the lines of what it has read lately. Stores wait for one such line
+//! after the other. So a client lets all its buffers pass, of which there are more than slots, before it takes the first one
+//! again; and lines are asked for some packets ahead, since a peer may have few. Only a hint comes of that look at a descriptor.
 //!
 //! The mbufs stay in the burst; the queue frees those that were taken, in bulk. Most packets are one segment that fits one
 //! slot; the others take `scatter`, which packs them into as many slots as they need or leaves the ring untouched.
@@ -20,7 +22,7 @@ use pmd_core::Mbuf;
 use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, PacketMemory, PeersSlots, RingMemory, RingSize};
 use crate::copy::{Copier, with_copier};
 
-/// Slots that a client fills between two looks at the server's index, unless there is no room for as many.
+/// Slots that a client fills between two looks at the index of a server in its process, unless there is no room for as many.
 const LOOK_EVERY: u16 = 64;
 
 /// How many packets ahead a slot's buffer is asked for, and how many bytes of it: behind those the CPU asks by itself.
@@ -113,7 +115,7 @@ pub(crate) struct TxRing<M, B> {
     peer: u16,
     /// Slots filled when it was loaded.
     looked: u16,
-    /// The slot whose buffer has number 0, free-running: for a client's own.
+    /// The slot whose buffer has number 0, free-running: for a client's own. It moves only within a process.
     first: u16,
     /// The region that the last unusual packet went to: the straight path writes to no other.
     region: u16,
@@ -211,18 +213,18 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         free: u16,
         bytes: &mut u64,
     ) -> u16 {
-        let Self { region, segment_max, size, .. } = *self;
+        let Self { region, segment_max, .. } = *self;
         let Some(memory) = self.memory.packets(region) else { return 0 };
         let (first, number) = (usize::from(self.filled.wrapping_add(used)), usize::from(self.number(used)));
         let buffers = self.buffers;
         let (mut run, mut sum) = (0, 0);
         for (mbuf, i) in burst.iter().zip(0..usize::from(free.saturating_sub(used))) {
             let index = first + i;
-            let buffer = buffers.empty(size.wide_slot(number + i), || memory.descriptor(index));
+            let buffer = buffers.empty(number + i, || memory.descriptor(index));
             let data = mbuf.data();
             if APART && data.len() > 64 {
                 let ahead = i + AHEAD;
-                let ahead = buffers.empty(size.wide_slot(number + ahead), || memory.descriptor(first + ahead));
+                let ahead = buffers.empty(number + ahead, || memory.descriptor(first + ahead));
                 memory.own(ahead.offset, data.len().min(ASKED_FOR));
             }
             let fits = data.len() <= buffer.length.min(segment_max) as usize;
@@ -340,12 +342,13 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     #[inline(always)]
     pub(super) fn free(&mut self, wanted: usize, tally: &mut TxTally) -> u16 {
         let mut free = self.remembered();
-        // A client looks now and then all the same: whether its first buffers are free.
-        let stale = B::CLIENT && self.filled.wrapping_sub(self.looked) >= LOOK_EVERY;
+        let few_in_use = B::CLIENT && !self.memory.is_peer_apart();
+        // Looked at now and then all the same: whether the first buffers are free.
+        let stale = few_in_use && self.filled.wrapping_sub(self.looked) >= LOOK_EVERY;
         if stale || usize::from(free) < wanted || free > self.size.get() {
             free = self.reload(tally);
         }
-        if B::CLIENT && self.peer == self.filled {
+        if few_in_use && self.peer == self.filled {
             self.first = self.filled;
         }
         free
@@ -385,7 +388,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// The buffer of a slot and its capacity: our own, or one snapshot of what the client posted.
     #[inline(always)]
     fn buffer(&self, index: u16) -> Descriptor {
-        self.buffers.empty(self.size.slot(index.wrapping_sub(self.first)).into(), || self.memory.descriptor(index))
+        self.buffers.empty(index.wrapping_sub(self.first).into(), || self.memory.descriptor(index))
     }
 
     /// The number of the client's buffer for the next slot but `skip`, free-running.

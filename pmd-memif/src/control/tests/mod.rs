@@ -98,7 +98,7 @@ impl Recorder {
 }
 
 impl Endpoint for Recorder {
-    fn prepare(&self, agreed: Agreed) -> Result<Memory, String> {
+    fn prepare(&self, agreed: Agreed, _peer: &Peer) -> Result<Memory, String> {
         self.note(Event::Prepared(agreed));
         if let Some(error) = &self.prepare_error {
             return Err(error.clone());
