@@ -45,12 +45,12 @@ pub const LEAST_PAIRS: usize = 5;
 
 /// How probable it is that one of two equals is worse in `worse` or more of `pairs` pairs (the sign test).
 pub fn chance(worse: usize, pairs: usize) -> f64 {
-    // As a logarithm: beyond 1074 pairs, that of none being worse is no number but 0.
-    let mut probability = -LN_2 * pairs as f64;
+    // Of the probability that just so many are worse. Itself, beyond 1074 pairs, that of none is no number but 0.
+    let mut logarithm = -LN_2 * pairs as f64;
     let mut sum = 0.0;
     for count in 0..=pairs {
-        sum += if count >= worse { probability.exp() } else { 0.0 };
-        probability += ((pairs - count) as f64 / (count + 1) as f64).ln();
+        sum += if count >= worse { logarithm.exp() } else { 0.0 };
+        logarithm += ((pairs - count) as f64 / (count + 1) as f64).ln();
     }
     sum
 }
