@@ -79,6 +79,10 @@ fn exchange(forwarding: &Forwarding, threads: &[&[u16]], frames: &[Frame], expec
     let drops = Arc::new(ModeDrops::new(forwarding.mode, deployment.lports().len()));
     let ((give, send), (came, get)) = (channel(), channel());
     let mut ends = Some((send, came));
+    // Before anybody runs, so that they are under way from the first poll on.
+    for frame in frames {
+        give.send(frame.clone()).unwrap();
+    }
     let runtime = Runtime::start(&deployment, &Registry::with_reference_drivers(), Settings::default(), |context| {
         if context.thread.kind != "prober" {
             return make_task(context, forwarding, &drops);
@@ -88,9 +92,6 @@ fn exchange(forwarding: &Forwarding, threads: &[&[u16]], frames: &[Frame], expec
         Ok(Box::new(Prober { send, came, pool, burst: Burst::with_limit(32) }))
     })
     .unwrap();
-    for frame in frames {
-        give.send(frame.clone()).unwrap();
-    }
     let frames = (0..expected).map(|_| get.recv_timeout(DEADLINE).expect("a frame")).collect();
     let mut report = runtime.stop();
     drops.report_in(&mut report.lports);
@@ -187,7 +188,7 @@ fn a_generator_sends_its_number_of_frames_in_order_and_no_more() {
 fn tx_only_rx_receives_and_tx_only_does_not() {
     for (mode, received) in [(Mode::TxOnlyRx, 1), (Mode::TxOnly, 0)] {
         let traffic = Traffic { count: Some(1), ..Traffic::default() };
-        // The frame from the test is under way before the last of the generator's frames has come.
+        // More than the ring holds: the frame from the test is in it before the last of them are sent.
         let mut forwarding = Forwarding { traffic, ..forwarding(mode) };
         forwarding.traffic.count = Some(2000);
         let (_, report) = exchange(&forwarding, ONE_THREAD, &[(0, frame(0, 1))], 4000);
