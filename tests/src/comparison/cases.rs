@@ -139,8 +139,10 @@ pub enum Verdict {
     Missed,
     /// There is no goal.
     NoGoal,
-    /// There is nothing to judge by: it failed, or every pair was dropped.
+    /// There is too little to judge by: it failed, or too few pairs count.
     NotMeasured,
+    /// It was measured, and does not tell: it may be chance, or the machine's own doing.
+    Undecided,
 }
 
 impl Verdict {
@@ -154,6 +156,11 @@ impl Verdict {
         }
     }
 
+    /// The same, unless it rests on fewer pairs than a verdict takes.
+    pub fn resting_on(self, pairs: usize, least: usize) -> Self {
+        if pairs < least && self != Self::NoGoal { Self::NotMeasured } else { self }
+    }
+
     /// What the table says.
     pub fn word(self) -> &'static str {
         match self {
@@ -161,6 +168,7 @@ impl Verdict {
             Self::Missed => "no",
             Self::NoGoal => "",
             Self::NotMeasured => "not measured",
+            Self::Undecided => "undecided",
         }
     }
 }
@@ -190,6 +198,14 @@ mod tests {
         for ratio in [f64::NAN, f64::INFINITY] {
             assert_eq!(Verdict::of(ratio, Some(2.0)), Verdict::NotMeasured);
         }
+    }
+
+    #[test]
+    fn a_verdict_takes_pairs_and_no_goal_takes_none() {
+        use Verdict::{Missed, NoGoal, NotMeasured, Reached};
+        let verdicts = [Reached, Missed, NoGoal];
+        assert_eq!(verdicts.map(|verdict| verdict.resting_on(4, 5)), [NotMeasured, NotMeasured, NoGoal]);
+        assert_eq!(verdicts.map(|verdict| verdict.resting_on(5, 5)), verdicts);
     }
 
     #[test]

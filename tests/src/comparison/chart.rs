@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::cases::{Verdict, ZeroCopy};
+use super::cases::{Case, Verdict, ZeroCopy};
 use super::results::{Outcome, Results};
 use super::statistics::Quartiles;
 
@@ -25,26 +25,29 @@ pub fn svg(results: &Results) -> String {
     let scale = Scale::of(&outcomes);
     let rows = places(&outcomes);
     let bottom = rows.last().map_or(TITLE_HEIGHT, |last| last + ROW);
-    let (width, height) = (LEFT + PLOT + RIGHT, bottom + FOOT);
-    let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
-         font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
-    );
-    text +=
-        &label(16.0, 24.0, "start", "font-size=\"16\" font-weight=\"bold\"", "lport's rate, in times dpdk-testpmd's");
-    text += &label(16.0, 43.0, "start", "fill=\"#555\"", &results.machine.title());
-    text += &label(
-        16.0,
-        60.0,
-        "start",
-        "fill=\"#555\"",
-        "green: goal reached; red: missed; grey: no goal; black: the goal; thin line: the middle half of the pairs",
-    );
-    text += &axis(&scale, bottom);
+    let mut text = canvas(bottom + FOOT) + &heading(&results.machine.title()) + &axis(&scale, bottom);
     for (outcome, top) in outcomes.iter().zip(rows) {
-        text += &bar(outcome, top, &scale);
+        text += &row(outcome, top, &scale);
     }
     text + "</svg>\n"
+}
+
+/// The beginning, and what everything is drawn on.
+fn canvas(height: f64) -> String {
+    let width = LEFT + PLOT + RIGHT;
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
+         font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
+    )
+}
+
+/// What is shown, of which machine, and what the colours say.
+fn heading(machine: &str) -> String {
+    let key = "green: goal reached; red: missed; grey: no goal, or no verdict; black: the goal; thin line: the middle half of \
+               the pairs";
+    label(16.0, 24.0, "start", "font-size=\"16\" font-weight=\"bold\"", "lport's rate, in times dpdk-testpmd's")
+        + &label(16.0, 43.0, "start", "fill=\"#555\"", machine)
+        + &label(16.0, 60.0, "start", "fill=\"#555\"", key)
 }
 
 /// Ratios to pixels.
@@ -94,49 +97,54 @@ fn axis(scale: &Scale, bottom: f64) -> String {
     text
 }
 
-fn bar(outcome: &Outcome, top: f64, scale: &Scale) -> String {
-    let case = outcome.case;
-    let sharing = if case.zero_copy == ZeroCopy::None {
-        String::new()
-    } else {
-        format!(", zero-copy {}", case.zero_copy.title())
+/// A row: its title, its bar with the middle half over it, its goal, and its number.
+fn row(outcome: &Outcome, top: f64, scale: &Scale) -> String {
+    let goal = outcome.case.goal().map(|goal| scale.x(goal));
+    let title = label(LEFT - 8.0, top + 11.0, "end", "", &title(outcome.case));
+    let is_measured = outcome.ratio.median.is_finite();
+    let bar = if is_measured { bar(outcome, top, scale) } else { String::new() };
+    let mark = goal.map(|x| mark(x, top)).unwrap_or_default();
+    let bar_end = if is_measured { scale.x(outcome.ratio.high) } else { LEFT };
+    title + &bar + &mark + &value(outcome, [bar_end, top], goal)
+}
+
+fn title(case: Case) -> String {
+    let sharing = match case.zero_copy {
+        ZeroCopy::None => String::new(),
+        ends => format!(", zero-copy {}", ends.title()),
     };
-    let title = format!("{}{sharing}, {} B", case.work.title(), case.size);
-    let mut text = label(LEFT - 8.0, top + 11.0, "end", "", &title);
+    format!("{}{sharing}, {} B", case.work.title(), case.size)
+}
+
+fn bar(outcome: &Outcome, top: f64, scale: &Scale) -> String {
     let colour = match outcome.verdict {
         Verdict::Reached => "#2e8b57",
         Verdict::Missed => "#c0392b",
-        Verdict::NoGoal | Verdict::NotMeasured => "#999",
+        Verdict::NoGoal | Verdict::NotMeasured | Verdict::Undecided => "#999",
     };
     let Quartiles { low, median, high } = outcome.ratio;
-    let measured = median.is_finite();
-    if measured {
-        let width = scale.x(median) - LEFT;
-        let _ = writeln!(
-            text,
-            "<rect x=\"{LEFT}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{BAR}\" fill=\"{colour}\"/>"
-        );
-        let (from, to, middle) = (scale.x(low), scale.x(high), top + BAR / 2.0);
-        let _ = writeln!(
-            text,
-            "<line x1=\"{from:.1}\" y1=\"{middle:.1}\" x2=\"{to:.1}\" y2=\"{middle:.1}\" stroke=\"#222\"/>"
-        );
-    }
-    let value = if measured { format!("{median:.2}") } else { outcome.verdict.word().to_owned() };
-    let goal = case.goal();
-    if let Some(goal) = goal {
-        let (x, end) = (scale.x(goal), top + BAR + 2.0);
-        let _ = writeln!(
-            text,
-            "<line x1=\"{x:.1}\" y1=\"{:.1}\" x2=\"{x:.1}\" y2=\"{end:.1}\" stroke=\"#000\" stroke-width=\"2\"/>",
-            top - 2.0
-        );
-    }
-    // Behind bar and range, and behind the goal's mark where that would lie on it.
-    let bar_end = if measured { scale.x(high) } else { LEFT };
-    let mark = goal.map(|goal| scale.x(goal)).filter(|mark| (*mark - bar_end - 17.0).abs() < 20.0);
-    text += &label(mark.unwrap_or(bar_end).max(bar_end) + 5.0, top + 11.0, "start", "", &value);
-    text
+    let (width, middle) = (scale.x(median) - LEFT, top + BAR / 2.0);
+    let (from, to) = (scale.x(low), scale.x(high));
+    format!(
+        "<rect x=\"{LEFT}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{BAR}\" fill=\"{colour}\"/>\n\
+         <line x1=\"{from:.1}\" y1=\"{middle:.1}\" x2=\"{to:.1}\" y2=\"{middle:.1}\" stroke=\"#222\"/>\n"
+    )
+}
+
+/// The goal's.
+fn mark(x: f64, top: f64) -> String {
+    let (begin, end) = (top - 2.0, top + BAR + 2.0);
+    format!(
+        "<line x1=\"{x:.1}\" y1=\"{begin:.1}\" x2=\"{x:.1}\" y2=\"{end:.1}\" stroke=\"#000\" stroke-width=\"2\"/>\n"
+    )
+}
+
+/// The ratio, or why there is none: behind bar and range, and behind the goal's mark where that would lie on it.
+fn value(outcome: &Outcome, [bar_end, top]: [f64; 2], goal: Option<f64>) -> String {
+    let median = outcome.ratio.median;
+    let value = if median.is_finite() { format!("{median:.2}") } else { outcome.verdict.word().to_owned() };
+    let mark = goal.filter(|mark| (*mark - bar_end - 17.0).abs() < 20.0);
+    label(mark.unwrap_or(bar_end).max(bar_end) + 5.0, top + 11.0, "start", "", &value)
 }
 
 fn label(x: f64, y: f64, anchor: &str, style: &str, text: &str) -> String {

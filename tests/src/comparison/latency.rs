@@ -10,8 +10,9 @@
 //! 4. A pair counts by the rule of all pairs ([`super::rule`]), unless the tester was kept from its CPU in either of its
 //!    measurements, or testpmd was overloaded (`Pair::is_overload`), so that the load was not what it is called. Packets that
 //!    one pause of the machine cost, on either side, are no overload. The ratio is the median of the pairs' ratios.
-//! 5. Interrupts of the machine make the slow hundredth of packets, for both programs and at random. Where ours were slower but
-//!    not in so many pairs that it could not be chance ([`chance`]), nothing is said.
+//! 5. A verdict takes [`LEAST_PAIRS`] pairs. Interrupts of the machine make the slow hundredth of packets, for both programs and
+//!    at random. Where ours were slower than the goal allows but not in so many pairs that it could not be chance ([`chance`]),
+//!    it stays undecided.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ use super::probe::Probe;
 use super::processes::Program;
 use super::reflector::Reflector;
 use super::rule::{Circumstances, Rule};
-use super::statistics::{CHANCE, Quartiles, chance, median};
+use super::statistics::{CHANCE, LEAST_PAIRS, Quartiles, chance, median};
 use super::tester::{self, Latencies};
 use crate::testbed::Testbed;
 
@@ -153,7 +154,7 @@ pub struct Row {
     pub lost: [f64; 2],
     /// Pairs that count.
     pub pairs: usize,
-    /// Those in which ours was slower.
+    /// Those in which ours was slower than the goal allows; where there is none, slower than testpmd.
     pub slower: usize,
     /// Whether ours is no worse, or better.
     pub verdict: Verdict,
@@ -174,7 +175,8 @@ impl Latency {
         let lost = each(&Pair::lost).map(|shares| median(&shares));
         let ratios: Vec<_> = times[1].iter().zip(&times[0]).map(|(ours, theirs)| ours / theirs).collect();
         let offered: Vec<_> = pairs.iter().map(|pair| pair.members[0].latencies.offered_mpps).collect();
-        let (ratio, slower) = (Quartiles::of(&ratios), ratios.iter().filter(|ratio| **ratio > 1.0).count());
+        let limit = goal(load, which).map_or(1.0, |(limit, _)| limit);
+        let (ratio, slower) = (Quartiles::of(&ratios), ratios.iter().filter(|ratio| **ratio > limit).count());
         Row {
             load,
             offered_mpps: median(&offered),
@@ -184,7 +186,8 @@ impl Latency {
             lost,
             pairs: pairs.len(),
             slower,
-            verdict: verdict(load, which, ratio.median, lost, chance(slower, pairs.len())),
+            verdict: verdict(load, which, ratio.median, lost, chance(slower, pairs.len()))
+                .resting_on(pairs.len(), LEAST_PAIRS),
         }
     }
 
@@ -219,7 +222,7 @@ fn verdict(load: u32, which: usize, ratio: f64, lost: [f64; 2], chance: f64) -> 
         // Who drops packets has none that come late.
         Some(_) if lost[1] > lost[0].max(LOSS) => Verdict::Missed,
         Some((limit, better)) if ratio < limit || (!better && ratio <= limit) => Verdict::Reached,
-        Some((_, false)) if chance > CHANCE => Verdict::NotMeasured,
+        Some((_, false)) if chance > CHANCE => Verdict::Undecided,
         Some(_) => Verdict::Missed,
     }
 }
@@ -429,7 +432,7 @@ pub(super) mod tests {
 
     #[test]
     fn half_of_the_packets_have_to_be_faster_and_the_slow_ones_no_slower() {
-        let same = latency(vec![pair(10, [[1.0, 2.0, 3.0]; 2]), pair(0, [[1.0, 2.0, 3.0]; 2])]);
+        let same = latency([10, 0].map(|load| vec![pair(load, [[1.0, 2.0, 3.0]; 2]); 5]).concat());
         assert_eq!(verdicts(&same, 10), [Verdict::Missed, Verdict::Reached, Verdict::Reached]);
         assert_eq!(verdicts(&same, 0), [Verdict::NoGoal; 3]);
         let slower = latency(vec![pair(10, [[1.0, 2.0, 3.0], [0.9, 2.1, 3.2]]); 5]);
@@ -440,10 +443,21 @@ pub(super) mod tests {
     fn who_loses_packets_that_the_other_brings_back_is_not_better() {
         let mut losing = pair(90, [[2.0; 3], [1.0; 3]]);
         losing.members[1].latencies.lost = 6;
-        assert_eq!(verdicts(&latency(vec![losing.clone()]), 90), [Verdict::Missed; 3]);
+        assert_eq!(verdicts(&latency(vec![losing.clone(); 5]), 90), [Verdict::Missed; 3]);
         // What both lose is no difference.
         losing.members[0].latencies.lost = 6;
-        assert_eq!(verdicts(&latency(vec![losing]), 90), [Verdict::Reached; 3]);
+        assert_eq!(verdicts(&latency(vec![losing; 5]), 90), [Verdict::Reached; 3]);
+    }
+
+    #[test]
+    fn a_verdict_takes_five_pairs_that_count() {
+        let times = [[1.0, 2.0, 3.0], [0.9, 1.9, 2.9]];
+        let mut pairs = vec![pair(10, times); 5];
+        pairs.push(pair(0, times));
+        assert_eq!(verdicts(&latency(pairs.clone()), 10), [Verdict::Reached; 3]);
+        pairs[0].dropped = Some("others".into());
+        assert_eq!(verdicts(&latency(pairs.clone()), 10), [Verdict::NotMeasured; 3]);
+        assert_eq!(verdicts(&latency(pairs), 0), [Verdict::NoGoal; 3], "there is nothing to decide");
     }
 
     #[test]
@@ -453,9 +467,20 @@ pub(super) mod tests {
             let pairs = vec![pair(10, times(4.0)); longer].into_iter().chain(vec![pair(10, times(1.0)); shorter]);
             latency(pairs.collect())
         };
-        assert_eq!(verdicts(&with(5, 3), 10)[1], Verdict::NotMeasured);
+        assert_eq!(verdicts(&with(5, 3), 10)[1], Verdict::Undecided);
         assert_eq!(verdicts(&with(8, 1), 10)[1], Verdict::Missed);
         assert_eq!(verdicts(&with(3, 5), 10)[1], Verdict::Reached);
+    }
+
+    #[test]
+    fn what_may_be_chance_is_counted_against_the_goals_own_limit() {
+        // Six of ten pairs miss the goal of 1.05, three more are within the noise that it allows.
+        let tail = |ours| pair(10, [[1.0, 1.0, 3.0], [1.0 + (ours - 1.0) / 10.0, ours, 3.0]]);
+        let pairs = [vec![tail(1.2); 6], vec![tail(1.04); 3], vec![tail(0.9)]].concat();
+        let latency = latency(pairs);
+        let rows: Vec<_> = latency.rows().into_iter().filter(|row| row.load == 10).collect();
+        assert_eq!((rows[0].slower, rows[0].verdict), (9, Verdict::Missed), "below 1");
+        assert_eq!((rows[1].slower, rows[1].verdict), (6, Verdict::Undecided));
     }
 
     #[test]

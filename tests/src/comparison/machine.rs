@@ -60,6 +60,8 @@ pub struct Machine {
     pub best: Option<Probe>,
     /// See there.
     pub worst: Option<Probe>,
+    /// Why probes failed meanwhile.
+    pub probe_failures: Vec<String>,
     /// Free huge pages of 2 MiB, or whatever the usual size is.
     pub huge_pages: u64,
     /// When the kernel uses huge pages of its own accord.
@@ -88,11 +90,7 @@ impl Machine {
         let before = Reading::take(&cpus, ran(&[]))?;
         thread::sleep(WATCHED);
         let disturbance = before.until(&Reading::take(&cpus, ran(&[]))?, cpus.len());
-        let probes = (0..PROBES).map(|_| {
-            thread::sleep(BETWEEN);
-            Probe::take(cpus)
-        });
-        let probes = probes.collect::<Result<Vec<_>>>()?;
+        let (probes, probe_failures) = probe(|| Probe::take(cpus));
         let over_all = |of: fn(Probe, Probe) -> Probe| probes.iter().copied().reduce(of);
         Ok(Self {
             unix_time: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
@@ -109,6 +107,7 @@ impl Machine {
             disturbance: Some(disturbance),
             best: over_all(Probe::best),
             worst: over_all(Probe::worst),
+            probe_failures,
             huge_pages: field(&read("/proc/meminfo"), "HugePages_Free").parse().unwrap_or_default(),
             transparent_huge_pages: chosen(&read("/sys/kernel/mm/transparent_hugepage/enabled")).to_owned(),
             dpdk: said_by("pkg-config", &["--modversion", "libdpdk"]),
@@ -119,51 +118,81 @@ impl Machine {
 
     /// What spoils numbers, each with the way out.
     pub fn warnings(&self) -> Vec<String> {
-        let [a, b] = self.cpus;
         let mut warnings = Vec::new();
-        let mut warn = |text: String| warnings.push(text);
-        if !self.optimised {
-            warn("the program is not optimised; `make bench` builds one that is".into());
-        }
-        if self.siblings[0].contains(&b) {
-            warn(format!("CPUs {a} and {b} are hyperthreads of one core and share its speed; allow CPUs of two cores"));
-        } else {
-            let all = self.siblings.iter().zip(self.cpus).filter(|(others, _)| !others.is_empty());
-            for (others, cpu) in all {
-                warn(format!("CPU {cpu} shares its core with CPU {}; keep that one idle", numbers(others)));
-            }
-        }
-        if let Some(governor) = self.governors.iter().find(|governor| *governor != "performance") {
-            warn(format!(
-                "the frequency governor is `{governor}`; `cpupower frequency-set -g performance` steadies it"
-            ));
-        }
-        if self.load > QUIET.1 {
-            warn(format!("{:.1} processes were ready to run in the last minute; stop what can be stopped", self.load));
-        }
-        if let Some(Disturbance { others, stolen }) = self.disturbance {
-            if stolen > QUIET.0 {
-                warn(format!("the hypervisor took {:.0} % of CPUs {a} and {b} before anything ran", stolen * 100.0));
-            }
-            if others > QUIET.0 {
-                warn(format!("others used {:.0} % of CPUs {a} and {b} before anything ran", others * 100.0));
-            }
-        }
-        // Where others run, the probing threads wait for them, which says nothing about distances.
-        let busy = self.disturbance.is_some_and(|disturbance| disturbance.others > BUSY);
-        if let (Some(best), Some(worst), false) = (self.best, self.worst, busy) {
-            let farther = worst.round_trip / best.round_trip;
-            if farther > MOVED {
-                warn(format!("CPUs {a} and {b} were {farther:.0} times as far from each other at worst as at best"));
-            }
-        }
-        if self.virtual_machine {
-            warn("this is a virtual machine: its CPUs may be moved, slowed or shared unseen; trust ratios only".into());
-        }
-        if self.huge_pages == 0 {
-            warn("no huge page is free; neither program is given any, so both pay for small pages".into());
-        }
+        warnings.extend(self.of_program());
+        warnings.extend(self.of_cores());
+        warnings.extend(self.of_frequency());
+        warnings.extend(self.of_others());
+        warnings.extend(self.of_probes());
+        warnings.extend(self.of_kind());
+        warnings.extend(self.of_memory());
         warnings
+    }
+
+    fn of_program(&self) -> Option<String> {
+        (!self.optimised).then(|| "the program is not optimised; `make bench` builds one that is".into())
+    }
+
+    fn of_cores(&self) -> Vec<String> {
+        let [a, b] = self.cpus;
+        if self.siblings[0].contains(&b) {
+            return vec![format!(
+                "CPUs {a} and {b} are hyperthreads of one core and share its speed; allow CPUs of two cores"
+            )];
+        }
+        let shared = self.siblings.iter().zip(self.cpus).filter(|(others, _)| !others.is_empty());
+        let warning = |(others, cpu): (&Vec<usize>, usize)| {
+            format!("CPU {cpu} shares its core with CPU {}; keep that one idle", numbers(others))
+        };
+        shared.map(warning).collect()
+    }
+
+    fn of_frequency(&self) -> Option<String> {
+        let governor = self.governors.iter().find(|governor| *governor != "performance")?;
+        Some(format!("the frequency governor is `{governor}`; `cpupower frequency-set -g performance` steadies it"))
+    }
+
+    /// Who else wants the CPUs.
+    fn of_others(&self) -> Vec<String> {
+        let [a, b] = self.cpus;
+        let load = (self.load > QUIET.1).then(|| {
+            format!("{:.1} processes were ready to run in the last minute; stop what can be stopped", self.load)
+        });
+        let took = |share: f64, who: &str| {
+            let share = (share > QUIET.0).then_some(share * 100.0)?;
+            Some(format!("{who} {share:.0} % of CPUs {a} and {b} before anything ran"))
+        };
+        let stolen = self.disturbance.and_then(|disturbance| took(disturbance.stolen, "the hypervisor took"));
+        let others = self.disturbance.and_then(|disturbance| took(disturbance.others, "others used"));
+        [load, stolen, others].into_iter().flatten().collect()
+    }
+
+    /// How far apart the CPUs were, if that could be told.
+    fn of_probes(&self) -> Vec<String> {
+        let failed = self.probe_failures.last().map(|reason| {
+            format!("{} of {PROBES} probes of the CPUs failed, at last: {reason}", self.probe_failures.len())
+        });
+        failed.into_iter().chain(self.of_distance()).collect()
+    }
+
+    fn of_distance(&self) -> Option<String> {
+        // Where others run, the probing threads wait for them, which says nothing about distances.
+        let is_busy = self.disturbance.is_some_and(|disturbance| disturbance.others > BUSY);
+        let farther = self.worst?.round_trip / self.best?.round_trip;
+        let [a, b] = self.cpus;
+        (farther > MOVED && !is_busy)
+            .then(|| format!("CPUs {a} and {b} were {farther:.0} times as far from each other at worst as at best"))
+    }
+
+    fn of_kind(&self) -> Option<String> {
+        self.virtual_machine.then(|| {
+            "this is a virtual machine: its CPUs may be moved, slowed or shared unseen; trust ratios only".into()
+        })
+    }
+
+    fn of_memory(&self) -> Option<String> {
+        (self.huge_pages == 0)
+            .then(|| "no huge page is free; neither program is given any, so both pay for small pages".into())
     }
 
     /// One line that tells it from others.
@@ -183,6 +212,19 @@ fn choose(allowed: &[usize], siblings: impl Fn(usize) -> Vec<usize>) -> Result<[
     let shared = siblings(first);
     let second = allowed[1..].iter().find(|cpu| !shared.contains(cpu)).unwrap_or(&allowed[1]);
     Ok([first, *second])
+}
+
+/// What repeated probes found, and why others failed.
+fn probe(take: impl Fn() -> Result<Probe>) -> (Vec<Probe>, Vec<String>) {
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for _ in 0..PROBES {
+        thread::sleep(BETWEEN);
+        match take() {
+            Ok(probe) => found.push(probe),
+            Err(error) => failures.push(format!("{error:#}")),
+        }
+    }
+    (found, failures)
 }
 
 fn governor(cpu: usize) -> Option<String> {
@@ -227,6 +269,10 @@ fn numbers(cpus: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use anyhow::bail;
+
     use super::*;
 
     #[test]
@@ -268,6 +314,18 @@ mod tests {
         assert!(words.iter().all(|word| said.contains(word)), "{said}");
         assert!(said.contains("5 times as far"), "{said}");
         assert!(said.contains("virtual machine") && said.contains("huge page"), "{said}");
+    }
+
+    #[test]
+    fn a_probe_that_fails_costs_itself_and_is_said() {
+        let (taken, answer) = (Cell::new(0), Probe { round_trip: 80.0, work: [1.0; 2] });
+        let (found, probe_failures) = probe(|| {
+            taken.set(taken.get() + 1);
+            if taken.get() % 10 == 0 { bail!("CPU 2 did not answer") } else { Ok(answer) }
+        });
+        assert_eq!((found.len(), probe_failures.len()), (18, 2));
+        let machine = Machine { cpus: [0, 2], huge_pages: 8, optimised: true, probe_failures, ..Machine::default() };
+        assert_eq!(machine.warnings(), ["2 of 20 probes of the CPUs failed, at last: CPU 2 did not answer"]);
     }
 
     #[test]

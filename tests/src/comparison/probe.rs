@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use serde::Serialize;
@@ -18,8 +18,8 @@ use serde::Serialize;
 /// How long a cache line goes to and fro.
 const BOUNCING: Duration = Duration::from_millis(5);
 
-/// Longest time until the other thread is there.
-const START: Duration = Duration::from_millis(100);
+/// Longest time until the other thread is there. One that comes later says nothing about distances.
+const START: Duration = Duration::from_millis(500);
 
 /// Looks at the line between two looks at the clock.
 const LOOKS: u32 = 256;
@@ -40,7 +40,7 @@ impl Probe {
     /// Probes two CPUs.
     ///
     /// # Errors
-    /// When a thread cannot run on one of them.
+    /// When a thread cannot run on one of them, or is kept from it for too long.
     pub fn take(cpus: [usize; 2]) -> Result<Self> {
         let (line, over) = (AtomicU64::new(0), AtomicBool::new(false));
         thread::scope(|scope| {
@@ -50,15 +50,15 @@ impl Probe {
                 Ok(multiply())
             });
             // A scope would wait for ever for a thread that nobody tells the end.
-            let ours = scope.spawn(|| {
-                let pinned = pin(cpus[0]);
-                let round_trip = if pinned.is_ok() { ask(&line) } else { 0.0 };
+            let ours = scope.spawn(|| -> Result<(f64, f64)> {
+                let round_trip = pin(cpus[0]).and_then(|()| ask(&line, cpus, START));
                 over.store(true, Ordering::Release);
-                pinned.map(|()| (round_trip, multiply()))
+                Ok((round_trip?, multiply()))
             });
             let (ours, other) = (ours.join(), other.join());
             let died = |_| anyhow!("a probing thread has panicked");
-            let ((round_trip, first), second) = (ours.map_err(died)??, other.map_err(died)??);
+            // Where the other could not run at all, that is why nobody answered.
+            let (second, (round_trip, first)) = (other.map_err(died)??, ours.map_err(died)??);
             Ok(Self { round_trip, work: [first, second] })
         })
     }
@@ -98,11 +98,16 @@ fn answer(line: &AtomicU64, over: &AtomicBool) {
 }
 
 /// Makes it odd whenever it is even, and says how long that and the answer take.
-fn ask(line: &AtomicU64) -> f64 {
+fn ask(line: &AtomicU64, [here, there]: [usize; 2], patience: Duration) -> Result<f64> {
     // The other thread may still be on its way to its CPU.
     let begun = Instant::now();
     line.store(1, Ordering::Release);
-    while line.load(Ordering::Acquire) == 1 && begun.elapsed() < START {
+    while line.load(Ordering::Acquire) == 1 {
+        ensure!(
+            begun.elapsed() < patience,
+            "CPU {there} did not answer CPU {here} within {} ms; stop what else runs there",
+            patience.as_millis()
+        );
         spin_loop();
     }
     let start = Instant::now();
@@ -116,7 +121,7 @@ fn ask(line: &AtomicU64) -> f64 {
             spin_loop();
         }
     }
-    start.elapsed().as_secs_f64() * 2e9 / (turns.max(1) as f64)
+    Ok(start.elapsed().as_secs_f64() * 2e9 / (turns.max(1) as f64))
 }
 
 /// Nanoseconds one of a chain of multiplications takes.
@@ -145,6 +150,12 @@ mod tests {
         for cpus in [[0, 1000], [1000, 0], [1000, 1000]] {
             assert!(Probe::take(cpus).unwrap_err().to_string().contains("no CPU 1000"));
         }
+    }
+
+    #[test]
+    fn a_cpu_that_does_not_answer_in_time_is_an_error_and_no_distance() {
+        let error = ask(&AtomicU64::new(0), [3, 7], Duration::from_millis(2)).unwrap_err().to_string();
+        assert_eq!(error, "CPU 7 did not answer CPU 3 within 2 ms; stop what else runs there");
     }
 
     #[test]

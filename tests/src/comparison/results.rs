@@ -13,7 +13,7 @@ use super::latency::Latency;
 use super::limits::{self, COPY_GOAL, FLAT_GOAL, FLAT_SIZES};
 use super::machine::Machine;
 use super::measuring::Conditions;
-use super::statistics::{Quartiles, median};
+use super::statistics::{LEAST_PAIRS, Quartiles, median};
 
 /// What was measured so far.
 #[derive(Debug, Clone, Serialize)]
@@ -103,10 +103,16 @@ impl Results {
         Self { machine, conditions, rounds: [rounds, 0], contests, latency: None, idle: None }
     }
 
+    /// How many pairs a verdict takes here; fewer are enough only where no more were asked for.
+    pub fn least_pairs(&self) -> usize {
+        let asked = self.rounds[0].saturating_mul(self.conditions.pairs);
+        usize::try_from(asked).unwrap_or(LEAST_PAIRS).min(LEAST_PAIRS)
+    }
+
     /// What all rows come to.
     pub fn outcomes(&self) -> Vec<Outcome> {
         let outcome = |contest: &Contest| match contest.question {
-            Question::Row(case) => Some(outcome(case, contest)),
+            Question::Row(case) => Some(outcome(case, contest, self.least_pairs())),
             Question::Copies | Question::Flat => None,
         };
         self.contests.iter().filter_map(outcome).collect()
@@ -118,6 +124,7 @@ impl Results {
         let (copies, flat) = (contest(Question::Copies)?, contest(Question::Flat)?);
         let shares: Vec<_> = copies.counted().map(|turn| turn.samples[0].rate / turn.samples[1].rate).collect();
         let copy_share = Quartiles::of(&shares);
+        let (least, flat_turns) = (self.least_pairs(), flat.counted().count());
         let time = |at: usize| 1e9 / median_rate(flat, at);
         let flat: Vec<_> = FLAT_SIZES.iter().enumerate().map(|(at, &size)| (size, time(at))).collect();
         let times: Vec<_> = flat.iter().map(|(_, time)| *time).filter(|time| !time.is_nan()).collect();
@@ -125,11 +132,11 @@ impl Results {
         Some(Limits {
             copies: [0, 1].map(|at| median_rate(copies, at)),
             copy_share,
-            copy_verdict: Verdict::of(copy_share.median, Some(COPY_GOAL)),
+            copy_verdict: Verdict::of(copy_share.median, Some(COPY_GOAL)).resting_on(shares.len(), least),
             flat,
             unevenness,
             // The smaller, the better: a goal is reached from below.
-            flat_verdict: Verdict::of(FLAT_GOAL / unevenness, Some(1.0)),
+            flat_verdict: Verdict::of(FLAT_GOAL / unevenness, Some(1.0)).resting_on(flat_turns, least),
         })
     }
 
@@ -165,8 +172,8 @@ impl Results {
     }
 }
 
-/// What a row comes to.
-fn outcome(case: Case, contest: &Contest) -> Outcome {
+/// What a row comes to, where a verdict takes so many pairs at `least`.
+fn outcome(case: Case, contest: &Contest, least: usize) -> Outcome {
     let pairs: Vec<_> = contest.counted().filter_map(|turn| Pair::of(turn, case)).collect();
     let medians = |of: fn(&Pair) -> f64| median(&pairs.iter().map(of).collect::<Vec<_>>());
     let won = |zero_copy: &ZeroCopy| pairs.iter().filter(|pair| pair.zero_copy == *zero_copy).count();
@@ -180,7 +187,7 @@ fn outcome(case: Case, contest: &Contest) -> Outcome {
         ratio,
         round_trip: (case.work.cpus() > 1).then(|| Quartiles::of(&round_trips)),
         pairs: [pairs.len(), contest.turns.len()],
-        verdict: Verdict::of(ratio.median, case.goal()),
+        verdict: Verdict::of(ratio.median, case.goal()).resting_on(pairs.len(), least),
     }
 }
 
@@ -197,12 +204,12 @@ pub(super) mod tests {
     use super::*;
 
     /// Results of a work with 64 and 128 bytes. Each turn of the row with 64 bytes and this zero-copy has these rates, in the
-    /// order of its subjects, while a cache line takes so many nanoseconds.
+    /// order of its subjects, while a cache line takes so many nanoseconds. One pair was asked for, so one is enough.
     pub(in super::super) fn results(work: Work, turns: &[(ZeroCopy, &[f64], f64)]) -> Results {
         let machine =
             Machine { model: "A <fast> & \"odd\" CPU".into(), date: "2026-01-02".into(), ..Machine::default() };
-        let conditions = Conditions { cpus: [0, 1], burst: 32, rule: Rule::new(0.02), pairs: 3, repeats: 2 };
-        let mut results = Results::new(machine, conditions, Case::all(&[work], &[64, 128]), true, 2);
+        let conditions = Conditions { cpus: [0, 1], burst: 32, rule: Rule::new(0.02), pairs: 1, repeats: 2 };
+        let mut results = Results::new(machine, conditions, Case::all(&[work], &[64, 128]), true, 1);
         for (zero_copy, rates, round_trip) in turns {
             let row = Question::Row(Case { work, zero_copy: *zero_copy, size: 64 });
             let contest = results.contests.iter_mut().find(|contest| contest.question == row).unwrap();
@@ -260,6 +267,23 @@ pub(super) mod tests {
         assert!(results.outcomes().iter().all(|outcome| outcome.verdict == Verdict::NotMeasured));
         let limits = results.limits().unwrap();
         assert_eq!((limits.copy_verdict, limits.flat_verdict), (Verdict::NotMeasured, Verdict::NotMeasured));
+    }
+
+    #[test]
+    fn a_verdict_takes_five_pairs_or_all_that_were_asked_for() {
+        let verdicts = |counted: usize, rounds, pairs| {
+            let mut results = results(Work::Loopback, &vec![(ZeroCopy::None, &[10e6, 30e6][..], 100.0); counted + 1]);
+            drop_turn(&mut results, 0, counted);
+            let [.., copies, flat] = &mut results.contests[..] else { panic!("no limits") };
+            copies.turns = vec![turn(&[9e6, 10e6], 1, 100.0); counted];
+            flat.turns = vec![turn(&[100e6; FLAT_SIZES.len()], 2, 100.0); counted];
+            (results.rounds[0], results.conditions.pairs) = (rounds, pairs);
+            let limits = results.limits().unwrap();
+            [results.outcomes()[0].verdict, limits.copy_verdict, limits.flat_verdict]
+        };
+        assert_eq!(verdicts(4, 10, 8), [Verdict::NotMeasured; 3]);
+        assert_eq!(verdicts(5, 10, 8), [Verdict::Reached; 3]);
+        assert_eq!((verdicts(2, 3, 1), verdicts(3, 3, 1)), ([Verdict::NotMeasured; 3], [Verdict::Reached; 3]));
     }
 
     #[test]

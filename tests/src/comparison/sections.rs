@@ -1,9 +1,10 @@
 //! Latency and idle mode as further sections of the table.
 
 use super::cases::Verdict;
-use super::idle::{FIRST_PACKET, Idle, THROUGHPUT, THROUGHPUT_TITLE};
+use super::idle::{FIRST_PACKET, Idle, THROUGHPUT};
 use super::latency::{self, LOADS, LOSS, Latency, NO_WORSE, PERCENTILES};
-use super::table::{number, with_range};
+use super::statistics::LEAST_PAIRS;
+use super::table::{enough, number, with_range};
 
 /// The section about latency.
 pub(super) fn of_latency(latency: &Latency) -> String {
@@ -17,10 +18,11 @@ pub(super) fn of_latency(latency: &Latency) -> String {
     let dropped = latency.pairs.iter().filter(|pair| pair.dropped.is_some()).count();
     let mut text = format!(
         "\nLatency, there and back between two processes, 64 bytes; 100 % is testpmd's PDR, {pdr}. `slower` says in how many pairs \
-         ours was. {dropped} of {} pairs were dropped; here also where the tester was kept from its CPU, or testpmd was \
-         overloaded: lost more than {} % of the packets, and not in pauses.\n",
+         ours was, by more than the goal allows. {dropped} of {} pairs were dropped; here also where the tester was kept from \
+         its CPU, or testpmd was overloaded: lost more than {} % of the packets, and not in pauses. {}\n",
         latency.pairs.len(),
         LOSS * 100.0,
+        enough(LEAST_PAIRS),
     );
     text += "\n| load | Mpps | latency | testpmd us | lport us | ratio | goal | reached | lost | slower |\n";
     text += "|---|---:|---|---:|---:|---:|---|---|---:|---:|\n";
@@ -50,18 +52,10 @@ fn latency_row(row: &latency::Row) -> String {
         number(row.offered_mpps, 2),
         row.percentile,
         with_range(&row.ratio),
-        word(row.verdict, row.pairs > 0),
+        row.verdict.word(),
         row.slower,
         row.pairs,
     )
-}
-
-/// What the table says of a goal; `measured`: there is something, but it may be chance.
-fn word(verdict: Verdict, measured: bool) -> &'static str {
-    match verdict {
-        Verdict::NotMeasured if measured => "by chance?",
-        verdict => verdict.word(),
-    }
 }
 
 /// The section about idle mode.
@@ -72,8 +66,7 @@ pub(super) fn of_idle(idle: &Idle) -> String {
     let rows = idle.rows();
     for row in &rows {
         let [that, ours] = row.medians.map(|value| number(value, 2));
-        let by_chance = row.what == THROUGHPUT_TITLE && ours != "-";
-        let reached = word(row.verdict, by_chance);
+        let reached = row.verdict.word();
         text += &format!("| {} | {} | {that} | {ours} | {} | {reached} |\n", row.what, row.beside, row.goal);
     }
     let (ratios, [without, with]) = (idle.throughput(), idle.rates());
@@ -132,19 +125,28 @@ mod tests {
 
     #[test]
     fn a_line_of_latency_says_both_times_the_ratio_the_goal_and_what_got_lost() {
-        let mut pairs = vec![pair(50, [[1.0, 2.0, 3.0], [0.8, 2.0, 6.0]])];
-        pairs[0].members[1].latencies.lost = 2;
+        let at = |load, p999_us| {
+            let mut pair = pair(load, [[1.0, 2.0, 3.0], [0.8, 2.0, p999_us]]);
+            pair.members[1].latencies.lost = 2;
+            pair
+        };
+        let mut pairs = [vec![at(50, 6.0); 4], vec![at(50, 3.0); 2]].concat();
         pairs.push(pair(0, [[0.5; 3]; 2]));
+        pairs.push(at(10, 3.0));
         pairs.push(Pair { dropped: Some("others".into()), ..pair(50, [[9.0; 3]; 2]) });
         let text = of_latency(&Latency { pdrs: vec![10e6], pairs, failures: Vec::new() });
-        assert!(text.contains("testpmd's PDR, 10.00 Mpps") && text.contains("1 of 3 pairs were dropped"), "{text}");
+        assert!(text.contains("testpmd's PDR, 10.00 Mpps") && text.contains("1 of 9 pairs were dropped"), "{text}");
+        assert!(text.contains("A verdict takes at least 5 pairs that count"), "{text}");
         has_line(
             &text,
-            "| 50 % | 5.00 | p50 | 1.00 | 0.80 | 0.80 (0.80 to 0.80) | below 1 | yes | 0.00 %, 0.20 % | 0 of 1 |",
+            "| 50 % | 5.00 | p50 | 1.00 | 0.80 | 0.80 (0.80 to 0.80) | below 1 | yes | 0.00 %, 0.20 % | 0 of 6 |",
         );
         let late =
-            "| 50 % | 5.00 | p99.9 | 3.00 | 6.00 | 2.00 (2.00 to 2.00) | 1.05 | by chance? | 0.00 %, 0.20 % | 1 of 1 |";
+            "| 50 % | 5.00 | p99.9 | 3.00 | 6.00 | 2.00 (1.25 to 2.00) | 1.05 | undecided | 0.00 %, 0.20 % | 4 of 6 |";
         has_line(&text, late);
+        let few =
+            "| 10 % | 1.00 | p99 | 2.00 | 2.00 | 1.00 (1.00 to 1.00) | 1.05 | not measured | 0.00 %, 0.20 % | 0 of 1 |";
+        has_line(&text, few);
         has_line(&text, "| none | 0.00 | p50 | 0.50 | 0.50 | 1.00 (1.00 to 1.00) |  |  |  | 0 of 1 |");
         has_line(&text, "| 90 % | - | p99 | - | - | - | 1.05 | not measured |  | 0 of 0 |");
     }
@@ -165,8 +167,9 @@ mod tests {
         has_line(&text, "| first packet after a sleep, p99 us | a bare wake-up | 30.00 | 45.00 | 50 | yes |");
         assert!(text.contains("10.00 and 10.00 Mpps by their medians; it was below 0.98 in 0 of them.\n"), "{text}");
         let text = of_idle(&idle(0.04, [30.0, 45.0], &[10.0; 3], &[9.0; 3]));
-        has_line(&text, "| throughput at full load | without idle mode | 1.00 | 0.90 | 0.98 | by chance? |");
+        has_line(&text, "| throughput at full load | without idle mode | 1.00 | 0.90 | 0.98 | undecided |");
         let text = of_idle(&idle(0.04, [60.0, 70.0], &[10.0; 3], &[10.0; 3]));
+        has_line(&text, "| first packet after a sleep, p99 us | a bare wake-up | 60.00 | 70.00 | 50 | undecided |");
         assert!(text.contains("alone takes 60 us at p99"), "{text}");
     }
 

@@ -1,5 +1,7 @@
 //! Medians and quartiles, and what may be chance.
 
+use std::f64::consts::LN_2;
+
 use serde::Serialize;
 
 /// The middle of some values, and how far they scatter; all NaN of none.
@@ -38,13 +40,17 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 /// How improbable chance has to be for a verdict that rests on how many of some pairs were worse.
 pub const CHANCE: f64 = 0.05;
 
+/// How many pairs a verdict takes. With fewer, even all of them worse would be no more improbable than [`CHANCE`].
+pub const LEAST_PAIRS: usize = 5;
+
 /// How probable it is that one of two equals is worse in `worse` or more of `pairs` pairs (the sign test).
 pub fn chance(worse: usize, pairs: usize) -> f64 {
-    let mut probability = 0.5_f64.powi(i32::try_from(pairs).unwrap_or(i32::MAX));
+    // Of the probability that just so many are worse. Itself, beyond 1074 pairs, that of none is no number but 0.
+    let mut logarithm = -LN_2 * pairs as f64;
     let mut sum = 0.0;
     for count in 0..=pairs {
-        sum += if count >= worse { probability } else { 0.0 };
-        probability *= (pairs - count) as f64 / (count + 1) as f64;
+        sum += if count >= worse { logarithm.exp() } else { 0.0 };
+        logarithm += ((pairs - count) as f64 / (count + 1) as f64).ln();
     }
     sum
 }
@@ -55,8 +61,22 @@ mod tests {
 
     #[test]
     fn few_pairs_prove_little_and_many_of_them_much() {
-        assert_eq!([chance(0, 4), chance(4, 4), chance(3, 4), chance(0, 0)], [1.0, 0.0625, 0.3125, 1.0]);
+        for (worse, pairs, probability) in [(0, 4, 1.0), (4, 4, 0.0625), (3, 4, 0.3125), (0, 0, 1.0)] {
+            assert!((chance(worse, pairs) - probability).abs() < 1e-12, "{worse} of {pairs}");
+        }
         assert!(chance(40, 60) < CHANCE && chance(33, 60) > CHANCE && chance(500, 1000) > 0.5);
+    }
+
+    #[test]
+    fn chance_is_right_of_more_pairs_than_a_power_of_a_half_can_tell() {
+        for (worse, probability) in [(0, 1.0), (1000, 0.508919505573), (1037, 0.051293114327), (1100, 0.000004228545)] {
+            assert!((chance(worse, 2000) - probability).abs() < 1e-9, "{worse}: {}", chance(worse, 2000));
+        }
+    }
+
+    #[test]
+    fn fewer_pairs_than_a_verdict_takes_could_always_be_chance() {
+        assert!(chance(LEAST_PAIRS, LEAST_PAIRS) <= CHANCE && chance(LEAST_PAIRS - 1, LEAST_PAIRS - 1) > CHANCE);
     }
 
     #[test]

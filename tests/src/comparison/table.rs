@@ -15,56 +15,60 @@ pub const MARKS: [&str; 2] = ["<!-- make bench: what it wrote begins -->", "<!--
 
 /// The section.
 pub fn markdown(results: &Results) -> String {
-    let mut text = format!("{}\n{}", MARKS[0], head(results));
-    if !results.contests.is_empty() {
-        text += &of_rates(results);
-    }
-    if let Some(limits) = results.limits() {
-        text += &of_limits(&limits);
-    }
-    if let Some(latency) = &results.latency {
-        text += &sections::of_latency(latency);
-    }
-    if let Some(idle) = &results.idle {
-        text += &sections::of_idle(idle);
-    }
-    let warnings = results.machine.warnings();
-    if !warnings.is_empty() {
-        text += "\nWhat spoils numbers on this machine:\n";
-        warnings.iter().for_each(|warning| text += &format!("- {warning}\n"));
-    }
-    text += &list("What was dropped wholly", dropped_wholly(results));
-    text += &list("What failed, and was tried again", failed(results));
-    text + MARKS[1] + "\n"
+    let parts = [head(results), tables(results), lists(results)];
+    format!("{}\n{}{}\n", MARKS[0], parts.concat(), MARKS[1])
 }
 
+/// What was measured, on which machine, and what a pair is.
 fn head(results: &Results) -> String {
     let [asked, made] = results.rounds;
     let Conditions { rule, burst, .. } = results.conditions;
     let fewer = if made < asked { format!(" of {asked}, because the time was over") } else { String::new() };
     let rounds = if results.contests.is_empty() { String::new() } else { format!(", {made} whole rounds{fewer}") };
-    let mut text = format!("{}, {}. Bursts of {burst}{rounds}.\n", results.machine.date, results.machine.title());
-    if results.contests.is_empty() && results.latency.is_none() {
-        return text;
-    }
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        text,
+    let has_pairs = !results.contests.is_empty() || results.latency.is_some();
+    let pairs = if has_pairs { of_pairs(rule) } else { String::new() };
+    format!("{}, {}. Bursts of {burst}{rounds}.\n{pairs}", results.machine.date, results.machine.title())
+}
+
+fn of_pairs(rule: Rule) -> String {
+    format!(
         "\nA pair is testpmd and lport at the same work, measured directly one after the other. It counts when, from before the \
          first until behind the second, others took at most {} % of the CPUs' time, the round trip of a cache line between two \
          CPUs changed by at most {} times, and the time of a multiplication on each by at most {} times. The ratio is the median \
-         of the pairs' ratios, in parentheses the middle half of them; rates and times are medians of the same pairs.",
+         of the pairs' ratios, in parentheses the middle half of them; rates and times are medians of the same pairs.\n",
         rule.others * 100.0,
         rule.farther,
         rule.slower,
-    );
-    text
+    )
+}
+
+/// How many pairs a verdict takes.
+pub(super) fn enough(least: usize) -> String {
+    let pairs = if least == 1 { "pair that counts" } else { "pairs that count" };
+    format!("A verdict takes at least {least} {pairs}.")
+}
+
+/// What was asked for, each as a section.
+fn tables(results: &Results) -> String {
+    let rates = (!results.contests.is_empty()).then(|| of_rates(results));
+    let limits = results.limits().map(|limits| of_limits(&limits));
+    let latency = results.latency.as_ref().map(sections::of_latency);
+    let idle = results.idle.as_ref().map(sections::of_idle);
+    [rates, limits, latency, idle].into_iter().flatten().collect()
+}
+
+/// What there is to say about the machine, and what did not go well.
+fn lists(results: &Results) -> String {
+    list("What spoils numbers on this machine", results.machine.warnings().into_iter())
+        + &list("What was dropped wholly", dropped_wholly(results))
+        + &list("What failed, and was tried again", failed(results))
 }
 
 fn of_rates(results: &Results) -> String {
     let mut text = format!(
-        "\nRates. A round trip is the median of the pairs', or two where the CPUs were moved from pair to pair. {}\n",
-        of_dropped(results)
+        "\nRates. A round trip is the median of the pairs', or two where the CPUs were moved from pair to pair. {} {}\n",
+        of_dropped(results),
+        enough(results.least_pairs())
     );
     text +=
         "\n| work | zero-copy | bytes | testpmd Mpps | lport Mpps | ratio | goal | reached | round trip ns | pairs |\n";
@@ -186,15 +190,18 @@ pub fn summary(results: &Results) -> String {
     let of_rates = results.outcomes().into_iter().map(|outcome| outcome.verdict);
     let verdicts: Vec<_> = of_rates.chain(of_limits).chain(of_sections).collect();
     let count = |wanted: Verdict| verdicts.iter().filter(|verdict| **verdict == wanted).count();
-    let (reached, missed, unknown) = (count(Verdict::Reached), count(Verdict::Missed), count(Verdict::NotMeasured));
-    format!("{reached} goals reached, {missed} missed, {unknown} not measured")
+    let [reached, missed] = [Verdict::Reached, Verdict::Missed].map(count);
+    let [undecided, unknown] = [Verdict::Undecided, Verdict::NotMeasured].map(count);
+    format!("{reached} goals reached, {missed} missed, {undecided} undecided, {unknown} not measured")
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::cases::Work;
     use super::super::idle::Idle;
+    use super::super::idle::tests::idle;
     use super::super::latency::Latency;
+    use super::super::latency::tests::pair;
     use super::super::results::tests::{drop_turn, results};
     use super::*;
 
@@ -262,7 +269,7 @@ mod tests {
                 results.contests.clear();
             }
             let text = markdown(&results);
-            [", 0 whole rounds of 2", "A pair is", "pairs were dropped: ", "| work |", "Latency, ", "| idle mode |"]
+            [", 0 whole rounds of 1", "A pair is", "pairs were dropped: ", "| work |", "Latency, ", "| idle mode |"]
                 .map(|part| text.matches(part).count())
         };
         assert_eq!(said(true, None, None), [1, 1, 1, 1, 0, 0]);
@@ -281,7 +288,35 @@ mod tests {
         results.latency = Some(Latency { failures: vec!["gone".into()], ..Latency::default() });
         lines(&markdown(&results), &["- latency: 1 times, at last: gone"]);
         results.latency = None;
-        assert_eq!(summary(&results), "0 goals reached, 0 missed, 8 not measured");
+        assert_eq!(summary(&results), "0 goals reached, 0 missed, 0 undecided, 8 not measured");
+    }
+
+    #[test]
+    fn a_row_of_too_few_pairs_has_numbers_and_no_verdict() {
+        let mut results = results(Work::Loopback, &PAIRS);
+        results.conditions.pairs = 8;
+        let text = markdown(&results);
+        lines(
+            &text,
+            &[
+                "| loopback, one core | client | 64 | 20.00 | 50.00 | 2.50 (2.50 to 2.50) | 3.0 | not measured |  | 1 of 1 |",
+            ],
+        );
+        assert!(text.contains("0 for the multiplication. A verdict takes at least 5 pairs that count.\n"), "{text}");
+    }
+
+    #[test]
+    fn the_summary_counts_what_the_tables_say() {
+        let mut results = results(Work::Loopback, &PAIRS);
+        let times = [[1.0, 2.0, 3.0], [0.9, 4.0, 3.0]];
+        let few = [vec![pair(10, times); 3], vec![pair(10, [[1.0, 2.0, 3.0], [0.9, 1.0, 3.0]]); 2]].concat();
+        results.latency = Some(Latency { pairs: few, ..Latency::default() });
+        results.idle = Some(idle(1.0, [60.0, 70.0], &[10.0; 3], &[9.0; 3]));
+        let text = markdown(&results);
+        let said = |word: &str| text.matches(&format!("| {word} |")).count();
+        assert_eq!(said("undecided"), 3, "a tail, a first packet, and throughput: {text}");
+        let unknown = said("not measured");
+        assert_eq!(summary(&results), format!("3 goals reached, 3 missed, 3 undecided, {unknown} not measured"));
     }
 
     #[test]
