@@ -9,7 +9,8 @@
 //! Of a memif pair each end sends back what it receives; in `crossed`, the other end sends it, as a forwarder would.
 //! To be timed, a loop is run for BEFORE bursts first, that do not count.
 //!
-//! `memcpy-1518` is the bound for `copy-1518`: the copies that one makes, from and to memory of the same kind, in the same order.
+//! `memcpy-1518` is the bound for `copy-1518`, and `memcpy-zero-copy-1518` for `zero-copy-1518`: the copies that those make, from
+//! and to memory of the same kind, in the same order.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -50,7 +51,8 @@ fn main() -> ExitCode {
         "both-1518" => memif_loopback(bursts, 1518, [true, true], back),
         "crossed-64" => memif_loopback(bursts, 64, [true, true], across),
         "crossed-1518" => memif_loopback(bursts, 1518, [true, true], across),
-        "memcpy-1518" => bare_copies(bursts, 1518),
+        "memcpy-1518" => bare_copies(bursts, 1518, &[(0, 1), (1, 0)]),
+        "memcpy-zero-copy-1518" => bare_copies(bursts, 1518, &[(0, 1)]),
         "idle" => memif_loopback(bursts, 0, [false, false], back),
         _ => return usage(),
     };
@@ -61,7 +63,8 @@ fn main() -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!(
         "usage: hot_loops CASE BURSTS [BEFORE]; \
-         cases: pool, null, idle, memcpy-1518; copy, zero-copy, borrow, both, crossed with -64, -1518"
+         cases: pool, null, idle; copy, zero-copy, borrow, both, crossed with -64, -1518; \
+         memcpy-1518, memcpy-zero-copy-1518"
     );
     ExitCode::from(2)
 }
@@ -142,23 +145,23 @@ fn memif_loopback(
     bursts.timed(2, || poll(&mut lports, &mut burst, &sender))
 }
 
-/// Copies bursts out of one ring of buffers into the same few mbufs, and from these into another ring, and then the same the
-/// other way: what a copying memif pair does with memory, without all the rest. Of either ring as many buffers are in use as
-/// the client uses where the server keeps up: the window it keeps posted, and what it sends between two looks. Counts as
-/// [`memif_loopback`] does.
-fn bare_copies(bursts: Bursts, size: usize) -> (usize, Duration) {
+/// Copies bursts out of one ring of buffers into the same few mbufs, and from these into another ring, each of the `ways`, from
+/// and to: what a memif pair does with memory, without all the rest. A copying pair does so both ways; of one with a
+/// zero-copy client only the server copies. Of either ring as many buffers are in use as the client uses where the server keeps
+/// up: the window it keeps posted, and what it sends between two looks. Counts as [`memif_loopback`] does.
+fn bare_copies(bursts: Bursts, size: usize, ways: &[(usize, usize)]) -> (usize, Duration) {
     // Buffers in shared memory, as a memif's are.
     let (regions, mbufs) = (pool(true), pool(false));
     let mut rings = IN_USE.map(|count| taken(&regions, count, size));
     let mut hot = taken(&mbufs, BURST, size);
     let mut place = 0;
     bursts.timed(2, || {
-        for (from, to) in [(0, 1), (1, 0)] {
+        for &(from, to) in ways {
             let source = &rings[from][place % IN_USE[from]..];
             for (mbuf, slot) in hot.iter_mut().zip(source) {
                 mbuf.data_mut().copy_from_slice(slot.data());
             }
-            for (mbuf, slot) in hot.iter().zip(&mut rings[to][(place + BURST) % IN_USE[to]..]) {
+            for (mbuf, slot) in hot.iter().zip(&mut rings[to][(place + BURST) % IN_USE[to]..]).rev() {
                 slot.data_mut().copy_from_slice(mbuf.data());
             }
         }

@@ -90,13 +90,17 @@ impl Pair {
                 (rx, Tx::Server(TxRing::new(memory(), size, PeersSlots, 2048)))
             }
         };
-        let config = PoolConfig { size: 700, data_room: 100, cache: 8, ..PoolConfig::default() };
-        Self { ring, own, tx, rx, pool: Pool::new(&config).unwrap() }
+        Self { ring, own, tx, rx, pool: pool(100) }
+    }
+
+    /// The same with mbufs that hold `data_room` bytes, not 100.
+    fn with_data_room(self, data_room: usize) -> Self {
+        Self { pool: pool(data_room), ..self }
     }
 
     fn packet(&self, data: &[u8]) -> Mbuf {
         let mut mbuf = self.pool.alloc().unwrap();
-        let mut parts = data.chunks(100);
+        let mut parts = data.chunks(self.pool.data_room());
         if let Some(part) = parts.next() {
             mbuf.append(part.len()).unwrap().copy_from_slice(part);
         }
@@ -145,6 +149,11 @@ impl Pair {
     pub(super) fn assert_whole(&self) {
         assert_eq!(self.pool.available(), self.pool.size());
     }
+}
+
+fn pool(data_room: usize) -> Pool {
+    let config = PoolConfig { size: 700, data_room, cache: 8, ..PoolConfig::default() };
+    Pool::new(&config).unwrap()
 }
 
 fn contents(mbuf: &Mbuf) -> Vec<u8> {
@@ -440,6 +449,36 @@ fn s59_s60_a_server_reads_places_anew_and_leaves_them_alone() {
     pair.send(&[b"headroom"]);
     assert_eq!(pair.ring.regions[1].borrow()[601..609], *b"headroom");
     assert_eq!((pair.slot(0).offset, pair.slot(0).region), (posted.offset, posted.region));
+}
+
+#[test]
+fn large_packets_arrive_in_order_whatever_stands_between_them() {
+    for (direction, log2_buffers) in [(S2m, 4), (M2s, 4), (S2m, 6), (M2s, 6)] {
+        let mut pair = Pair::with_buffers(direction, 4, log2_buffers, 2048).with_data_room(3000);
+        // Some take two slots, and some go ahead of them, or behind.
+        for lengths in [&[1500; 8][..], &[900, 2048, 1, 2049, 1500, 3000, 64, 800], &[60, 1500, 2900, 769], &[1500; 40]]
+        {
+            let packets: Vec<_> = lengths.iter().zip(1..).map(|(len, mark)| bytes(*len, mark)).collect();
+            let packets: Vec<_> = packets.iter().map(Vec::as_slice).collect();
+            let (taken, tally) = pair.send(&packets);
+            assert_eq!((taken, tally.packets), (packets.len().min(16), taken as u64));
+            assert_eq!(tally.bytes, packets[..taken].iter().map(|packet| packet.len() as u64).sum());
+            assert_eq!(pair.receive_clean(), packets[..taken], "{direction:?}, {lengths:?}");
+        }
+        pair.assert_whole();
+    }
+}
+
+#[test]
+fn a_slot_among_others_that_holds_less_splits_its_packet_and_no_other() {
+    let mut pair = Pair::with_buffers(M2s, 3, 3, 2048).with_data_room(3000);
+    pair.set_slot(2, |slot| slot.length = 100);
+    let packets: Vec<_> = (0..6).map(|mark| bytes(1500, mark)).collect();
+    let (taken, tally) = pair.send(&packets.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    assert_eq!((taken, tally.bytes, pair.ring.tail.get()), (6, 6 * 1500, 7));
+    assert_eq!([1, 2, 3, 4].map(|slot| pair.slot(slot).length), [1500, 100, 1400, 1500]);
+    assert_eq!(pair.receive_clean(), packets);
+    pair.assert_whole();
 }
 
 #[test]

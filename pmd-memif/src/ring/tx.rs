@@ -14,6 +14,8 @@
 //! after the other. So a client lets all its buffers pass, of which there are more than slots, before it takes the first one
 //! again; and lines are asked for some packets ahead, since a peer may have few. Only a hint comes of that look at a descriptor.
 //!
+//! Large packets are copied from the last to the first of a burst ([`TxRing::straight_back`]).
+//!
 //! The mbufs stay in the burst; the queue frees those that were taken, in bulk. Most packets are one segment that fits one
 //! slot; the others take `scatter`, which packs them into as many slots as they need or leaves the ring untouched.
 
@@ -28,6 +30,9 @@ const LOOK_EVERY: u16 = 64;
 /// How many packets ahead a slot's buffer is asked for, and how many bytes of it: behind those the CPU asks by itself.
 const AHEAD: usize = 4;
 const ASKED_FOR: usize = 512;
+
+/// Bytes above which the last packet of a burst is copied first: 32 of them fill a first-level cache.
+const LARGE: usize = 768;
 
 /// What a burst did, for the queue's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -144,6 +149,62 @@ enum Scattered {
     Fault(TxFault),
 }
 
+/// Slots that whole packets are put into: by value, so that it stays in registers.
+#[derive(Clone, Copy)]
+struct Slots<P, B> {
+    memory: P,
+    buffers: B,
+    /// The region that the buffers are expected in.
+    region: u16,
+    segment_max: u32,
+    /// The first slot, free-running, and the number of a client's buffer for it.
+    first: usize,
+    number: usize,
+}
+
+impl<P: PacketMemory, B: Buffers> Slots<P, B> {
+    /// The buffer of the slot `i` behind the first.
+    #[inline(always)]
+    fn buffer(self, i: usize) -> Descriptor {
+        let index = self.first.wrapping_add(i);
+        self.buffers.empty(self.number.wrapping_add(i), || self.memory.descriptor(index))
+    }
+
+    /// Bytes that may be put there.
+    #[inline(always)]
+    fn room(self, i: usize) -> usize {
+        self.buffer(i).length.min(self.segment_max) as usize
+    }
+
+    /// Copies a packet of one segment that fits there, describes it, and says how long it is. `APART`: asks for the lines of the
+    /// slot `ahead`.
+    #[inline(always)]
+    fn put<const APART: bool>(self, copier: impl Copier, mbuf: &Mbuf, i: usize, ahead: usize) -> Option<u64> {
+        let Self { memory, region, segment_max, .. } = self;
+        let buffer = self.buffer(i);
+        let data = mbuf.data();
+        if APART && data.len() > 64 {
+            memory.own(self.buffer(ahead).offset, data.len().min(ASKED_FOR));
+        }
+        let fits = data.len() <= buffer.length.min(segment_max) as usize;
+        if mbuf.segment_count() != 1
+            || buffer.region != region
+            || data.is_empty()
+            || !fits
+            || memory.write(copier, buffer.offset, data).is_err()
+        {
+            return None;
+        }
+        let filled = Descriptor { flags: 0, region, length: data.len() as u32, ..buffer };
+        if B::CLIENT {
+            memory.set_descriptor(self.first + i, filled);
+        } else {
+            memory.set_filled(self.first + i, filled);
+        }
+        Some(data.len() as u64)
+    }
+}
+
 impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// The sending end of a connected ring. `segment_max` is in bytes.
     pub(crate) fn new(memory: M, size: RingSize, buffers: B, segment_max: u32) -> Self {
@@ -168,12 +229,16 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         let mut fault = None;
         loop {
             let rest = &burst[taken..];
-            let run = with_copier!(self.memory.kernel(), copier => if self.memory.is_peer_apart() {
-                self.straight::<true>(copier, rest, slots, free, &mut bytes)
+            let (run, copied) = if rest.first().is_some_and(|mbuf| mbuf.len() > LARGE) {
+                self.straight_back(rest, slots, free)
             } else {
-                self.straight::<false>(copier, rest, slots, free, &mut bytes)
-            });
-            (taken, slots) = (taken + usize::from(run), slots + run);
+                with_copier!(self.memory.kernel(), copier => if self.memory.is_peer_apart() {
+                    self.straight::<true>(copier, rest, slots, free)
+                } else {
+                    self.straight::<false>(copier, rest, slots, free)
+                })
+            };
+            (taken, slots, bytes) = (taken + usize::from(run), slots + run, bytes + copied);
             let Some(mbuf) = burst.get(taken) else { break };
             match self.scatter(mbuf, slots, &mut free, tally) {
                 Scattered::Sent(used) => {
@@ -202,51 +267,57 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     }
 
     /// Copies the leading packets of `burst` into the free slots behind the `used` ones, as long as each is one segment that
-    /// fits one slot of the expected region; says how many. A loop of its own, with as little as possible to keep in registers.
-    /// `APART`: the peer is another process.
+    /// fits one slot of the expected region; says how many, and their bytes. A loop of its own, with as little as possible to
+    /// keep in registers. `APART`: the peer is another process.
     #[inline(always)]
-    fn straight<const APART: bool>(
-        &self,
-        copier: impl Copier,
-        burst: &[Mbuf],
-        used: u16,
-        free: u16,
-        bytes: &mut u64,
-    ) -> u16 {
-        let Self { region, segment_max, .. } = *self;
-        let Some(memory) = self.memory.packets(region) else { return 0 };
-        let (first, number) = (usize::from(self.filled.wrapping_add(used)), usize::from(self.number(used)));
-        let buffers = self.buffers;
-        let (mut run, mut sum) = (0, 0);
+    fn straight<const APART: bool>(&self, copier: impl Copier, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
+        let Some(slots) = self.slots_behind(used) else { return (0, 0) };
+        let (mut run, mut bytes) = (0, 0);
         for (mbuf, i) in burst.iter().zip(0..usize::from(free.saturating_sub(used))) {
-            let index = first + i;
-            let buffer = buffers.empty(number + i, || memory.descriptor(index));
-            let data = mbuf.data();
-            if APART && data.len() > 64 {
-                let ahead = i + AHEAD;
-                let ahead = buffers.empty(number + ahead, || memory.descriptor(first + ahead));
-                memory.own(ahead.offset, data.len().min(ASKED_FOR));
-            }
-            let fits = data.len() <= buffer.length.min(segment_max) as usize;
-            if mbuf.segment_count() != 1
-                || buffer.region != region
-                || data.is_empty()
-                || !fits
-                || memory.write(copier, buffer.offset, data).is_err()
-            {
-                break;
-            }
-            let filled = Descriptor { flags: 0, region, length: data.len() as u32, ..buffer };
-            if B::CLIENT {
-                memory.set_descriptor(index, filled);
-            } else {
-                memory.set_filled(index, filled);
-            }
-            sum += data.len() as u64;
+            let Some(len) = slots.put::<APART>(copier, mbuf, i, i + AHEAD) else { break };
+            bytes += len;
             run += 1;
         }
-        *bytes += sum;
-        run
+        (run, bytes)
+    }
+
+    /// As [`Self::straight`], for large packets: the last one is copied first. It was received last, and is still in the
+    /// first-level cache, which not all of them fit. The slots are published all at once, so nobody sees the order.
+    #[inline(never)]
+    fn straight_back(&self, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
+        with_copier!(self.memory.kernel(), copier => if self.memory.is_peer_apart() {
+            self.back::<true>(copier, burst, used, free)
+        } else {
+            self.back::<false>(copier, burst, used, free)
+        })
+    }
+
+    #[inline(always)]
+    fn back<const APART: bool>(&self, copier: impl Copier, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
+        let Some(slots) = self.slots_behind(used) else { return (0, 0) };
+        let most = usize::from(free.saturating_sub(used)).min(burst.len());
+        // As far as can be told by the first slot alone, so that little is copied in vain.
+        let room = slots.room(0);
+        let is_plain = |mbuf: &&Mbuf| mbuf.segment_count() == 1 && mbuf.len() <= room;
+        let plain = &burst[..burst[..most].iter().take_while(is_plain).count()];
+        let (mut run, mut bytes) = (plain.len(), 0);
+        for (i, mbuf) in plain.iter().enumerate().rev() {
+            match slots.put::<APART>(copier, mbuf, i, i.wrapping_sub(AHEAD)) {
+                Some(len) => bytes += len,
+                // What lies behind it is not published, and copied again when this one is done with.
+                None => (run, bytes) = (i, 0),
+            }
+        }
+        (run as u16, bytes)
+    }
+
+    /// The slots behind the `used` ones, for packets that are nothing special; `None` without the expected region.
+    #[inline(always)]
+    fn slots_behind(&self, used: u16) -> Option<Slots<M::Packets<'_>, B>> {
+        let Self { region, segment_max, buffers, .. } = *self;
+        let memory = self.memory.packets(region)?;
+        let (first, number) = (usize::from(self.filled.wrapping_add(used)), usize::from(self.number(used)));
+        Some(Slots { memory, buffers, region, segment_max, first, number })
     }
 
     /// Sends one packet of any shape, or says why not; `used` slots of this burst are taken, `free` may be refreshed.
