@@ -13,24 +13,23 @@ use crate::handshake::{Refusal, client, server};
 use crate::message::{Message, Name, Reason};
 use crate::socket::{inspect, set_nonblocking};
 
-/// Messages read from one connection before others get their turn.
-const TURN: usize = 32;
-
 impl Reactor {
-    /// Reads what a connection has for us. It leaves the table meanwhile, and does not return if it ends.
+    /// Reads one message of a connection. It leaves the table meanwhile, and does not return if it ends.
+    ///
+    /// One only, then others get their turn: a peer that answers fast would keep us to itself, and its links would come up
+    /// one after the other. DPDK's zero-copy clients of one process need them to come up together: the first one that is up
+    /// closes the memory that the others have still to send.
     pub(super) fn read_from(&mut self, token: Token) {
         let Some(mut connection) = self.connections.remove(&token) else { return };
-        for _ in 0..TURN {
-            let taken = match connection.receive() {
-                Ok(None) => break,
-                Ok(Some((message, datagram))) => self.take(token, &mut connection, &message, datagram.fds),
-                Err(end) => Err(end),
-            };
-            if let Err(end) = taken {
-                return self.end(token, connection, end);
-            }
+        let taken = match connection.receive() {
+            Ok(Some((message, datagram))) => self.take(token, &mut connection, &message, datagram.fds),
+            Ok(None) => Ok(()),
+            Err(end) => Err(end),
+        };
+        match taken {
+            Ok(()) => _ = self.connections.insert(token, connection),
+            Err(end) => self.end(token, connection, end),
         }
-        self.connections.insert(token, connection);
     }
 
     /// Every descriptor that the handshake does not keep is closed at the end of this (statement 18).

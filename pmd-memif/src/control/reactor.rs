@@ -162,7 +162,7 @@ impl Reactor {
         }
     }
 
-    fn open(&mut self, config: InterfaceConfig, endpoint: Arc<dyn Endpoint>) -> Result<Key, OpenError> {
+    pub(super) fn open(&mut self, config: InterfaceConfig, endpoint: Arc<dyn Endpoint>) -> Result<Key, OpenError> {
         if let Role::Server(server) = &config.role {
             self.check_id(&config)?;
             self.listen(&config, server)?;

@@ -8,6 +8,7 @@ mod hostile;
 mod process;
 mod server;
 mod sockets;
+mod turns;
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
