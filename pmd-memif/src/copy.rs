@@ -74,6 +74,17 @@ impl Kernel {
     }
 }
 
+/// Copies `from` to the front of `to`.
+///
+/// # Panics
+/// When `to` is shorter.
+#[inline(always)]
+pub(crate) fn copy_slice(copier: impl Copier, to: &mut [u8], from: &[u8]) {
+    let to = &mut to[..from.len()];
+    // SAFETY: both have `from.len()` bytes, and `to` is ours alone.
+    unsafe { copier.copy(to.as_mut_ptr(), from.as_ptr(), from.len()) };
+}
+
 /// For machines without wide registers: out of line, one copy at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Narrow {

@@ -132,7 +132,7 @@ fn exports(request: &DeviceRequest) -> Result<Exports, OpenError> {
         let index = exports.pools.iter().position(same).unwrap_or(exports.pools.len());
         if index == exports.pools.len() {
             check_exportable(&pool)?;
-            exports.pools.push(ExportedPool { pool, region: index as u16 + 1 });
+            exports.pools.push(ExportedPool::new(pool, index as u16 + 1));
         }
         exports.of_queue.push(index);
     }

@@ -18,6 +18,7 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -25,8 +26,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use pmd_core::Mbuf;
 use pmd_core::pool::{Lender, LentSegment};
+use pmd_core::{Burst, Mbuf};
 
 use crate::copy::{self, Copier, Kernel, with_copier};
 use crate::doorbell;
@@ -88,11 +89,11 @@ pub(crate) struct Regions {
     kernel: Kernel,
 }
 
-/// One mapped region. `len` bytes at `base` stay mapped while this lives.
+/// One mapped region.
 #[derive(Debug)]
 struct Region {
-    base: NonNull<u8>,
-    len: u64,
+    /// Stays mapped while this lives.
+    extent: Extent,
     /// Set for a file that its owner can still truncate. Dropped before the mapping (fields go in this order).
     watch: Option<Watch>,
     _map: MmapRaw,
@@ -118,15 +119,35 @@ impl Regions {
         self.table.iter().any(|region| region.watch.as_ref().is_some_and(Watch::is_lost))
     }
 
+    /// Where the region of this index is mapped, if there is one.
+    #[inline(always)]
+    fn extent(&self, index: u16) -> Option<Extent> {
+        self.table.get(usize::from(index)).map(|region| region.extent)
+    }
+
     /// The address of `len` bytes at `place`.
     fn address(&self, place: Place, len: usize) -> Result<NonNull<u8>, BadPlace> {
-        let region = self.table.get(usize::from(place.region)).ok_or(BadPlace::Region)?;
+        self.extent(place.region).ok_or(BadPlace::Region)?.address(place.offset, len)
+    }
+}
+
+/// Where a region is mapped: by value, so that a loop over packets keeps it in registers.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    base: NonNull<u8>,
+    len: u64,
+}
+
+impl Extent {
+    /// The address of `len` bytes at `offset`.
+    #[inline(always)]
+    fn address(self, offset: u32, len: usize) -> Result<NonNull<u8>, BadPlace> {
         // 64-bit sums of a 32-bit offset and a length that a usize held before: they cannot wrap (statement 51).
-        if u64::from(place.offset) + len as u64 > region.len {
+        if u64::from(offset) + len as u64 > self.len {
             return Err(BadPlace::Range);
         }
         // SAFETY: the offset lies within the region, as just checked.
-        Ok(unsafe { region.base.add(place.offset as usize) })
+        Ok(unsafe { self.base.add(offset as usize) })
     }
 }
 
@@ -141,7 +162,7 @@ impl Region {
         let map = MmapOptions::new().len(bytes).map_raw(file).map_err(failed)?;
         let base = NonNull::new(map.as_mut_ptr()).expect("a mapping is never at address 0");
         let watch = if is_sealed(file) { None } else { Some(Watch::new(base, bytes).map_err(failed)?) };
-        Ok(Self { base, len, watch, _map: map })
+        Ok(Self { extent: Extent { base, len }, watch, _map: map })
     }
 }
 
@@ -236,19 +257,46 @@ impl ShmLender {
 }
 
 impl LendSlots for ShmLender {
-    #[inline(always)]
-    fn lend(&mut self, slot: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, BadPlace> {
+    fn lend(&mut self, number: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, BadPlace> {
         let len = descriptor.length as usize;
         let data = self.regions.address(descriptor.place(), len)?;
         // SAFETY: the bytes lie in a region, as just checked, and the regions are what the lender keeps. A ring lends a
         // slot again only when it is back, so no two mbufs come from one slot; a peer that lets two slots overlap, or
         // writes while we read, spoils bytes of its own packets: the trust that `zero-copy=yes` is documented to give.
-        Ok(unsafe { self.lender.lend(slot.into(), data, len, port) })
+        Ok(unsafe { self.lender.lend(number.into(), data, len, port) })
     }
 
     #[inline(always)]
-    fn is_back(&self, slot: u16) -> bool {
-        self.lender.is_back(slot.into())
+    fn lend_run(
+        &mut self,
+        numbers: Range<u16>,
+        port: u16,
+        burst: &mut Burst,
+        mut next: impl FnMut(u16) -> Option<Descriptor>,
+    ) -> (u16, u64) {
+        let Self { regions, lender } = self;
+        // Most packets lie in the region of the one before: by value, so that it stays in registers.
+        let (mut known, Some(mut extent)) = (0, regions.extent(0)) else { return (0, 0) };
+        let next = |i: usize| {
+            let Descriptor { region, length, offset, .. } = next(i as u16)?;
+            if region != known {
+                (known, extent) = (region, regions.extent(region)?);
+            }
+            Some((extent.address(offset, length as usize).ok()?, length))
+        };
+        // SAFETY: as in `lend`.
+        let (run, bytes) = unsafe { lender.lend_run(numbers.start.into(), numbers.len(), port, burst, next) };
+        (run as u16, bytes)
+    }
+
+    #[inline(always)]
+    fn is_back(&self, number: u16) -> bool {
+        self.lender.is_back(number.into())
+    }
+
+    #[inline(always)]
+    fn all_back(&self) -> bool {
+        self.lender.all_back()
     }
 }
 
@@ -316,22 +364,8 @@ unsafe fn word<'a>(header: NonNull<u8>, offset: usize) -> &'a AtomicU16 {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ShmPackets<'a> {
     descriptors: Descriptors,
-    base: NonNull<u8>,
-    len: u64,
+    region: Extent,
     _mapped: PhantomData<&'a ShmRing>,
-}
-
-impl ShmPackets<'_> {
-    /// The address of `len` bytes at `offset`.
-    #[inline(always)]
-    fn address(self, offset: u32, len: usize) -> Result<NonNull<u8>, BadPlace> {
-        // 64-bit sums of a 32-bit offset and a length that a slice has: they cannot wrap (statement 51).
-        if u64::from(offset) + len as u64 > self.len {
-            return Err(BadPlace::Range);
-        }
-        // SAFETY: the offset lies within the region, as just checked.
-        Ok(unsafe { self.base.add(offset as usize) })
-    }
 }
 
 impl PacketMemory for ShmPackets<'_> {
@@ -356,21 +390,21 @@ impl PacketMemory for ShmPackets<'_> {
     #[inline(always)]
     fn own(self, offset: u32, len: usize) {
         for line in (0..len).step_by(64) {
-            copy::prefetch_to_write(self.base.as_ptr().wrapping_add(offset as usize + line));
+            copy::prefetch_to_write(self.region.base.as_ptr().wrapping_add(offset as usize + line));
         }
     }
 
     #[inline(always)]
     fn fetch(self, offset: u32, len: usize) {
         for line in (0..len).step_by(64) {
-            copy::prefetch(self.base.as_ptr().wrapping_add(offset as usize + line));
+            copy::prefetch(self.region.base.as_ptr().wrapping_add(offset as usize + line));
         }
     }
 
     #[inline(always)]
     fn read_blocks(self, copier: impl Copier, offset: u32, room: &mut [u8]) -> Result<(), BadPlace> {
         debug_assert!(!room.is_empty() && room.len().is_multiple_of(64), "{} bytes are no blocks", room.len());
-        let source = self.address(offset, room.len())?;
+        let source = self.region.address(offset, room.len())?;
         // SAFETY: as many bytes are mapped at the source as the room has, which is private.
         unsafe { copier.copy_blocks(room.as_mut_ptr(), source.as_ptr(), room.len()) };
         Ok(())
@@ -378,7 +412,7 @@ impl PacketMemory for ShmPackets<'_> {
 
     #[inline(always)]
     fn write(self, copier: impl Copier, offset: u32, data: &[u8]) -> Result<(), BadPlace> {
-        let target = self.address(offset, data.len())?;
+        let target = self.region.address(offset, data.len())?;
         // SAFETY: as many bytes are mapped at the target; the data is private.
         unsafe { copier.copy(target.as_ptr(), data.as_ptr(), data.len()) };
         Ok(())
@@ -390,8 +424,8 @@ impl RingMemory for ShmRing {
 
     #[inline]
     fn packets(&self, region: u16) -> Option<ShmPackets<'_>> {
-        let &Region { base, len, .. } = self.regions.table.get(usize::from(region))?;
-        Some(ShmPackets { descriptors: self.descriptors, base, len, _mapped: PhantomData })
+        let region = self.regions.extent(region)?;
+        Some(ShmPackets { descriptors: self.descriptors, region, _mapped: PhantomData })
     }
 
     #[inline(always)]

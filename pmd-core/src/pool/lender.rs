@@ -1,8 +1,10 @@
 //! The lender: mbufs on memory that belongs to somebody else, a peer's ring for example.
 //!
 //! 1. A driver makes a [`Lender`] for so many mbufs, and gives it whatever keeps the memory mapped.
-//! 2. [`Lender::lend`] makes an mbuf of bytes where they lie. It behaves like any other: one owner, any thread, chains.
-//! 3. Dropping it, on any thread, marks its number as back; the driver sees that with [`Lender::is_back`].
+//! 2. [`Lender::lend`] makes an mbuf of bytes where they lie, [`Lender::lend_run`] many. It behaves like any other: one owner,
+//!    any thread, chains.
+//! 3. Dropping it, on any thread, marks its number as back; the driver sees that with [`Lender::is_back`], or all at once
+//!    with [`Lender::all_back`]. The driver chooses the numbers: the header of one that was back just now is in the cache.
 //! 4. When the lender is dropped, the memory stays until the last mbuf is back; whoever brings that one frees it.
 //!
 //! Bringing mbufs back costs one atomic addition per burst and lender: the price of knowing which one is the last. Nothing
@@ -21,6 +23,7 @@ use std::sync::{Mutex, Weak};
 
 use super::segment::Segment;
 use super::{Common, Owner, PoolCore, cache, next_id};
+use crate::burst::Burst;
 use crate::deployment::PageSize;
 use crate::mbuf::{Header, Mbuf};
 
@@ -64,14 +67,15 @@ impl Lender {
     /// When `size` is out of range.
     pub fn new(size: usize, keep: Box<dyn Any + Send + Sync>) -> std::io::Result<Self> {
         assert!((1..=65536).contains(&size), "a lender of {size} mbufs; 1 to 65536 are possible");
-        let core = Box::new(PoolCore {
+        let headers = Segment::private(size * size_of::<Header>(), PageSize::Small)?;
+        let core = NonNull::from(Box::leak(Box::new(PoolCore {
             id: next_id(),
             name: "lender".into(),
             size,
             data_room: 0,
             stride: 0,
             cache_target: 0,
-            headers: Segment::private(size * size_of::<Header>(), PageSize::Small)?,
+            headers,
             buffers: None,
             lent: Some(Lent {
                 back: (0..size).map(|_| AtomicBool::new(true)).collect(),
@@ -81,8 +85,35 @@ impl Lender {
             foreign: None,
             common: Mutex::new(Common { free: Vec::new(), caches: Vec::new(), loan: None }),
             this: Weak::new(),
-        });
-        Ok(Self { core: NonNull::from(Box::leak(core)), lent: 0 })
+        })));
+        let lender = Self { core, lent: 0 };
+        for number in 0..size {
+            let header = Header {
+                buffer: NonNull::dangling(),
+                pool: core,
+                next: None,
+                room: 0,
+                offset: 0,
+                len: 0,
+                packet_len: 0,
+                segments: 1,
+                port: 0,
+                index: number as u32,
+                owner: Owner::us(),
+            };
+            // SAFETY: the segment holds `size` headers, and nobody has one yet.
+            unsafe { lender.header(number).write(header) };
+        }
+        Ok(lender)
+    }
+
+    /// Where the header of a number is; the caller makes sure that there is one.
+    #[inline(always)]
+    fn header(&self, number: usize) -> NonNull<Header> {
+        let first = self.core().headers.base().cast::<Header>();
+        debug_assert!(number < self.core().size);
+        // An address inside the segment, since number < size.
+        NonNull::new(first.as_ptr().wrapping_add(number)).expect("a mapping does not end at address 0")
     }
 
     /// An empty mbuf over the `room` bytes at `data`, to be written: as [`Self::lend`] otherwise.
@@ -131,6 +162,12 @@ impl Lender {
         self.lent().back[number].load(Ordering::Acquire)
     }
 
+    /// Whether no mbuf is out. As quick as one [`Self::is_back`].
+    #[inline(always)]
+    pub fn all_back(&self) -> bool {
+        self.lent().balance.load(Ordering::Acquire) == self.lent
+    }
+
     /// An mbuf of the `len` bytes at `data`, received on `port`, without room before or behind them.
     ///
     /// # Safety
@@ -145,25 +182,65 @@ impl Lender {
         let len = u32::try_from(len).expect("a packet is shorter than 4 GiB");
         self.lent().back[number].store(false, Ordering::Relaxed);
         self.lent += 1;
+        let header = self.header(number);
         // SAFETY: the header is one of `size` (the access above checked the number), and it is back, so it is ours.
         unsafe {
-            let header = self.core().headers.base().cast::<Header>().add(number);
-            header.write(Header {
-                buffer: data,
-                pool: self.core,
-                next: None,
-                room: len,
-                offset: 0,
-                len,
-                packet_len: len,
-                segments: 1,
-                port,
-                index: number as u32,
-                owner: Owner::us(),
-            });
+            lay_over(&mut *header.as_ptr(), data, len, port);
             Mbuf::from_raw(header)
         }
     }
+
+    /// Adds mbufs to `burst`, as far as it has room, `limit` at most, with the numbers from `first` on; says how many, and how
+    /// many bytes they hold. `next` gives the bytes of each, by its distance from the first; `None`, or a number whose mbuf is
+    /// out, ends the run.
+    ///
+    /// # Safety
+    /// As [`Self::lend`], for all that `next` gives.
+    ///
+    /// # Panics
+    /// When there are no `limit` numbers from `first` on.
+    #[inline(always)]
+    pub unsafe fn lend_run(
+        &mut self,
+        first: usize,
+        limit: usize,
+        port: u16,
+        burst: &mut Burst,
+        mut next: impl FnMut(usize) -> Option<(NonNull<u8>, u32)>,
+    ) -> (usize, u64) {
+        let back = &self.lent().back[first..first + limit];
+        let headers = self.header(first).as_ptr();
+        let place = burst.as_raw().as_ptr();
+        let (before, room) = (burst.len(), burst.room());
+        let (mut run, mut bytes) = (0, 0);
+        for (i, back) in back.iter().enumerate().take(room) {
+            let Some((data, len)) = next(i).filter(|_| back.load(Ordering::Acquire)) else { break };
+            back.store(false, Ordering::Relaxed);
+            // SAFETY: the header is one of `size`, as `back` is one of as many; it is back, so it is ours. The burst has a place
+            // for each of `room` more.
+            unsafe {
+                let header = headers.add(i);
+                lay_over(&mut *header, data, len, port);
+                place.add(before + i).write(NonNull::new_unchecked(header));
+            }
+            bytes += u64::from(len);
+            run = i + 1;
+        }
+        self.lent += run as i64;
+        // SAFETY: so many headers were written behind the others; nobody else has them.
+        unsafe { burst.grow(run) };
+        (run, bytes)
+    }
+}
+
+/// Makes a header that is back one of these bytes. All else in it is fixed, or as a free mbuf has it.
+#[inline(always)]
+fn lay_over(header: &mut Header, data: NonNull<u8>, len: u32, port: u16) {
+    debug_assert!(header.next.is_none() && header.segments == 1);
+    header.buffer = data;
+    (header.room, header.offset) = (len, 0);
+    (header.len, header.packet_len) = (len, len);
+    header.port = port;
 }
 
 impl Drop for Lender {
@@ -191,12 +268,19 @@ pub(super) unsafe fn take_back_run(core: NonNull<PoolCore>, heads: &[NonNull<Hea
     let lent = unsafe { core.as_ref() }.lent.as_ref().expect("it is a lender");
     let (mut run, mut count) = (0, 0);
     for head in heads {
-        // SAFETY: the caller owns the header.
-        if unsafe { head.as_ref() }.pool != core {
+        // SAFETY: the caller owns the header; the reference ends before the header is given away.
+        let (pool, next, index) = unsafe { (head.as_ref().pool, head.as_ref().next, head.as_ref().index) };
+        if pool != core {
             break;
         }
-        // SAFETY: passed on from the caller.
-        count += unsafe { take_back_chain(core, lent, *head) };
+        if next.is_none() {
+            count += 1;
+            // From here on the lender may lend it again.
+            lent.back[index as usize].store(true, Ordering::Release);
+        } else {
+            // SAFETY: passed on from the caller.
+            count += unsafe { take_back_chain(core, lent, *head) };
+        }
         run += 1;
     }
     if lent.balance.fetch_add(count, Ordering::AcqRel) + count == 0 {
@@ -210,6 +294,7 @@ pub(super) unsafe fn take_back_run(core: NonNull<PoolCore>, heads: &[NonNull<Hea
 ///
 /// # Safety
 /// The caller owns the chain and does not use it afterwards.
+#[cold]
 unsafe fn take_back_chain(core: NonNull<PoolCore>, lent: &Lent, head: NonNull<Header>) -> i64 {
     let (mut next, mut count) = (Some(head), 0);
     while let Some(segment) = next {
@@ -238,7 +323,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{Burst, Pool, PoolConfig};
+    use crate::{Pool, PoolConfig};
 
     /// A lender that keeps its memory by itself, and a token that tells when that is gone.
     fn lender(size: usize) -> (Lender, NonNull<u8>, Arc<Vec<u8>>) {
@@ -261,6 +346,31 @@ mod tests {
         assert_eq!((mbuf.len(), lender.is_back(1), lender.is_back(0)), (30, false, true));
         drop(mbuf);
         assert!(lender.is_back(1));
+        drop(lender);
+        assert_eq!(Arc::strong_count(&token), 1);
+    }
+
+    #[test]
+    fn a_run_ends_where_there_is_no_packet_no_room_or_no_mbuf_that_is_back() {
+        let (mut lender, data, token) = lender(8);
+        let mut lend_run = |first: usize, limit, burst: &mut Burst, packets| {
+            // SAFETY: the lender keeps the memory, each packet has its own 64 bytes of it, and the test only reads.
+            let lent = unsafe {
+                let next = |i: usize| (i < packets).then(|| (data.add(64 * (first + i)), 10 + i as u32));
+                lender.lend_run(first, limit, 5, burst, next)
+            };
+            (lent, (0..8).filter(|number| !lender.is_back(*number)).collect::<Vec<_>>(), lender.all_back())
+        };
+        let mut burst = Burst::with_limit(3);
+        assert_eq!(lend_run(1, 4, &mut burst, 2), ((2, 21), vec![1, 2], false));
+        assert_eq!(lend_run(6, 2, &mut burst, 9), ((1, 10), vec![1, 2, 6], false));
+        let seen: Vec<_> =
+            burst.iter().map(|mbuf| (mbuf.len(), mbuf.packet_len(), mbuf.port(), mbuf.tailroom())).collect();
+        assert_eq!(seen, [(10, 10, 5, 0), (11, 11, 5, 0), (10, 10, 5, 0)]);
+        let mut more = Burst::new();
+        assert_eq!(lend_run(0, 8, &mut more, 8), ((1, 10), vec![0, 1, 2, 6], false));
+        drop((burst, more));
+        assert_eq!(lend_run(0, 0, &mut Burst::new(), 8), ((0, 0), vec![], true));
         drop(lender);
         assert_eq!(Arc::strong_count(&token), 1);
     }

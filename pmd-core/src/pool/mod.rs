@@ -262,21 +262,6 @@ impl Pool {
         Some(copy)
     }
 
-    /// Adds copies of the leading packets of `packets` to `burst`, as long as each is one segment that fits one mbuf, and as
-    /// there are mbufs and room; says how many. What [`Self::alloc_copy`] does, for most packets, in bulk.
-    pub fn alloc_copies(&self, packets: &[Mbuf], burst: &mut Burst) -> usize {
-        let fits = |packet: &Mbuf| packet.segment_count() == 1 && packet.len() <= self.data_room();
-        let before = burst.len();
-        let copies = self.alloc_bulk(burst, packets.iter().take_while(|packet| fits(packet)).count().min(burst.room()));
-        for (copy, packet) in burst[before..].iter_mut().zip(packets) {
-            let data = packet.data();
-            if let Some(room) = copy.receive(data.len(), packet.port()) {
-                room[..data.len()].copy_from_slice(data);
-            }
-        }
-        copies
-    }
-
     #[inline(always)]
     fn core(&self) -> &PoolCore {
         &self.0.0
@@ -593,27 +578,5 @@ mod tests {
     #[test]
     fn buffers_spread_over_the_sets_of_the_cache() {
         assert_eq!([64, 1920, 2048].map(|room| buffer_stride(room) / 64), [3, 33, 35]);
-    }
-
-    #[test]
-    fn leading_packets_that_fit_one_mbuf_are_copied_in_bulk() {
-        let pool = |size, data_room| Pool::new(&PoolConfig { size, data_room, ..PoolConfig::default() }).unwrap();
-        let (from, to) = (pool(8, 200), pool(4, 100));
-        let packet = |len: usize| {
-            let mut mbuf = from.alloc().unwrap();
-            mbuf.append(len).unwrap().fill(len as u8);
-            mbuf.set_port(9);
-            mbuf
-        };
-        let packets = [packet(100), packet(1), packet(101), packet(7)];
-        let mut copies = Burst::new();
-        assert_eq!(to.alloc_copies(&packets, &mut copies), 2, "the third does not fit");
-        let seen: Vec<_> = copies.iter().map(|copy| (copy.data(), copy.port())).collect();
-        assert_eq!(seen, [(packets[0].data(), 9), (packets[1].data(), 9)]);
-        let mut small = Burst::with_limit(1);
-        assert_eq!(to.alloc_copies(&packets, &mut small), 1, "no more than there is room for");
-        assert_eq!((to.alloc_copies(&packets[2..], &mut copies), to.available()), (0, 1));
-        drop((packets, copies, small));
-        assert_eq!((from.available(), to.available()), (8, 4));
     }
 }

@@ -63,7 +63,7 @@ impl Rig {
         let pool = Pool::new(&config).expect("memory for a pool");
         let (size, line) = (RingSize::from_log2(log2), CacheLine::B64);
         let layout = |capacity| Layout { s2m_rings: 1, m2s_rings: 1, size, line, capacity, spare: false };
-        let exported = ExportedPool { pool: pool.clone(), region: 1 };
+        let exported = ExportedPool::new(pool.clone(), 1);
         let exports = Exports { pools: vec![exported], of_queue: vec![0] };
         let side = match kind % 4 {
             0 => Side::Server { borrows: false },

@@ -12,18 +12,26 @@ pub(super) const RINGS: u16 = 0;
 #[derive(Debug, Clone)]
 pub(crate) struct ExportedPool {
     pub(crate) pool: Pool,
-    pub(crate) region: u16,
+    memory: ExportedMemory,
 }
 
 impl ExportedPool {
-    /// The place of `data`, if it lies in this pool.
-    pub(crate) fn place_of(&self, data: &[u8]) -> Option<Place> {
-        self.memory().place_of(data)
+    /// A pool below 4 GiB as the region of this index.
+    pub(crate) fn new(pool: Pool, region: u16) -> Self {
+        let memory = ExportedMemory { span: pool.segment().span(), region };
+        Self { pool, memory }
     }
 
     /// Where its memory lies.
+    #[inline(always)]
     pub(crate) fn memory(&self) -> ExportedMemory {
-        ExportedMemory { span: self.pool.segment().span(), region: self.region }
+        self.memory
+    }
+
+    /// The place of `data`, if it lies in this pool.
+    #[inline(always)]
+    pub(crate) fn place_of(&self, data: &[u8]) -> Option<Place> {
+        self.memory.place_of(data)
     }
 }
 

@@ -11,25 +11,41 @@
 //! lengths and headers are ours; the client can still change the bytes of a packet while it is being read: who chooses
 //! zero-copy trusts the peer that far.
 
+use std::ops::Range;
+
 use pmd_core::{Burst, Mbuf, Pool};
 
 use super::gather::{Chain, Found, Refusal, copy_segments};
 use super::rx::RxTally;
-use super::{BadPlace, Descriptor, PACKET_MAX, RING_MASK_INT, RingMemory, RingSize};
+use super::{BadPlace, Descriptor, PACKET_MAX, PacketMemory, RING_MASK_INT, RingMemory, RingSize};
 
-/// Who lends the packets of a ring.
+/// Who lends the packets of a ring, known by numbers below the ring's size.
 pub(crate) trait LendSlots {
-    /// An mbuf of the bytes that a descriptor describes, known by its slot.
+    /// An mbuf of the bytes that a descriptor describes.
     ///
     /// # Errors
     /// When they lie outside the regions.
     ///
     /// # Panics
-    /// When the last mbuf of the slot is not back.
-    fn lend(&mut self, slot: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, BadPlace>;
+    /// When the last mbuf of this number is not back.
+    fn lend(&mut self, number: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, BadPlace>;
 
-    /// Whether the mbuf of this slot is back, or was never lent.
-    fn is_back(&self, slot: u16) -> bool;
+    /// Adds mbufs to `burst`, as far as it has room, with the given numbers in their order, each of the bytes that `next`
+    /// describes; says how many, and how many bytes they hold. The first that `next` does not give, or that lies outside the
+    /// regions, ends the run.
+    fn lend_run(
+        &mut self,
+        numbers: Range<u16>,
+        port: u16,
+        burst: &mut Burst,
+        next: impl FnMut(u16) -> Option<Descriptor>,
+    ) -> (u16, u64);
+
+    /// Whether the mbuf of this number is back, or was never lent.
+    fn is_back(&self, number: u16) -> bool;
+
+    /// Whether the mbufs of all numbers are.
+    fn all_back(&self) -> bool;
 }
 
 /// The receiving end.
@@ -44,6 +60,9 @@ pub(crate) struct BorrowRxRing<M, L> {
     consumed: u16,
     /// The client's index as last loaded.
     filled: u16,
+    /// The slot, free-running, that has number 0: the next one each time all mbufs are back. So the headers that are used
+    /// are the first few, whatever slot they are for, and stay in L1 as long as the application keeps up.
+    base: u16,
     /// The packet that `take_any` works on.
     chain: Chain,
 }
@@ -53,7 +72,7 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
     pub(crate) fn new(memory: M, lender: L, size: RingSize) -> Self {
         memory.set_flags(RING_MASK_INT);
         memory.set_tail(0);
-        Self { memory, lender, size, released: 0, consumed: 0, filled: 0, chain: Chain::new(size) }
+        Self { memory, lender, size, released: 0, consumed: 0, filled: 0, base: 0, chain: Chain::new(size) }
     }
 
     /// The ring's memory.
@@ -89,34 +108,49 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
     /// Gives the slots back whose mbufs are, in order.
     #[inline]
     pub(crate) fn release(&mut self) {
+        if self.released == self.consumed {
+            return;
+        }
+        if self.lender.all_back() {
+            self.base = self.consumed;
+            self.released = self.consumed;
+        } else if !self.release_leading() {
+            return;
+        }
+        self.memory.set_tail(self.released);
+    }
+
+    /// Releases the slots before the first one whose mbuf is out; whether there are any.
+    #[inline(never)]
+    fn release_leading(&mut self) -> bool {
         let before = self.released;
-        while self.released != self.consumed && self.lender.is_back(self.size.slot(self.released)) {
+        while self.released != self.consumed && self.lender.is_back(self.number(self.released)) {
             self.released = self.released.wrapping_add(1);
         }
-        if self.released != before {
-            self.memory.set_tail(self.released);
-        }
+        self.released != before
+    }
+
+    /// The number of the mbuf that a slot is lent as. No two slots that are out have the same: they are fewer than the ring has.
+    #[inline(always)]
+    fn number(&self, slot: u16) -> u16 {
+        self.size.slot(slot.wrapping_sub(self.base))
     }
 
     /// Lends the leading packets that are one sound descriptor each, out of the `visible` slots, as far as `burst` has room
-    /// and no more than half of the ring is out; says how many.
+    /// and no more than half of the ring is out; says how many. Fewer where the numbers begin anew.
     #[inline(always)]
     fn straight(&mut self, port: u16, visible: u16, burst: &mut Burst, tally: &mut RxTally) -> u16 {
+        let first = self.number(self.consumed);
         let Self { memory, lender, size, released, consumed, .. } = self;
+        // For its descriptors only, and there is always a region 0.
+        let Some(memory) = memory.packets(0) else { return 0 };
+        let slot = usize::from(*consumed);
         let lendable = (size.get() / 2).saturating_sub(consumed.wrapping_sub(*released)).min(visible);
-        let (mut run, mut bytes) = (0, 0);
-        while run < lendable && burst.room() > 0 {
-            let index = consumed.wrapping_add(run);
-            let descriptor = memory.descriptor(index);
-            if descriptor.flags != 0 {
-                break;
-            }
-            let Ok(packet) = lend(lender, size.slot(index), descriptor, port) else { break };
-            let pushed = burst.push(packet);
-            debug_assert!(pushed.is_ok(), "the burst has room");
-            bytes += u64::from(descriptor.length);
-            run += 1;
-        }
+        let numbers = first..first + lendable.min(size.get() - first);
+        let (run, bytes) = lender.lend_run(numbers, port, burst, |i| {
+            let descriptor = memory.descriptor(slot + usize::from(i));
+            (descriptor.flags == 0 && has_sound_length(descriptor)).then_some(descriptor)
+        });
         tally.bytes += bytes;
         run
     }
@@ -160,10 +194,13 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
 
     /// The packet in `chain`, lent.
     fn lend_chain(&mut self, port: u16) -> Result<Mbuf, Refusal> {
-        let slots = (0..).map(|i| self.size.slot(self.consumed.wrapping_add(i)));
+        let first = self.number(self.consumed);
         let mut packet: Option<Mbuf> = None;
-        for (slot, descriptor) in slots.zip(self.chain.descriptors()) {
-            let segment = lend(&mut self.lender, slot, *descriptor, port)?;
+        for (i, descriptor) in (0..).zip(self.chain.descriptors()) {
+            if !has_sound_length(*descriptor) {
+                return Err(Refusal::Broken(|tally| &mut tally.bad_length));
+            }
+            let segment = self.lender.lend(self.size.slot(first + i), *descriptor, port)?;
             match &mut packet {
                 None => packet = Some(segment),
                 Some(head) if head.packet_len() + segment.len() > PACKET_MAX => {
@@ -202,11 +239,8 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
     }
 }
 
-/// Lends one segment.
+/// Whether a descriptor describes as much as a packet may have, and something.
 #[inline(always)]
-fn lend(lender: &mut impl LendSlots, slot: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, Refusal> {
-    if descriptor.length == 0 || descriptor.length as usize > PACKET_MAX {
-        return Err(Refusal::Broken(|tally| &mut tally.bad_length));
-    }
-    Ok(lender.lend(slot, descriptor, port)?)
+fn has_sound_length(descriptor: Descriptor) -> bool {
+    (1..=PACKET_MAX as u32).contains(&descriptor.length)
 }

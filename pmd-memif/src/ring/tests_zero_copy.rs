@@ -1,6 +1,7 @@
 //! The zero-copy ends of both sides against peers that do what they like with indices and descriptors.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use pmd_core::{Burst, Mbuf, Pool, PoolConfig};
@@ -18,7 +19,7 @@ use super::{BadPlace, DESC_NEXT, Descriptor};
 
 fn pool(size: usize) -> ExportedPool {
     let config = PoolConfig { size, data_room: 256, cache: 0, ..PoolConfig::default() };
-    ExportedPool { pool: Pool::new(&config).unwrap(), region: 1 }
+    ExportedPool::new(Pool::new(&config).unwrap(), 1)
 }
 
 fn receiver(log2: u8, mbufs: usize) -> (Rc<FakeRing>, ExportedPool, ZeroCopyRxRing<Rc<FakeRing>>) {
@@ -136,16 +137,45 @@ fn s69_long_segments_are_posted_in_parts_and_go_home_once() {
     assert_eq!(export.pool.in_use(), 0);
 }
 
-/// Lends packets out of a pool; the test says which slots are back.
+#[test]
+fn packets_from_elsewhere_are_posted_as_copies_between_those_that_are_posted_where_they_lie() {
+    let (ring, size, _) = FakeRing::new(3, 0, 0);
+    let (export, other) = (pool(4), pool(8));
+    let mut tx = ZeroCopyTxRing::new(Rc::clone(&ring), size, vec![export.clone()], 200);
+    let packet = |from: &ExportedPool, len: usize| {
+        let mut mbuf = from.pool.alloc().unwrap();
+        mbuf.append(len).unwrap().fill(len as u8);
+        mbuf
+    };
+    let own = packet(&export, 30);
+    let at_home = export.place_of(own.data()).unwrap();
+    let mut burst = Burst::new();
+    for mbuf in [packet(&other, 10), packet(&other, 20), own, packet(&other, 40), packet(&other, 50)] {
+        burst.push(mbuf).unwrap();
+    }
+    let mut tally = TxTally::default();
+    assert_eq!(tx.send(&mut burst, &mut tally).taken, 5, "the last one finds no mbuf, and is dropped");
+    assert_eq!(tally, TxTally { packets: 4, bytes: 100, nombuf: 1, ..TxTally::default() });
+    let posted: Vec<_> = (0..4).map(|slot: usize| ring.descriptors[slot].get()).collect();
+    let lengths: Vec<_> = posted.iter().map(|descriptor| (descriptor.length, descriptor.region)).collect();
+    assert_eq!((lengths, ring.head.get()), (vec![(10, 1), (20, 1), (30, 1), (40, 1)], 4));
+    assert_eq!(posted[2].place(), at_home);
+    assert_eq!((other.pool.in_use(), export.pool.in_use(), burst.len()), (0, 4, 0));
+    ring.tail.set(4);
+    tx.reclaim(&mut tally);
+    assert_eq!(export.pool.in_use(), 0);
+}
+
+/// Lends packets out of a pool; the test says which numbers are back.
 struct FakeLender {
     pool: Pool,
     back: Rc<RefCell<[bool; 8]>>,
 }
 
 impl LendSlots for FakeLender {
-    fn lend(&mut self, slot: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, BadPlace> {
-        let back = &mut self.back.borrow_mut()[usize::from(slot)];
-        assert!(*back, "slot {slot} is lent twice");
+    fn lend(&mut self, number: u16, descriptor: Descriptor, port: u16) -> Result<Mbuf, BadPlace> {
+        let back = &mut self.back.borrow_mut()[usize::from(number)];
+        assert!(*back, "number {number} is lent twice");
         let len = descriptor.length as usize;
         if descriptor.region != 1 || len > 256 {
             return Err(BadPlace::Range);
@@ -156,14 +186,36 @@ impl LendSlots for FakeLender {
         Ok(mbuf)
     }
 
-    fn is_back(&self, slot: u16) -> bool {
-        self.back.borrow()[usize::from(slot)]
+    fn lend_run(
+        &mut self,
+        numbers: Range<u16>,
+        port: u16,
+        burst: &mut Burst,
+        mut next: impl FnMut(u16) -> Option<Descriptor>,
+    ) -> (u16, u64) {
+        let (mut run, mut bytes) = (0, 0);
+        for number in numbers {
+            let Some(descriptor) = next(run).filter(|_| burst.room() > 0) else { break };
+            let Ok(packet) = self.lend(number, descriptor, port) else { break };
+            bytes += packet.len() as u64;
+            burst.push(packet).unwrap();
+            run += 1;
+        }
+        (run, bytes)
+    }
+
+    fn is_back(&self, number: u16) -> bool {
+        self.back.borrow()[usize::from(number)]
+    }
+
+    fn all_back(&self) -> bool {
+        self.back.borrow().iter().all(|back| *back)
     }
 }
 
 type Borrower = BorrowRxRing<Rc<FakeRing>, FakeLender>;
 
-/// A borrowing ring of 8 slots, its memory, which slots are back, and the pool.
+/// A borrowing ring of 8 slots, its memory, which numbers are back, and the pool.
 fn borrower() -> (Rc<FakeRing>, Rc<RefCell<[bool; 8]>>, Pool, Borrower) {
     let (ring, size, _) = FakeRing::new(3, 256, 256);
     let back = Rc::new(RefCell::new([true; 8]));
@@ -192,6 +244,32 @@ fn slots_are_released_in_the_order_of_the_ring_and_half_of_it_is_lent_at_most() 
     back.borrow_mut()[2..4].fill(true);
     rx.release();
     assert_eq!((ring.tail.get(), tally.packets), (6, 6));
+}
+
+#[test]
+fn numbers_begin_anew_when_all_mbufs_are_back_and_go_on_while_one_is_out() {
+    let (ring, back, pool, mut rx) = borrower();
+    for slot in 0..8 {
+        ring.descriptors[slot].set(Descriptor { flags: 0, region: 1, length: 10, offset: 0 });
+    }
+    let mut receive = |head, out: &[usize]| {
+        ring.head.set(head);
+        let mut burst = Burst::new();
+        rx.receive(&pool, 0, &mut burst, &mut RxTally::default());
+        let now: Vec<_> = (0..8).filter(|number| !back.borrow()[*number]).collect();
+        assert_eq!((now, burst.len()), (out.to_vec(), out.len()), "at {head}");
+        back.borrow_mut().fill(true);
+        ring.tail.get()
+    };
+    assert_eq!(receive(3, &[0, 1, 2]), 0);
+    assert_eq!(receive(5, &[0, 1]), 3);
+    assert_eq!(receive(9, &[0, 1, 2, 3]), 5);
+    back.borrow_mut()[3] = false;
+    let mut burst = Burst::new();
+    ring.head.set(12);
+    rx.receive(&pool, 0, &mut burst, &mut RxTally::default());
+    assert_eq!(*back.borrow(), [true, true, true, false, false, false, false, true], "the slots 9 to 11 behind 8");
+    assert_eq!(ring.tail.get(), 8);
 }
 
 #[test]

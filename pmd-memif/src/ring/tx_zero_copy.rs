@@ -14,6 +14,7 @@ use pmd_core::{Burst, Mbuf, MbufFifo};
 use super::exported::{ExportedPool, RINGS};
 use super::tx::{Sent, TxTally};
 use super::{DESC_NEXT, Descriptor, PACKET_MAX, PacketMemory, Place, RingMemory, RingSize};
+use crate::copy::{Copier, copy_slice, with_copier};
 
 /// The sending end.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(crate) struct ZeroCopyTxRing<M> {
     filled: u16,
     /// Slots whose mbufs have come back, free-running, private.
     reclaimed: u16,
-    /// Copies of packets from elsewhere, on their way into slots; `None` while [`Self::copy_in`] has it.
+    /// For copies of packets from elsewhere, on their way into slots; `None` while [`Self::copy_in`] has it.
     copies: Option<Box<Burst>>,
 }
 
@@ -95,16 +96,39 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
     #[inline(never)]
     fn copy_in(&mut self, burst: &mut Burst, tally: &mut TxTally) -> usize {
         let Some(mut copies) = self.copies.take() else { return 0 };
-        let from_elsewhere =
-            |mbuf: &&Mbuf| (1..=self.segment_max).contains(&mbuf.len()) && self.place(mbuf.data()).is_none();
-        let count = burst.iter().take(self.free()).take_while(from_elsewhere).count();
-        let copied = self.pools[0].pool.alloc_copies(&burst[..count], &mut copies);
-        burst.free_front(copied);
-        self.expected = 0;
-        let posted = self.straight(&mut copies, tally);
-        debug_assert_eq!(posted, copied, "they lie in an exported pool, and there are as many slots");
+        self.pools[0].pool.alloc_bulk(&mut copies, burst.len().min(self.free()));
+        let run = with_copier!(self.memory.kernel(), copier => self.post_copies(copier, burst, &mut copies, tally));
+        self.filled = self.filled.wrapping_add(run as u16);
+        burst.free_front(run);
+        self.mbufs.push_from(&mut copies, run);
+        // What was meant for packets that go another way.
+        copies.clear();
         self.copies = Some(copies);
-        copied
+        run
+    }
+
+    /// Copies the leading packets of `burst` that are one segment from elsewhere to `copies`, and posts these; says how many.
+    #[inline(always)]
+    fn post_copies(&self, copier: impl Copier, burst: &Burst, copies: &mut Burst, tally: &mut TxTally) -> usize {
+        let exported = self.pools[0].memory();
+        let Some(memory) = self.memory.packets(RINGS) else { return 0 };
+        let (first, segment_max) = (usize::from(self.filled), self.segment_max);
+        let (mut run, mut bytes) = (0, 0);
+        for (i, (mbuf, copy)) in burst.iter().zip(copies.iter_mut()).enumerate() {
+            let data = mbuf.data();
+            if mbuf.segment_count() != 1 || data.is_empty() || data.len() > segment_max || self.place(data).is_some() {
+                break;
+            }
+            let Some(room) = copy.receive(data.len(), mbuf.port()) else { break };
+            let Some(Place { region, offset }) = exported.place_of(room) else { break };
+            copy_slice(copier, room, data);
+            memory.set_descriptor(first + i, Descriptor { flags: 0, region, length: data.len() as u32, offset });
+            bytes += data.len() as u64;
+            run += 1;
+        }
+        tally.packets += run as u64;
+        tally.bytes += bytes;
+        run
     }
 
     /// Posts or drops what does not go the straight way, and what stands behind it; says how many.
