@@ -8,8 +8,8 @@
 //! 2. When many packets came in a row of few looks at the server's index, and never more than an eighth of the window waited, the
 //!    window is halved, down to a floor.
 //! 3. When more than half of the window waits, or when few packets come, all slots are posted again.
-//! 4. Each time that packets waited, it takes twice as long until the window closes again: who pauses now and then soon keeps
-//!    the whole ring.
+//! 4. Each time that packets waited, it takes twice as long until the window closes again, up to a million packets. A pause
+//!    that the whole ring would have outlasted costs less than a ring of packets, once: below one in a thousand.
 //!
 //! Under little load, when a pause of the receiver is what rings are for, the whole ring is there. Under so much that the
 //! window closes, a receiver that pauses would lose packets with the whole ring as well, a few microseconds later.
@@ -23,8 +23,9 @@ const PERIOD: u32 = 1 << 17;
 /// second.
 const FEW: u32 = 4;
 
-/// Most periods that a window stays whole after packets waited.
-const LONGEST: u32 = 256;
+/// Most periods that a window stays whole after packets waited. With more, threads that are interrupted a few times a second (on
+/// a virtual machine all are) would keep the whole ring, and be a third slower, to save one packet in ten thousand.
+const LONGEST: u32 = 8;
 
 /// The smallest window, in slots.
 const FLOOR: u16 = 128;
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn it_stays_whole_twice_as_long_each_time_that_packets_waited() {
         let mut window = window();
-        for periods in [1, 2, 4, 8, 16, 32, 64, 128, 256, 256] {
+        for periods in [1, 2, 4, 8, 8] {
             after(&mut window, 3, 128);
             assert_eq!(window.open(), 512, "before the pause that is followed by {periods} periods");
             window.look(300);

@@ -26,8 +26,8 @@ const FIRST_PACKETS: u64 = 100_000;
 /// Time to warm up.
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// Time for rings and caches to fill again after the processes were frozen.
-const AFTER_FREEZE: Duration = Duration::from_millis(20);
+/// Time for rings and caches to fill again after the processes were frozen, and for what adapts itself to get over it.
+const AFTER_FREEZE: Duration = Duration::from_millis(60);
 
 /// Time packets are counted. Short, so that what is compared is near in time; a counter that is printed every 100 ms makes
 /// it somewhat longer.
