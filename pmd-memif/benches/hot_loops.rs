@@ -10,7 +10,8 @@
 //! To be timed, a loop is run for BEFORE bursts first, that do not count.
 //!
 //! `memcpy-1518` is the bound for `copy-1518`, and `memcpy-zero-copy-1518` for `zero-copy-1518`: the copies that those make, from
-//! and to memory of the same kind, in the same order.
+//! and to memory of the same kind, in the same order. `memcpy-deep-1518` is the same as the first with 512 packets under way, and
+//! `memcpy-chain-1518` what a forwarder copies from a ring that is full into one that is kept empty.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -24,8 +25,11 @@ use pmd_memif::MemifDriver;
 
 const BURST: usize = 32;
 
-/// Buffers that a client uses of the ring it sends into, and of the one it receives from, when the server keeps up.
-const IN_USE: [usize; 2] = [64, 128];
+/// Buffers that a client uses of the ring it sends into, and of the one it receives from: when the server keeps up, when half of
+/// either ring is under way, and when it sends more than the server forwards.
+const KEEPING_UP: [usize; 2] = [64, 128];
+const DEEP: [usize; 2] = [512, 512];
+const OVERLOADED: [usize; 2] = [1024, 128];
 
 fn main() -> ExitCode {
     // `cargo bench` adds an argument of its own.
@@ -51,8 +55,10 @@ fn main() -> ExitCode {
         "both-1518" => memif_loopback(bursts, 1518, [true, true], back),
         "crossed-64" => memif_loopback(bursts, 64, [true, true], across),
         "crossed-1518" => memif_loopback(bursts, 1518, [true, true], across),
-        "memcpy-1518" => bare_copies(bursts, 1518, &[(0, 1), (1, 0)]),
-        "memcpy-zero-copy-1518" => bare_copies(bursts, 1518, &[(0, 1)]),
+        "memcpy-1518" => bare_copies(bursts, KEEPING_UP, &[(0, 1), (1, 0)], 2 * BURST),
+        "memcpy-deep-1518" => bare_copies(bursts, DEEP, &[(0, 1), (1, 0)], 2 * BURST),
+        "memcpy-chain-1518" => bare_copies(bursts, OVERLOADED, &[(0, 1)], BURST),
+        "memcpy-zero-copy-1518" => bare_copies(bursts, KEEPING_UP, &[(0, 1)], 2 * BURST),
         "idle" => memif_loopback(bursts, 0, [false, false], back),
         _ => return usage(),
     };
@@ -64,7 +70,7 @@ fn usage() -> ExitCode {
     eprintln!(
         "usage: hot_loops CASE BURSTS [BEFORE]; \
          cases: pool, null, idle; copy, zero-copy, borrow, both, crossed with -64, -1518; \
-         memcpy-1518, memcpy-zero-copy-1518"
+         memcpy with -1518, -deep-1518, -chain-1518, -zero-copy-1518"
     );
     ExitCode::from(2)
 }
@@ -145,28 +151,29 @@ fn memif_loopback(
     bursts.timed(2, || poll(&mut lports, &mut burst, &sender))
 }
 
-/// Copies bursts out of one ring of buffers into the same few mbufs, and from these into another ring, each of the `ways`, from
-/// and to: what a memif pair does with memory, without all the rest. A copying pair does so both ways; of one with a
-/// zero-copy client only the server copies. Of either ring as many buffers are in use as the client uses where the server keeps
-/// up: the window it keeps posted, and what it sends between two looks. Counts as [`memif_loopback`] does.
-fn bare_copies(bursts: Bursts, size: usize, ways: &[(usize, usize)]) -> (usize, Duration) {
+/// Copies bursts of 1518-byte packets out of one ring of buffers into the same few mbufs, and from these into another ring, each
+/// of the `ways`, from and to: what a memif pair does with memory, without all the rest. A copying pair does so both ways; of one
+/// with a zero-copy client only the server copies. `in_use` says how many buffers of either ring it goes round in. Each time round
+/// counts as `moved` packets, so that a packet has as many copies as in what this is the bound for.
+fn bare_copies(bursts: Bursts, in_use: [usize; 2], ways: &[(usize, usize)], moved: usize) -> (usize, Duration) {
+    const SIZE: usize = 1518;
     // Buffers in shared memory, as a memif's are.
     let (regions, mbufs) = (pool(true), pool(false));
-    let mut rings = IN_USE.map(|count| taken(&regions, count, size));
-    let mut hot = taken(&mbufs, BURST, size);
+    let mut rings = in_use.map(|count| taken(&regions, count, SIZE));
+    let mut hot = taken(&mbufs, BURST, SIZE);
     let mut place = 0;
-    bursts.timed(2, || {
+    bursts.timed(moved / BURST, || {
         for &(from, to) in ways {
-            let source = &rings[from][place % IN_USE[from]..];
+            let source = &rings[from][place % in_use[from]..];
             for (mbuf, slot) in hot.iter_mut().zip(source) {
                 mbuf.data_mut().copy_from_slice(slot.data());
             }
-            for (mbuf, slot) in hot.iter().zip(&mut rings[to][(place + BURST) % IN_USE[to]..]).rev() {
+            for (mbuf, slot) in hot.iter().zip(&mut rings[to][(place + BURST) % in_use[to]..]).rev() {
                 slot.data_mut().copy_from_slice(mbuf.data());
             }
         }
         place += BURST;
-        2 * BURST
+        moved
     })
 }
 
