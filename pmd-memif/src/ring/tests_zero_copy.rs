@@ -166,6 +166,20 @@ fn packets_from_elsewhere_are_posted_as_copies_between_those_that_are_posted_whe
     assert_eq!(export.pool.in_use(), 0);
 }
 
+#[test]
+fn no_more_packets_from_elsewhere_are_taken_than_slots_are_free() {
+    let (ring, size, _) = FakeRing::new(3, 0, 0);
+    let (export, other) = (pool(16), pool(16));
+    let mut tx = ZeroCopyTxRing::new(Rc::clone(&ring), size, vec![export.clone()], 200);
+    let (mut burst, mut tally) = (Burst::new(), TxTally::default());
+    other.pool.alloc_bulk(&mut burst, 11);
+    burst.iter_mut().for_each(|mbuf| mbuf.append(60).map_or((), |data| data.fill(1)));
+    assert_eq!((tx.send(&mut burst, &mut tally).taken, burst.len(), tally.full), (8, 3, 1));
+    assert_eq!((export.pool.in_use(), other.pool.in_use()), (8, 3), "none is kept for what did not fit");
+    ring.tail.set(2);
+    assert_eq!((tx.send(&mut burst, &mut tally).taken, burst.len(), ring.head.get()), (2, 1, 10));
+}
+
 /// Lends packets out of a pool; the test says which numbers are back.
 struct FakeLender {
     pool: Pool,
