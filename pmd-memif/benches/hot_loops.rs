@@ -10,8 +10,8 @@
 //! To be timed, a loop is run for BEFORE bursts first, that do not count.
 //!
 //! `memcpy-1518` is the bound for `copy-1518`, and `memcpy-zero-copy-1518` for `zero-copy-1518`: the copies that those make, from
-//! and to memory of the same kind, in the same order. `memcpy-deep-1518` is the same as the first with 512 packets under way, and
-//! `memcpy-chain-1518` what a forwarder copies from a ring that is full into one that is kept empty.
+//! and to memory of the same kind, in the same order. `memcpy-deep-1518` and `memcpy-deep-zero-copy-1518` are the same with 512
+//! packets under way, and `memcpy-chain-1518` what a forwarder copies from a ring that is full into one that is kept empty.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -25,11 +25,23 @@ use pmd_memif::MemifDriver;
 
 const BURST: usize = 32;
 
-/// Buffers that a client uses of the ring it sends into, and of the one it receives from: when the server keeps up, when half of
-/// either ring is under way, and when it sends more than the server forwards.
-const KEEPING_UP: [usize; 2] = [64, 128];
-const DEEP: [usize; 2] = [512, 512];
-const OVERLOADED: [usize; 2] = [1024, 128];
+/// How much of its rings a memif pair goes round in.
+#[derive(Debug, Clone, Copy)]
+struct Flight {
+    /// Buffers that the client uses of the ring it sends into, and of the one it receives from.
+    in_use: [usize; 2],
+    /// Packets that lie between the one that is written and the one that is read.
+    under_way: usize,
+}
+
+/// Either side keeps up.
+const KEEPING_UP: Flight = Flight { in_use: [64, 128], under_way: BURST };
+
+/// Half of either ring is under way.
+const DEEP: Flight = Flight { in_use: [1024, 1024], under_way: 512 };
+
+/// The client sends more than the server forwards, and keeps up with what it receives.
+const OVERLOADED: Flight = Flight { in_use: [1024, 128], under_way: BURST };
 
 fn main() -> ExitCode {
     // `cargo bench` adds an argument of its own.
@@ -59,6 +71,7 @@ fn main() -> ExitCode {
         "memcpy-deep-1518" => bare_copies(bursts, DEEP, &[(0, 1), (1, 0)], 2 * BURST),
         "memcpy-chain-1518" => bare_copies(bursts, OVERLOADED, &[(0, 1)], BURST),
         "memcpy-zero-copy-1518" => bare_copies(bursts, KEEPING_UP, &[(0, 1)], 2 * BURST),
+        "memcpy-deep-zero-copy-1518" => bare_copies(bursts, DEEP, &[(0, 1)], 2 * BURST),
         "idle" => memif_loopback(bursts, 0, [false, false], back),
         _ => return usage(),
     };
@@ -70,7 +83,7 @@ fn usage() -> ExitCode {
     eprintln!(
         "usage: hot_loops CASE BURSTS [BEFORE]; \
          cases: pool, null, idle; copy, zero-copy, borrow, both, crossed with -64, -1518; \
-         memcpy with -1518, -deep-1518, -chain-1518, -zero-copy-1518"
+         memcpy with -1518, -deep-1518, -chain-1518, -zero-copy-1518, -deep-zero-copy-1518"
     );
     ExitCode::from(2)
 }
@@ -153,10 +166,11 @@ fn memif_loopback(
 
 /// Copies bursts of 1518-byte packets out of one ring of buffers into the same few mbufs, and from these into another ring, each
 /// of the `ways`, from and to: what a memif pair does with memory, without all the rest. A copying pair does so both ways; of one
-/// with a zero-copy client only the server copies. `in_use` says how many buffers of either ring it goes round in. Each time round
-/// counts as `moved` packets, so that a packet has as many copies as in what this is the bound for.
-fn bare_copies(bursts: Bursts, in_use: [usize; 2], ways: &[(usize, usize)], moved: usize) -> (usize, Duration) {
+/// with a zero-copy client only the server copies. Each time round counts as `moved` packets, so that a packet has as many
+/// copies as in what this is the bound for.
+fn bare_copies(bursts: Bursts, flight: Flight, ways: &[(usize, usize)], moved: usize) -> (usize, Duration) {
     const SIZE: usize = 1518;
+    let Flight { in_use, under_way } = flight;
     // Buffers in shared memory, as a memif's are.
     let (regions, mbufs) = (pool(true), pool(false));
     let mut rings = in_use.map(|count| taken(&regions, count, SIZE));
@@ -168,7 +182,7 @@ fn bare_copies(bursts: Bursts, in_use: [usize; 2], ways: &[(usize, usize)], move
             for (mbuf, slot) in hot.iter_mut().zip(source) {
                 mbuf.data_mut().copy_from_slice(slot.data());
             }
-            for (mbuf, slot) in hot.iter().zip(&mut rings[to][(place + BURST) % in_use[to]..]).rev() {
+            for (mbuf, slot) in hot.iter().zip(&mut rings[to][(place + under_way) % in_use[to]..]).rev() {
                 slot.data_mut().copy_from_slice(mbuf.data());
             }
         }

@@ -180,6 +180,22 @@ fn no_more_packets_from_elsewhere_are_taken_than_slots_are_free() {
     assert_eq!((tx.send(&mut burst, &mut tally).taken, burst.len(), ring.head.get()), (2, 1, 10));
 }
 
+#[test]
+fn packets_that_lie_in_the_pool_take_slots_from_those_that_are_copied_behind_them() {
+    let (ring, size, _) = FakeRing::new(3, 0, 0);
+    let (export, other) = (pool(20), pool(20));
+    let mut tx = ZeroCopyTxRing::new(Rc::clone(&ring), size, vec![export.clone()], 200);
+    let mut burst = Burst::new();
+    for from in [&other, &export, &other, &export, &export, &export, &other, &other, &other, &other] {
+        let mut mbuf = from.pool.alloc().unwrap();
+        mbuf.append(60).unwrap().fill(1);
+        burst.push(mbuf).unwrap();
+    }
+    let mut tally = TxTally::default();
+    assert_eq!((tx.send(&mut burst, &mut tally).taken, burst.len(), ring.head.get()), (8, 2, 8));
+    assert_eq!((export.pool.in_use(), other.pool.in_use(), tally.packets), (8, 2, 8));
+}
+
 /// Lends packets out of a pool; the test says which numbers are back.
 struct FakeLender {
     pool: Pool,

@@ -34,7 +34,7 @@ pub(crate) struct ZeroCopyTxRing<M> {
     filled: u16,
     /// Slots whose mbufs have come back, free-running, private.
     reclaimed: u16,
-    /// For copies of packets from elsewhere, on their way into slots; `None` while [`Self::copy_in`] has it.
+    /// Mbufs for copies of packets from elsewhere, empty between bursts; `None` while [`Self::copy_in`] has it.
     copies: Option<Box<Burst>>,
 }
 
@@ -88,6 +88,8 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         if self.filled != before {
             self.memory.set_head(self.filled);
         }
+        // What was taken for packets that went another way.
+        self.copies.iter_mut().for_each(|copies| copies.clear());
         Sent { taken, fault: None }
     }
 
@@ -96,13 +98,12 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
     #[inline(never)]
     fn copy_in(&mut self, burst: &mut Burst, tally: &mut TxTally) -> usize {
         let Some(mut copies) = self.copies.take() else { return 0 };
-        self.pools[0].pool.alloc_bulk(&mut copies, burst.len().min(self.free()));
+        let missing = burst.len().min(self.free()).saturating_sub(copies.len());
+        self.pools[0].pool.alloc_bulk(&mut copies, missing);
         let run = with_copier!(self.memory.kernel(), copier => self.post_copies(copier, burst, &mut copies, tally));
         self.filled = self.filled.wrapping_add(run as u16);
         burst.free_front(run);
         self.mbufs.push_from(&mut copies, run);
-        // What was meant for packets that go another way.
-        copies.clear();
         self.copies = Some(copies);
         run
     }
@@ -112,9 +113,9 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
     fn post_copies(&self, copier: impl Copier, burst: &Burst, copies: &mut Burst, tally: &mut TxTally) -> usize {
         let exported = self.pools[0].memory();
         let Some(memory) = self.memory.packets(RINGS) else { return 0 };
-        let (first, segment_max) = (usize::from(self.filled), self.segment_max);
+        let (free, first, segment_max) = (self.free(), usize::from(self.filled), self.segment_max);
         let (mut run, mut bytes) = (0, 0);
-        for (i, (mbuf, copy)) in burst.iter().zip(copies.iter_mut()).enumerate() {
+        for (i, (mbuf, copy)) in burst.iter().zip(copies.iter_mut()).enumerate().take(free) {
             let data = mbuf.data();
             if mbuf.segment_count() != 1 || data.is_empty() || data.len() > segment_max || self.place(data).is_some() {
                 break;
