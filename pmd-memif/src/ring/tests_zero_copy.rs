@@ -29,6 +29,21 @@ fn receiver(log2: u8, mbufs: usize) -> (Rc<FakeRing>, ExportedPool, ZeroCopyRxRi
     (ring, export, rx)
 }
 
+/// A sender of segments up to `segment_max` bytes, its memory, and the pool it exports.
+fn sender(log2: u8, mbufs: usize, segment_max: u32) -> (Rc<FakeRing>, ExportedPool, ZeroCopyTxRing<Rc<FakeRing>>) {
+    let (ring, size, _) = FakeRing::new(log2, 0, 0);
+    let export = pool(mbufs);
+    let tx = ZeroCopyTxRing::new(Rc::clone(&ring), size, vec![export.clone()], segment_max);
+    (ring, export, tx)
+}
+
+/// A packet of `len` bytes of that value.
+fn packet(from: &ExportedPool, len: usize) -> Mbuf {
+    let mut mbuf = from.pool.alloc().unwrap();
+    mbuf.append(len).unwrap().fill(len as u8);
+    mbuf
+}
+
 fn receive(rx: &mut ZeroCopyRxRing<Rc<FakeRing>>) -> (Vec<usize>, RxTally) {
     let (mut burst, mut tally) = (Burst::new(), RxTally::default());
     rx.receive(0, &mut burst, &mut tally);
@@ -100,13 +115,9 @@ fn s48_s51_s53_lies_of_the_server_cost_its_packets_and_are_counted() {
 
 #[test]
 fn a_tail_that_claims_unsent_packets_gives_no_mbuf_back() {
-    let (ring, size, _) = FakeRing::new(2, 0, 0);
-    let export = pool(16);
-    let mut tx = ZeroCopyTxRing::new(Rc::clone(&ring), size, vec![export.clone()], 2048);
-    let mut burst = Burst::new();
-    export.pool.alloc_bulk(&mut burst, 6);
-    burst.iter_mut().for_each(|mbuf| mbuf.append(60).map_or((), |data| data.fill(1)));
-    let mut tally = TxTally::default();
+    let (ring, export, mut tx) = sender(2, 16, 2048);
+    let (mut burst, mut tally) = (Burst::new(), TxTally::default());
+    (0..6).for_each(|_| burst.push(packet(&export, 60)).unwrap());
     assert_eq!((tx.send(&mut burst, &mut tally).taken, burst.len(), tally.full), (4, 2, 1));
     ring.tail.set(5);
     assert_eq!((tx.send(&mut burst, &mut tally).taken, tally.overrun), (0, 1));
@@ -119,12 +130,9 @@ fn a_tail_that_claims_unsent_packets_gives_no_mbuf_back() {
 
 #[test]
 fn s69_long_segments_are_posted_in_parts_and_go_home_once() {
-    let (ring, size, _) = FakeRing::new(3, 0, 0);
-    let export = pool(4);
-    let mut tx = ZeroCopyTxRing::new(Rc::clone(&ring), size, vec![export.clone()], 100);
+    let (ring, export, mut tx) = sender(3, 4, 100);
     let mut burst = Burst::new();
-    export.pool.alloc_bulk(&mut burst, 1);
-    burst[0].append(250).unwrap();
+    burst.push(packet(&export, 250)).unwrap();
     tx.send(&mut burst, &mut TxTally::default());
     let parts: Vec<_> = (0..3).map(|i: usize| ring.descriptors[i].get()).collect();
     assert_eq!(parts.iter().map(|d| (d.length, d.flags)).collect::<Vec<_>>(), [(100, 1), (100, 1), (50, 0)]);
@@ -139,14 +147,7 @@ fn s69_long_segments_are_posted_in_parts_and_go_home_once() {
 
 #[test]
 fn packets_from_elsewhere_are_posted_as_copies_between_those_that_are_posted_where_they_lie() {
-    let (ring, size, _) = FakeRing::new(3, 0, 0);
-    let (export, other) = (pool(4), pool(8));
-    let mut tx = ZeroCopyTxRing::new(Rc::clone(&ring), size, vec![export.clone()], 200);
-    let packet = |from: &ExportedPool, len: usize| {
-        let mut mbuf = from.pool.alloc().unwrap();
-        mbuf.append(len).unwrap().fill(len as u8);
-        mbuf
-    };
+    let ((ring, export, mut tx), other) = (sender(3, 4, 200), pool(8));
     let own = packet(&export, 30);
     let at_home = export.place_of(own.data()).unwrap();
     let mut burst = Burst::new();
@@ -168,12 +169,9 @@ fn packets_from_elsewhere_are_posted_as_copies_between_those_that_are_posted_whe
 
 #[test]
 fn no_more_packets_from_elsewhere_are_taken_than_slots_are_free() {
-    let (ring, size, _) = FakeRing::new(3, 0, 0);
-    let (export, other) = (pool(16), pool(16));
-    let mut tx = ZeroCopyTxRing::new(Rc::clone(&ring), size, vec![export.clone()], 200);
+    let ((ring, export, mut tx), other) = (sender(3, 16, 200), pool(16));
     let (mut burst, mut tally) = (Burst::new(), TxTally::default());
-    other.pool.alloc_bulk(&mut burst, 11);
-    burst.iter_mut().for_each(|mbuf| mbuf.append(60).map_or((), |data| data.fill(1)));
+    (0..11).for_each(|_| burst.push(packet(&other, 60)).unwrap());
     assert_eq!((tx.send(&mut burst, &mut tally).taken, burst.len(), tally.full), (8, 3, 1));
     assert_eq!((export.pool.in_use(), other.pool.in_use()), (8, 3), "none is kept for what did not fit");
     ring.tail.set(2);
@@ -182,16 +180,11 @@ fn no_more_packets_from_elsewhere_are_taken_than_slots_are_free() {
 
 #[test]
 fn packets_that_lie_in_the_pool_take_slots_from_those_that_are_copied_behind_them() {
-    let (ring, size, _) = FakeRing::new(3, 0, 0);
-    let (export, other) = (pool(20), pool(20));
-    let mut tx = ZeroCopyTxRing::new(Rc::clone(&ring), size, vec![export.clone()], 200);
-    let mut burst = Burst::new();
+    let ((ring, export, mut tx), other) = (sender(3, 20, 200), pool(20));
+    let (mut burst, mut tally) = (Burst::new(), TxTally::default());
     for from in [&other, &export, &other, &export, &export, &export, &other, &other, &other, &other] {
-        let mut mbuf = from.pool.alloc().unwrap();
-        mbuf.append(60).unwrap().fill(1);
-        burst.push(mbuf).unwrap();
+        burst.push(packet(from, 60)).unwrap();
     }
-    let mut tally = TxTally::default();
     assert_eq!((tx.send(&mut burst, &mut tally).taken, burst.len(), ring.head.get()), (8, 2, 8));
     assert_eq!((export.pool.in_use(), other.pool.in_use(), tally.packets), (8, 2, 8));
 }
