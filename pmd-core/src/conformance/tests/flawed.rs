@@ -275,9 +275,11 @@ impl FlawedRx {
         Some(copy)
     }
 
+    /// Loses its packets to a place where a leak checker finds them: to it, they are none of the leaks it looks for.
     fn leak(&mut self) {
+        static LOST: Mutex<Vec<(Pool, VecDeque<Mbuf>)>> = Mutex::new(Vec::new());
         self.fetch();
-        self.waiting.drain(..).for_each(std::mem::forget);
+        LOST.lock().unwrap().push((self.pool.clone(), std::mem::take(&mut self.waiting)));
     }
 
     /// Spoils packets that belong to somebody else by now.
