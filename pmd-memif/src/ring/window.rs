@@ -8,8 +8,9 @@
 //! 2. When many packets came in a row of few looks at the server's index, and never more than an eighth of the window waited, the
 //!    window is halved, down to a floor.
 //! 3. When more than half of the window waits, or when few packets come, all slots are posted again.
-//! 4. Each time that packets waited, it takes twice as long until the window closes again, up to a million packets. A pause
-//!    that the whole ring would have outlasted costs less than a ring of packets, once: below one in a thousand.
+//! 4. Each time that packets waited, it takes twice as long until the window closes again, up to a million packets. Pauses
+//!    that the whole ring would have outlasted cost less than a ring of packets each, and so, if they go on, less than one
+//!    packet in a thousand.
 //!
 //! Under little load, when a pause of the receiver is what rings are for, the whole ring is there. Under so much that the
 //! window closes, a receiver that pauses would lose packets with the whole ring as well, a few microseconds later.
