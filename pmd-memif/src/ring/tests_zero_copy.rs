@@ -296,6 +296,22 @@ fn numbers_begin_anew_when_all_mbufs_are_back_and_go_on_while_one_is_out() {
 }
 
 #[test]
+fn numbers_go_round_while_an_mbuf_is_always_out() {
+    let (ring, back, pool, mut rx) = borrower();
+    for slot in 0..8 {
+        ring.descriptors[slot].set(Descriptor { flags: 0, region: 1, length: 10, offset: 0 });
+    }
+    for (head, kept, out) in [(4, 3, [0, 1, 2, 3]), (7, 6, [3, 4, 5, 6]), (10, 1, [0, 1, 6, 7])] {
+        ring.head.set(head);
+        rx.receive(&pool, 0, &mut Burst::new(), &mut RxTally::default());
+        let now: Vec<_> = (0..8).filter(|number| !back.borrow()[*number]).collect();
+        assert_eq!(now, out, "at {head}");
+        back.borrow_mut().fill(true);
+        back.borrow_mut()[kept] = false;
+    }
+}
+
+#[test]
 fn s50_a_borrowed_chain_is_what_its_one_snapshot_said() {
     for rewrite in REWRITES {
         let (ring, _, pool, mut rx) = borrower();
