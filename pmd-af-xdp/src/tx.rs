@@ -151,6 +151,7 @@ impl TxEnd {
         // The longest packet fits: the driver's `max_packet` sees to that.
         let Some(room) = copy.append(packet.packet_len()) else { return false };
         packet.copy_to(room);
+        self.posted.pool().tell_lender(packet, 1);
         self.copies.push(copy).is_ok()
     }
 

@@ -6,7 +6,8 @@
 //!
 //! `tests/tests/instruction_counts.rs` runs it under callgrind twice, with different numbers of bursts: the difference is
 //! what a packet costs. Every case moves bursts of 32 packets. Prints the number of packets moved, and the nanoseconds that took.
-//! Of a memif pair each end sends back what it receives; in `crossed`, the other end sends it, as a forwarder would.
+//! Of a memif pair each end sends back what it receives; in `crossed`, the other end sends it, as a forwarder would, and in
+//! `crossed-pools` so, too, but each end receives into a pool of its own.
 //! To be timed, a loop is run for BEFORE bursts first, that do not count.
 //!
 //! `memcpy-1518` is the bound for `copy-1518`, and `memcpy-zero-copy-1518` for `zero-copy-1518`: the copies that those make, from
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         "both-1518" => memif_loopback(bursts, 1518, [true, true], back),
         "crossed-64" => memif_loopback(bursts, 64, [true, true], across),
         "crossed-1518" => memif_loopback(bursts, 1518, [true, true], across),
+        "crossed-pools-64" => memif_pair(bursts, 64, [true, true], &[pool(false), pool(true)], across),
         "memcpy-1518" => bare_copies(bursts, KEEPING_UP, &[(0, 1), (1, 0)], 2 * BURST),
         "memcpy-deep-1518" => bare_copies(bursts, DEEP, &[(0, 1), (1, 0)], 2 * BURST),
         "memcpy-chain-1518" => bare_copies(bursts, OVERLOADED, &[(0, 1)], BURST),
@@ -82,7 +84,7 @@ fn main() -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!(
         "usage: hot_loops CASE BURSTS [BEFORE]; \
-         cases: pool, null, idle; copy, zero-copy, borrow, both, crossed with -64, -1518; \
+         cases: pool, null, idle, crossed-pools-64; copy, zero-copy, borrow, both, crossed with -64, -1518; \
          memcpy with -1518, -deep-1518, -chain-1518, -zero-copy-1518, -deep-zero-copy-1518"
     );
     ExitCode::from(2)
@@ -126,20 +128,32 @@ fn null_forward(bursts: Bursts) -> (usize, Duration) {
     })
 }
 
-/// A memif server and a memif client in one process, joined to each other; a burst in each direction circulates. Counts a
-/// packet each time it has been sent and received; `size` 0 sends none: what is counted are then polls that find nothing. `zero_copy` is
-/// what the server and the client are told, `sender` says which of the two sends what one of them has received.
+/// [`memif_pair`] on one pool.
 fn memif_loopback(
     bursts: Bursts,
     size: usize,
     zero_copy: [bool; 2],
     sender: impl Fn(usize) -> usize,
 ) -> (usize, Duration) {
-    let name = format!("hot-loops-{}", std::process::id());
     let pool = pool(zero_copy[1]);
+    memif_pair(bursts, size, zero_copy, &[pool.clone(), pool], sender)
+}
+
+/// A memif server and a memif client in one process, joined to each other; a burst in each direction circulates. Counts a
+/// packet each time it has been sent and received; `size` 0 sends none: what is counted are then polls that find nothing. `zero_copy` is
+/// what the server and the client are told, `pools` what they receive into, `sender` says which of the two sends what one of them
+/// has received.
+fn memif_pair(
+    bursts: Bursts,
+    size: usize,
+    zero_copy: [bool; 2],
+    pools: &[Pool; 2],
+    sender: impl Fn(usize) -> usize,
+) -> (usize, Duration) {
+    let name = format!("hot-loops-{}", std::process::id());
     let [of_server, of_client] = zero_copy.map(|yes| ("zero-copy", if yes { "yes" } else { "no" }));
-    let server = open(&MemifDriver, "server", &[("role", "server"), ("socket", &name), of_server], &pool);
-    let client = open(&MemifDriver, "client", &[("socket", &name), of_client], &pool);
+    let server = open(&MemifDriver, "server", &[("role", "server"), ("socket", &name), of_server], &pools[0]);
+    let client = open(&MemifDriver, "client", &[("socket", &name), of_client], &pools[1]);
     let mut lports = [server, client];
     let mut burst = Burst::with_limit(BURST);
     while !lports.iter().all(|lport| lport.control.link().is_up()) {
@@ -149,7 +163,7 @@ fn memif_loopback(
     // Polled once, both have taken their rings and the client has posted its buffers.
     poll(&mut lports, &mut burst, &sender);
     if size > 0 {
-        for lport in &mut lports {
+        for (lport, pool) in lports.iter_mut().zip(pools) {
             pool.alloc_bulk(&mut burst, BURST);
             for mbuf in burst.iter_mut() {
                 let len = mbuf.append(size).map_or(0, |data| data.len());

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use memmap2::{MmapOptions, MmapRaw};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use pmd_core::pool::{Lender, LentSegment};
-use pmd_core::{Burst, Mbuf};
+use pmd_core::{Burst, Mbuf, Pool};
 
 use crate::copy::{self, Copier, Kernel, with_copier};
 use crate::doorbell;
@@ -297,6 +297,10 @@ impl LendSlots for ShmLender {
     #[inline(always)]
     fn all_back(&self) -> bool {
         self.lender.all_back()
+    }
+
+    fn copied_into(&self, pool: &Pool) -> u64 {
+        self.lender.copied_into(pool)
     }
 }
 

@@ -180,6 +180,54 @@ fn a_borrowing_server_forwards_to_a_third_memif_with_one_copy_and_loses_nothing(
     }
 }
 
+/// Forwards 3000 small packets from a borrowing server to a zero-copy client; says of the last 100 whether they were lent.
+/// `one_pool`: both receive into the same pool.
+fn forwarded_as_lent(one_pool: bool) -> Vec<bool> {
+    let (mut sink, mut near, _near_dir) = pair([1, 1], &[], &[("zero-copy", "yes")]);
+    let dir = tempfile::tempdir().unwrap();
+    let at = ("socket", dir.path().join("memif.sock").to_str().unwrap().to_owned());
+    let common: &[_] = &[(at.0, at.1.as_str()), ("socket-abstract", "no")];
+    let mut source = Port::open("source", 1, common).unwrap();
+    let options = [common, &[("role", "server"), ("zero-copy", "yes")]].concat();
+    let own = Port::open("own", 1, &[("socket", "nobody-listens-here")]).unwrap();
+    let pool = if one_pool { &near.pool } else { &own.pool };
+    let mut server = Port::open_on(pool, "server", 1, &options).unwrap();
+    wait_for_links([&server, &source]);
+    let sent = packets(3000, 200);
+    let (mut out, mut between, mut arrived) = (Burst::with_limit(32), Burst::with_limit(32), Burst::new());
+    let (mut next, mut received, mut lent) = (0, 0, Vec::new());
+    until("all arrived", || {
+        while next < sent.len() && out.room() > 0 {
+            out.push(source.packet(&sent[next])).unwrap();
+            next += 1;
+        }
+        source.lports[0].tx.tx_burst(&mut out);
+        let left = between.len();
+        server.lports[0].rx.rx_burst(&mut between);
+        // A lent packet has no room before it.
+        lent.extend(between[left..].iter().map(|mbuf| mbuf.headroom() == 0));
+        near.lports[0].tx.tx_burst(&mut between);
+        sink.lports[0].rx.rx_burst(&mut arrived);
+        for mbuf in arrived.iter() {
+            assert_eq!(mbuf.data(), sent[received], "packet {received}");
+            received += 1;
+        }
+        arrived.clear();
+        received == sent.len()
+    });
+    drop(server.lports);
+    for port in [source, near, sink, own] {
+        port.assert_whole();
+    }
+    lent.split_off(2900)
+}
+
+#[test]
+fn what_would_be_copied_into_the_pool_that_is_received_into_is_copied_when_it_is_received() {
+    assert_eq!(forwarded_as_lent(true), [false; 100]);
+    assert_eq!(forwarded_as_lent(false), [true; 100], "copied early, these would be copied twice");
+}
+
 #[test]
 fn flush_brings_back_what_a_zero_copy_peer_has_consumed() {
     let (mut server, mut client, _dir) = pair([1, 1], &[], &[("zero-copy", "yes")]);

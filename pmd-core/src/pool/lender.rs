@@ -5,7 +5,9 @@
 //!    any thread, chains.
 //! 3. Dropping it, on any thread, marks its number as back; the driver sees that with [`Lender::is_back`], or all at once
 //!    with [`Lender::all_back`]. The driver chooses the numbers: the header of one that was back just now is in the cache.
-//! 4. When the lender is dropped, the memory stays until the last mbuf is back; whoever brings that one frees it.
+//! 4. Who can send packets of one pool only and copies a lent one into it says so ([`Pool::tell_lender`]). A driver that sees
+//!    that ([`Lender::copied_into`]) had better copy such packets itself, at once and into that pool.
+//! 5. When the lender is dropped, the memory stays until the last mbuf is back; whoever brings that one frees it.
 //!
 //! Bringing mbufs back costs one atomic addition per burst and lender: the price of knowing which one is the last. Nothing
 //! else in this crate needs one.
@@ -18,11 +20,11 @@
 
 use std::any::Any;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, Weak};
 
 use super::segment::Segment;
-use super::{Common, Owner, PoolCore, cache, next_id};
+use super::{Common, Owner, Pool, PoolCore, cache, next_id};
 use crate::burst::Burst;
 use crate::deployment::PageSize;
 use crate::mbuf::{Header, Mbuf};
@@ -32,6 +34,10 @@ pub(super) struct Lent {
     /// For each number whether its mbuf is back: cleared by the lender, set by whoever drops the mbuf.
     back: Box<[AtomicBool]>,
     balance: AtomicI64,
+    /// The pool that packets were copied into, by its id, and how many since it was another one. A hint: two threads that
+    /// copy at once may count one for the other.
+    copied_into: AtomicU64,
+    copies: AtomicU64,
     /// Dropped with the last mbuf.
     _keep: Box<dyn Any + Send + Sync>,
 }
@@ -80,6 +86,8 @@ impl Lender {
             lent: Some(Lent {
                 back: (0..size).map(|_| AtomicBool::new(true)).collect(),
                 balance: AtomicI64::new(0),
+                copied_into: AtomicU64::new(0),
+                copies: AtomicU64::new(0),
                 _keep: keep,
             }),
             foreign: None,
@@ -166,6 +174,13 @@ impl Lender {
     #[inline(always)]
     pub fn all_back(&self) -> bool {
         self.lent().balance.load(Ordering::Acquire) == self.lent
+    }
+
+    /// Packets that were sent as copies in `pool`, as those say who did so ([`Pool::tell_lender`]), since any were in another one.
+    /// Whoever receives into `pool` does better to copy such packets there at once: then they are sent from where they lie.
+    pub fn copied_into(&self, pool: &Pool) -> u64 {
+        let Lent { copied_into, copies, .. } = self.lent();
+        if copied_into.load(Ordering::Relaxed) == pool.core().id { copies.load(Ordering::Relaxed) } else { 0 }
     }
 
     /// An mbuf of the `len` bytes at `data`, received on `port`, without room before or behind them.
@@ -259,6 +274,21 @@ impl std::fmt::Debug for Lender {
     }
 }
 
+impl Pool {
+    /// For drivers that sent packets as copies in this pool, because their device cannot read them where they lie: tells the
+    /// lender of the first one, if it has one, how many it was. It may copy what follows by itself ([`Lender::copied_into`]).
+    pub fn tell_lender(&self, first: &Mbuf, packets: usize) {
+        let Some(header) = first.headers().next().filter(|header| header.owner.is_us()) else { return };
+        // SAFETY: the pool, or the lender's core, lives while an mbuf of it is out, which `first` is.
+        let Some(lent) = &unsafe { header.pool.as_ref() }.lent else { return };
+        let id = self.core().id;
+        let before =
+            if lent.copied_into.load(Ordering::Relaxed) == id { lent.copies.load(Ordering::Relaxed) } else { 0 };
+        lent.copies.store(before + packets as u64, Ordering::Relaxed);
+        lent.copied_into.store(id, Ordering::Relaxed);
+    }
+}
+
 /// Takes back the leading mbufs of `heads` that belong to the lender `core`, with their chains, and returns the others.
 ///
 /// # Safety
@@ -266,6 +296,8 @@ impl std::fmt::Debug for Lender {
 pub(super) unsafe fn take_back_run(core: NonNull<PoolCore>, heads: &[NonNull<Header>]) -> &[NonNull<Header>] {
     // SAFETY: an mbuf of it is out, so the core is alive until the balance below.
     let lent = unsafe { core.as_ref() }.lent.as_ref().expect("it is a lender");
+    // By value: it would be loaded again after every store to it.
+    let back = &*lent.back;
     let (mut run, mut count) = (0, 0);
     for head in heads {
         // SAFETY: the caller owns the header; the reference ends before the header is given away.
@@ -276,7 +308,7 @@ pub(super) unsafe fn take_back_run(core: NonNull<PoolCore>, heads: &[NonNull<Hea
         if next.is_none() {
             count += 1;
             // From here on the lender may lend it again.
-            lent.back[index as usize].store(true, Ordering::Release);
+            back[index as usize].store(true, Ordering::Release);
         } else {
             // SAFETY: passed on from the caller.
             count += unsafe { take_back_chain(core, lent, *head) };
@@ -405,6 +437,21 @@ mod tests {
         assert!((0..3).all(|number| lender.is_back(number)));
         drop(lender);
         assert_eq!(Arc::strong_count(&token), 1);
+    }
+
+    #[test]
+    fn a_lender_is_told_of_copies_into_the_pool_that_was_copied_into_last() {
+        let pools = [4, 5].map(|size| Pool::new(&PoolConfig { size, data_room: 64, ..PoolConfig::default() }).unwrap());
+        let (mut lender, data, _token) = lender(4);
+        let told = |lender: &Lender| [0, 1].map(|i| lender.copied_into(&pools[i]));
+        let mbuf = lend(&mut lender, data, 0, 60);
+        pools[0].tell_lender(&mbuf, 32);
+        pools[0].tell_lender(&mbuf, 2);
+        assert_eq!(told(&lender), [34, 0]);
+        pools[1].tell_lender(&mbuf, 1);
+        assert_eq!(told(&lender), [0, 1]);
+        pools[0].tell_lender(&pools[1].alloc().unwrap(), 1);
+        assert_eq!(told(&lender), [0, 1], "a pool's mbufs are no lender's");
     }
 
     #[test]

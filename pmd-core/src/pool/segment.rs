@@ -62,8 +62,8 @@ impl Segment {
         self.base
     }
 
-    /// Where `data` begins, in bytes from the start of the segment; `None` when it does not lie in it. For drivers that
-    /// hand the memory itself to a device or a peer.
+    /// Where the data of an mbuf begins, in bytes from the start of the segment; `None` when it does not lie in it. Not for
+    /// empty data. For drivers that hand the memory itself to a device or a peer.
     #[inline(always)]
     pub fn offset_of(&self, data: &[u8]) -> Option<usize> {
         self.span().offset_of(data)
@@ -108,7 +108,9 @@ impl Span {
     #[inline(always)]
     pub fn offset_of(self, data: &[u8]) -> Option<usize> {
         let offset = (data.as_ptr() as usize).wrapping_sub(self.start);
-        (offset <= self.len && data.len() <= self.len - offset).then_some(offset)
+        // Mappings do not overlap, and no buffer reaches beyond its own: what begins here ends here.
+        debug_assert!(offset >= self.len || data.len() <= self.len - offset);
+        (offset < self.len).then_some(offset)
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) mod exported;
 pub(crate) mod fake_memory;
 mod gather;
 pub(crate) mod interrupt;
+mod lending;
 #[cfg(all(test, loom))]
 mod models;
 pub(crate) mod posted;

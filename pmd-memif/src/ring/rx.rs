@@ -48,13 +48,13 @@ pub(crate) struct RxTally {
 /// The receiving end.
 #[derive(Debug)]
 pub(crate) struct RxRing<M, B> {
-    memory: M,
-    size: RingSize,
+    pub(super) memory: M,
+    pub(super) size: RingSize,
     buffers: B,
     /// Slots consumed, free-running: our index, private.
-    consumed: u16,
+    pub(super) consumed: u16,
     /// The peer's index as last loaded.
-    filled: u16,
+    pub(super) filled: u16,
     /// Behind a pointer, so that all else is seen not to change while packets are copied.
     unusual: Box<RefCell<Unusual>>,
 }

@@ -6,6 +6,8 @@
 //!    a packet that is kept for long holds up those behind it.
 //! 4. When half of the ring is out, further packets are copied, so that an application that queues cannot stop the ring
 //!    before the other half is used up.
+//! 5. Where lending gains nothing, because who sends the packets copies them, they are copied here ([`Lending`]): by the
+//!    copying end, which works on the same indices. It begins when no mbuf is out.
 //!
 //! The lender keeps the link's memory until the last mbuf is back, whatever becomes of the link and of this ring. The
 //! lengths and headers are ours; the client can still change the bytes of a packet while it is being read: who chooses
@@ -16,8 +18,9 @@ use std::ops::Range;
 use pmd_core::{Burst, Mbuf, Pool};
 
 use super::gather::{Chain, Found, Refusal, copy_segments};
-use super::rx::RxTally;
-use super::{BadPlace, Descriptor, PACKET_MAX, PacketMemory, RING_MASK_INT, RingMemory, RingSize};
+use super::lending::Lending;
+use super::rx::{RxRing, RxTally};
+use super::{BadPlace, Descriptor, PACKET_MAX, PacketMemory, PeersSlots, RingMemory, RingSize};
 
 /// Who lends the packets of a ring, known by numbers below the ring's size.
 pub(crate) trait LendSlots {
@@ -46,20 +49,20 @@ pub(crate) trait LendSlots {
 
     /// Whether the mbufs of all numbers are.
     fn all_back(&self) -> bool;
+
+    /// Lent packets that were copied into `pool`, since any were copied into another one.
+    fn copied_into(&self, pool: &Pool) -> u64;
 }
 
 /// The receiving end.
 #[derive(Debug)]
 pub(crate) struct BorrowRxRing<M, L> {
-    memory: M,
+    /// The ring, and the end that copies: what is consumed, by either of us.
+    ring: RxRing<M, PeersSlots>,
     lender: L,
-    size: RingSize,
+    lending: Lending,
     /// Slots given back to the client, free-running: what `tail` says.
     released: u16,
-    /// Slots consumed, free-running, private.
-    consumed: u16,
-    /// The client's index as last loaded.
-    filled: u16,
     /// The slot, free-running, that has number 0: the next one each time all mbufs are back. So the headers that are used
     /// are the first few, whatever slot they are for, and stay in L1 as long as the application keeps up.
     base: u16,
@@ -70,25 +73,27 @@ pub(crate) struct BorrowRxRing<M, L> {
 impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
     /// The receiving end of a connected ring, polling.
     pub(crate) fn new(memory: M, lender: L, size: RingSize) -> Self {
-        memory.set_flags(RING_MASK_INT);
-        memory.set_tail(0);
-        Self { memory, lender, size, released: 0, consumed: 0, filled: 0, base: 0, chain: Chain::new(size) }
+        let ring = RxRing::new(memory, size, PeersSlots);
+        Self { ring, lender, lending: Lending::new(), released: 0, base: 0, chain: Chain::new(size) }
     }
 
     /// The ring's memory.
     pub(crate) fn memory(&self) -> &M {
-        &self.memory
+        self.ring.memory()
     }
 
     /// Whether the client has filled slots that have not been consumed.
     pub(crate) fn has_packets(&self) -> bool {
-        self.memory.head() != self.consumed
+        self.ring.has_packets()
     }
 
     /// Adds received packets to `burst`, up to its limit, and says how many. `pool` is for those that are copied.
     #[inline]
     pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
         self.release();
+        if self.lending.is_suspended() && self.released == self.ring.consumed {
+            return self.receive_copies(pool, port, burst, tally);
+        }
         let before = burst.len();
         let mut left = self.visible(burst.room(), tally);
         while left > 0 && burst.room() > 0 {
@@ -97,34 +102,44 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
             if slots == 0 {
                 break;
             }
-            self.consumed = self.consumed.wrapping_add(slots);
+            self.ring.consumed = self.ring.consumed.wrapping_add(slots);
             left -= slots;
         }
         let packets = burst.len() - before;
         tally.packets += packets as u64;
+        self.lending.lent(packets, || self.lender.copied_into(pool));
+        packets
+    }
+
+    /// As [`Self::receive`], while nothing is lent.
+    #[inline(never)]
+    fn receive_copies(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
+        let packets = self.ring.receive(pool, port, burst, tally);
+        (self.released, self.base) = (self.ring.consumed, self.ring.consumed);
+        self.lending.copied(packets, || self.lender.copied_into(pool));
         packets
     }
 
     /// Gives the slots back whose mbufs are, in order.
     #[inline]
     pub(crate) fn release(&mut self) {
-        if self.released == self.consumed {
+        if self.released == self.ring.consumed {
             return;
         }
         if self.lender.all_back() {
-            self.base = self.consumed;
-            self.released = self.consumed;
+            self.base = self.ring.consumed;
+            self.released = self.ring.consumed;
         } else if !self.release_leading() {
             return;
         }
-        self.memory.set_tail(self.released);
+        self.ring.memory.set_tail(self.released);
     }
 
     /// Releases the slots before the first one whose mbuf is out; whether there are any.
     #[inline(never)]
     fn release_leading(&mut self) -> bool {
         let before = self.released;
-        while self.released != self.consumed && self.lender.is_back(self.number(self.released)) {
+        while self.released != self.ring.consumed && self.lender.is_back(self.number(self.released)) {
             self.released = self.released.wrapping_add(1);
         }
         self.released != before
@@ -133,15 +148,15 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
     /// The number of the mbuf that a slot is lent as. No two slots that are out have the same: they are fewer than the ring has.
     #[inline(always)]
     fn number(&self, slot: u16) -> u16 {
-        self.size.slot(slot.wrapping_sub(self.base))
+        self.ring.size.slot(slot.wrapping_sub(self.base))
     }
 
     /// Lends the leading packets that are one sound descriptor each, out of the `visible` slots, as far as `burst` has room
     /// and no more than half of the ring is out; says how many. Fewer where the numbers begin anew.
     #[inline(always)]
     fn straight(&mut self, port: u16, visible: u16, burst: &mut Burst, tally: &mut RxTally) -> u16 {
-        let first = self.number(self.consumed);
-        let Self { memory, lender, size, released, consumed, .. } = self;
+        let first = self.number(self.ring.consumed);
+        let Self { ring: RxRing { memory, size, consumed, .. }, lender, released, .. } = self;
         // For its descriptors only, and there is always a region 0.
         let Some(memory) = memory.packets(0) else { return 0 };
         let slot = usize::from(*consumed);
@@ -159,7 +174,7 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
     /// end is not there yet, or there is no mbuf to copy it into.
     #[cold]
     fn take_any(&mut self, pool: &Pool, port: u16, visible: u16, burst: &mut Burst, tally: &mut RxTally) -> u16 {
-        let Self { memory, size, consumed, released, chain, .. } = self;
+        let Self { ring: RxRing { memory, size, consumed, .. }, released, chain, .. } = self;
         let held = consumed.wrapping_sub(*released);
         let (packet, slots) = match chain.read(*size, visible, |i| memory.descriptor(consumed.wrapping_add(i))) {
             Found::Packet(slots) if held >= size.get() / 2 => (self.copy(pool), slots),
@@ -188,19 +203,19 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
     /// What older peers leave behind in a slot must not meet them again (quirk Q2, statement 57).
     fn clear_flags(&self, slots: u16) {
         for i in 0..slots {
-            self.memory.clear_flags(self.consumed.wrapping_add(i));
+            self.ring.memory.clear_flags(self.ring.consumed.wrapping_add(i));
         }
     }
 
     /// The packet in `chain`, lent.
     fn lend_chain(&mut self, port: u16) -> Result<Mbuf, Refusal> {
-        let first = self.number(self.consumed);
+        let first = self.number(self.ring.consumed);
         let mut packet: Option<Mbuf> = None;
         for (i, descriptor) in (0..).zip(self.chain.descriptors()) {
             if !has_sound_length(*descriptor) {
                 return Err(Refusal::Broken(|tally| &mut tally.bad_length));
             }
-            let segment = self.lender.lend(self.size.slot(first + i), *descriptor, port)?;
+            let segment = self.lender.lend(self.ring.size.slot(first + i), *descriptor, port)?;
             match &mut packet {
                 None => packet = Some(segment),
                 Some(head) if head.packet_len() + segment.len() > PACKET_MAX => {
@@ -216,24 +231,24 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
     /// The packet in `chain`, copied.
     fn copy(&self, pool: &Pool) -> Result<Mbuf, Refusal> {
         let mut packet = pool.alloc().ok_or(Refusal::NoMbuf)?;
-        copy_segments(&self.memory, pool, &mut packet, PACKET_MAX, &self.chain)?;
+        copy_segments(&self.ring.memory, pool, &mut packet, PACKET_MAX, &self.chain)?;
         Ok(packet)
     }
 
     /// How many filled slots may be taken now.
     #[inline(always)]
     fn visible(&mut self, wanted: usize, tally: &mut RxTally) -> u16 {
-        let mut visible = self.filled.wrapping_sub(self.consumed);
+        let mut visible = self.ring.filled.wrapping_sub(self.ring.consumed);
         if usize::from(visible) < wanted {
-            self.filled = self.memory.head();
-            visible = self.filled.wrapping_sub(self.consumed);
+            self.ring.filled = self.ring.memory.head();
+            visible = self.ring.filled.wrapping_sub(self.ring.consumed);
         }
         // The client may fill only what it was given back (statement 47).
-        let possible = self.size.get() - self.consumed.wrapping_sub(self.released);
+        let possible = self.ring.size.get() - self.ring.consumed.wrapping_sub(self.released);
         if visible > possible {
             tally.overrun += 1;
             visible = possible;
-            self.filled = self.consumed.wrapping_add(visible);
+            self.ring.filled = self.ring.consumed.wrapping_add(visible);
         }
         visible
     }

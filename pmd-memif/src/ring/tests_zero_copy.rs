@@ -1,6 +1,6 @@
 //! The zero-copy ends of both sides against peers that do what they like with indices and descriptors.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::exported::ExportedPool;
 use super::fake_memory::FakeRing;
+use super::lending::{COPIED, TRIAL};
 use super::rx::RxTally;
 use super::rx_borrow::{BorrowRxRing, LendSlots};
 use super::rx_zero_copy::ZeroCopyRxRing;
@@ -189,10 +190,11 @@ fn packets_that_lie_in_the_pool_take_slots_from_those_that_are_copied_behind_the
     assert_eq!((export.pool.in_use(), other.pool.in_use(), tally.packets), (8, 2, 8));
 }
 
-/// Lends packets out of a pool; the test says which numbers are back.
+/// Lends packets out of a pool; the test says which numbers are back, and how many packets were copied into that pool.
 struct FakeLender {
     pool: Pool,
     back: Rc<RefCell<[bool; 8]>>,
+    copied: Rc<Cell<u64>>,
 }
 
 impl LendSlots for FakeLender {
@@ -234,6 +236,10 @@ impl LendSlots for FakeLender {
     fn all_back(&self) -> bool {
         self.back.borrow().iter().all(|back| *back)
     }
+
+    fn copied_into(&self, pool: &Pool) -> u64 {
+        if pool.is_same(&self.pool) { self.copied.get() } else { 0 }
+    }
 }
 
 type Borrower = BorrowRxRing<Rc<FakeRing>, FakeLender>;
@@ -243,8 +249,29 @@ fn borrower() -> (Rc<FakeRing>, Rc<RefCell<[bool; 8]>>, Pool, Borrower) {
     let (ring, size, _) = FakeRing::new(3, 256, 256);
     let back = Rc::new(RefCell::new([true; 8]));
     let pool = pool(100).pool;
-    let lender = FakeLender { pool: pool.clone(), back: Rc::clone(&back) };
+    let lender = FakeLender { pool: pool.clone(), back: Rc::clone(&back), copied: Rc::default() };
     let rx = BorrowRxRing::new(Rc::clone(&ring), lender, size);
+    (ring, back, pool, rx)
+}
+
+/// One whose packets were copied by whoever sent them, so that it copies what comes next.
+fn suspended_borrower() -> (Rc<FakeRing>, Rc<RefCell<[bool; 8]>>, Pool, Borrower) {
+    let (ring, size, _) = FakeRing::new(3, 256, 256);
+    let (back, copied) = (Rc::new(RefCell::new([true; 8])), Rc::new(Cell::new(0)));
+    let pool = pool(100).pool;
+    let lender = FakeLender { pool: pool.clone(), back: Rc::clone(&back), copied: Rc::clone(&copied) };
+    let mut rx = BorrowRxRing::new(Rc::clone(&ring), lender, size);
+    for slot in 0..8 {
+        ring.descriptors[slot].set(Descriptor { flags: 0, region: 1, length: 10, offset: 0 });
+    }
+    for _ in 0..TRIAL / 4 {
+        ring.head.set(ring.head.get().wrapping_add(4));
+        let mut burst = Burst::new();
+        assert_eq!(rx.receive(&pool, 0, &mut burst, &mut RxTally::default()), 4);
+        assert_eq!(back.borrow().iter().filter(|back| !**back).count(), 4, "they are lent");
+        back.borrow_mut().fill(true);
+        copied.set(copied.get() + 4);
+    }
     (ring, back, pool, rx)
 }
 
@@ -267,6 +294,27 @@ fn slots_are_released_in_the_order_of_the_ring_and_half_of_it_is_lent_at_most() 
     back.borrow_mut()[2..4].fill(true);
     rx.release();
     assert_eq!((ring.tail.get(), tally.packets), (6, 6));
+}
+
+#[test]
+fn what_the_sender_would_copy_is_copied_when_it_is_received_once_no_mbuf_is_out() {
+    let (ring, back, pool, mut rx) = suspended_borrower();
+    let mut receive = |more| {
+        ring.head.set(ring.head.get().wrapping_add(more));
+        let mut burst = Burst::new();
+        rx.receive(&pool, 0, &mut burst, &mut RxTally::default());
+        (burst, back.borrow().iter().filter(|back| !**back).count(), ring.head.get().wrapping_sub(ring.tail.get()))
+    };
+    back.borrow_mut()[2] = false;
+    assert_eq!(receive(1).1, 2, "one is still out, so this one is lent");
+    back.borrow_mut().fill(true);
+    ring.regions[1].borrow_mut()[..10].copy_from_slice(b"new packet");
+    let (burst, out, in_use) = receive(5);
+    assert_eq!((burst.len(), burst[4].data(), out, in_use), (5, &b"new packet"[..], 0, 0));
+    let (burst, out, in_use) = receive(8);
+    assert_eq!((burst.len(), out, in_use), (8, 0, 0), "the whole ring is the client's again at once");
+    let trial = if cfg!(miri) { None } else { (0..COPIED).map(|_| receive(8).1).position(|out| out > 0) };
+    assert_eq!(trial, (!cfg!(miri)).then_some((COPIED - 13).div_ceil(8) as usize), "until lending is tried again");
 }
 
 #[test]
@@ -359,8 +407,9 @@ proptest! {
             (0..8_usize, prop_oneof![Just(0_u16), Just(1), any::<u16>()], 0..3_u16, 0..400_u32, prop_oneof![0..12_u16, any::<u16>()]),
             1..60,
         ),
+        suspended: bool,
     ) {
-        let (ring, back, pool, mut rx) = borrower();
+        let (ring, back, pool, mut rx) = if suspended { suspended_borrower() } else { borrower() };
         for (slot, flags, region, length, index) in steps {
             ring.descriptors[slot].set(Descriptor { flags, region, length, offset: length });
             ring.head.set(if index < 12 { ring.tail.get().wrapping_add(index) } else { index });

@@ -102,6 +102,9 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         self.pools[0].pool.alloc_bulk(&mut copies, missing);
         let run = with_copier!(self.memory.kernel(), copier => self.post_copies(copier, burst, &mut copies, tally));
         self.filled = self.filled.wrapping_add(run as u16);
+        if let Some(first) = burst.first().filter(|_| run > 0) {
+            self.pools[0].pool.tell_lender(first, run);
+        }
         burst.free_front(run);
         self.mbufs.push_from(&mut copies, run);
         self.copies = Some(copies);
@@ -245,7 +248,10 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
             return self.post_segments(mbuf, tally);
         }
         match self.pools[0].pool.alloc_copy(&mbuf) {
-            Some(copy) => self.post_segments(copy, tally),
+            Some(copy) => {
+                self.pools[0].pool.tell_lender(&mbuf, 1);
+                self.post_segments(copy, tally);
+            }
             None => tally.nombuf += 1,
         }
     }

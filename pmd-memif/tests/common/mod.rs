@@ -16,13 +16,15 @@ pub(crate) struct Port {
 impl Port {
     /// Opens a memif with these options.
     pub(crate) fn open(name: &str, queues: u16, options: &[(&str, &str)]) -> Result<Self, OpenError> {
-        let given: Vec<_> = options.iter().map(|(key, value)| RawOption::text(*key, *value)).collect();
-        let options = Options::check(MemifDriver.options(), &given).expect("the test's options are right");
-        let shareable = MemifDriver.shares_pools(&options);
+        let shareable = MemifDriver.shares_pools(&checked(options));
         let config = PoolConfig { name: name.into(), size: 4096, cache: 64, shareable, ..PoolConfig::default() };
-        let pool = Pool::new(&config).unwrap();
-        let request = DeviceRequest::new(name, options, queues, Some(&pool));
-        Ok(Self { lports: MemifDriver.open(request)?, pool })
+        Self::open_on(&Pool::new(&config).unwrap(), name, queues, options)
+    }
+
+    /// Opens a memif on a pool that there is.
+    pub(crate) fn open_on(pool: &Pool, name: &str, queues: u16, options: &[(&str, &str)]) -> Result<Self, OpenError> {
+        let request = DeviceRequest::new(name, checked(options), queues, Some(pool));
+        Ok(Self { lports: MemifDriver.open(request)?, pool: pool.clone() })
     }
 
     /// A packet of one or more segments.
@@ -35,6 +37,11 @@ impl Port {
         drop(self.lports);
         assert_eq!(self.pool.available(), self.pool.size());
     }
+}
+
+fn checked(options: &[(&str, &str)]) -> Options {
+    let given: Vec<_> = options.iter().map(|(key, value)| RawOption::text(*key, *value)).collect();
+    Options::check(MemifDriver.options(), &given).expect("the test's options are right")
 }
 
 /// Waits for a condition; the deadline is for failures only.
