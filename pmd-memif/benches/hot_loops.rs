@@ -61,6 +61,8 @@ fn main() -> ExitCode {
         "copy-512" => memif_loopback(bursts, 512, [false, false], back),
         "copy-1518" => memif_loopback(bursts, 1518, [false, false], back),
         "zero-copy-64" => memif_loopback(bursts, 64, [false, true], back),
+        "zero-copy-512" => memif_loopback(bursts, 512, [false, true], back),
+        "crossed-512" => memif_loopback(bursts, 512, [true, true], across),
         "zero-copy-1518" => memif_loopback(bursts, 1518, [false, true], back),
         "borrow-64" => memif_loopback(bursts, 64, [true, false], back),
         "borrow-1518" => memif_loopback(bursts, 1518, [true, false], back),

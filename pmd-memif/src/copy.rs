@@ -26,6 +26,9 @@ pub(crate) enum Kernel {
 
 /// Copies with the registers of one [`Kernel`]. Who has a value of such a type is on a machine that has the registers.
 pub(crate) trait Copier: Copy {
+    /// Whether it writes past the caches, where lines that the target lies in are of no use.
+    const STREAMS: bool = false;
+
     /// Copies exactly `len` bytes.
     ///
     /// # Safety
@@ -71,6 +74,63 @@ impl Kernel {
         }
         kernels.push(Self::Narrow(Narrow::Portable));
         kernels
+    }
+}
+
+/// Copies past the caches what begins and goes on in whole lines of the target, and the rest with another copier. Who published
+/// what it wrote calls [`Self::fence`] first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Streamed<C>(pub(crate) C);
+
+impl Streamed<()> {
+    /// Makes what was copied past the caches visible to whoever sees a later store.
+    #[inline(always)]
+    pub(crate) fn fence() {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        // SAFETY: every x86-64 has the instruction.
+        unsafe {
+            std::arch::x86_64::_mm_sfence();
+        }
+    }
+}
+
+impl<C: Copier> Copier for Streamed<C> {
+    const STREAMS: bool = true;
+
+    #[inline(always)]
+    unsafe fn copy(self, dst: *mut u8, src: *const u8, len: usize) {
+        let lines = if dst.addr().is_multiple_of(64) { len & !63 } else { 0 };
+        // SAFETY: passed on from the caller: the lines, and what is behind them.
+        unsafe {
+            if lines > 0 {
+                stream_lines(dst, src, lines);
+            }
+            self.0.copy(dst.add(lines), src.add(lines), len - lines);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn copy_blocks(self, dst: *mut u8, src: *const u8, len: usize) {
+        // SAFETY: passed on from the caller.
+        unsafe { self.copy(dst, src, len) };
+    }
+}
+
+/// Copies whole cache lines past the caches, where that can be done.
+///
+/// # Safety
+/// As the head of this file says; `dst` is a multiple of 64, `len` as well, and not 0.
+#[inline(always)]
+unsafe fn stream_lines(dst: *mut u8, src: *const u8, len: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: passed on from the caller.
+    unsafe {
+        x86::stream_lines(dst, src, len);
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    // SAFETY: passed on from the caller.
+    unsafe {
+        copy_by_words(dst, src, len);
     }
 }
 
@@ -314,6 +374,37 @@ mod x86 {
         }
     }
 
+    /// A line at a time, so that each is written to memory whole.
+    ///
+    /// # Safety
+    /// As the head of the file says; `dst` is a multiple of 64, `len` as well, and not 0.
+    #[inline(always)]
+    pub(super) unsafe fn stream_lines(dst: *mut u8, src: *const u8, len: usize) {
+        // SAFETY: loads and stores stay within `len`, a multiple of 64; every x86-64 has SSE2, and the stores are aligned.
+        unsafe {
+            asm!(
+                "2:",
+                "movdqu xmm0, [{src} + {at}]",
+                "movdqu xmm1, [{src} + {at} + 16]",
+                "movdqu xmm2, [{src} + {at} + 32]",
+                "movdqu xmm3, [{src} + {at} + 48]",
+                "movntdq [{dst} + {at}], xmm0",
+                "movntdq [{dst} + {at} + 16], xmm1",
+                "movntdq [{dst} + {at} + 32], xmm2",
+                "movntdq [{dst} + {at} + 48], xmm3",
+                "add {at}, 64",
+                "cmp {at}, {len}",
+                "jb 2b",
+                src = in(reg) src,
+                dst = in(reg) dst,
+                len = in(reg) len,
+                at = inout(reg) 0_usize => _,
+                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+                options(nostack),
+            );
+        }
+    }
+
     /// The leave to use AVX2.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(crate) struct Avx2(());
@@ -501,6 +592,28 @@ mod tests {
                     assert_eq!(target[to..to + len], source[from..from + len], "{kernel:?} {len}");
                     assert!(target[..to].iter().chain(&target[to + len..]).all(|b| *b == 0xEE), "{kernel:?} {len}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn whole_lines_past_the_caches_and_the_rest_by_way_of_them_make_the_whole() {
+        /// A target that begins a line.
+        #[repr(align(64))]
+        struct Lines([u8; 640]);
+        let source: Vec<u8> = (0..512).map(|i| (i * 7 + 1) as u8).collect();
+        for kernel in Kernel::usable() {
+            for (len, to) in [63, 64, 65, 300, 448].into_iter().flat_map(|len| [(len, 0), (len, 64), (len, 71)]) {
+                let mut target = Lines([0xEE; 640]);
+                // SAFETY: 3 + 448 < 512 and 71 + 448 < 640.
+                unsafe {
+                    let (dst, src) = (target.0.as_mut_ptr().add(to), source.as_ptr().add(3));
+                    with_copier!(kernel, copier => Streamed(copier).copy(dst, src, len));
+                }
+                Streamed::fence();
+                assert_eq!(target.0[to..to + len], source[3..3 + len], "{kernel:?} {len} to {to}");
+                let around = target.0[..to].iter().chain(&target.0[to + len..]);
+                assert!(around.into_iter().all(|byte| *byte == 0xEE), "{kernel:?} {len} to {to}");
             }
         }
     }

@@ -576,8 +576,13 @@ fn low_word(descriptor: Descriptor) -> u64 {
 
 #[cfg(all(test, not(miri)))]
 mod tests {
-    use super::*;
     use nix::sys::memfd::{MFdFlags, memfd_create};
+    use pmd_core::PoolConfig;
+
+    use super::*;
+    use crate::ring::rx::{RxRing, RxTally};
+    use crate::ring::tx::{TxRing, TxTally};
+    use crate::ring::{OwnSlots, PeersSlots};
 
     fn memfd(len: u64) -> OwnedFd {
         let file = memfd_create(c"shm test", MFdFlags::MFD_CLOEXEC).unwrap();
@@ -620,6 +625,53 @@ mod tests {
             drop(ring);
             assert_eq!((words.head(), words.tail(), words.flags()), (0x0203, 0x0405, 1));
         }
+    }
+
+    /// Large packets between two threads, as between two processes, through trials of both ways to write them.
+    #[test]
+    fn what_is_written_past_the_caches_is_what_the_other_end_reads() {
+        const PACKETS: usize = 100_000;
+        let bytes = 1 << 16;
+        let file = memfd(bytes);
+        nix::sys::uio::pwrite(&file, &COOKIE.to_le_bytes(), 0).unwrap();
+        let own = OwnSlots { region: 0, first: 1024, stride: 1600, capacity: 1536, mask: 31 };
+        let end = || {
+            let regions = Regions::map(std::iter::once((&file, bytes))).unwrap();
+            let (place, size) = (Place { region: 0, offset: 0 }, RingSize::from_log2(4));
+            let shm = ShmRing::new(&regions, place, size, CacheLine::B64, memfd(0)).unwrap().with_peer_apart(true);
+            (shm, size, Pool::new(&PoolConfig { size: 64, ..PoolConfig::default() }).unwrap())
+        };
+        let contents = |number: usize| (0..300 + number % 1200).map(move |i| (number * 7 + i) as u8);
+        let (shm, size, pool) = end();
+        let mut receiver = RxRing::new(shm, size, PeersSlots);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (shm, size, pool) = end();
+                let mut sender = TxRing::new(shm, size, own, 2048);
+                let (mut burst, mut tally, mut number) = (Burst::with_limit(8), TxTally::default(), 0);
+                while number < PACKETS || !burst.is_empty() {
+                    while number < PACKETS && burst.room() > 0 {
+                        let data: Vec<_> = contents(number).collect();
+                        burst.push(pool.alloc_packet(&data).unwrap()).unwrap();
+                        number += 1;
+                    }
+                    let taken = sender.send(&burst, &mut tally).taken;
+                    burst.free_front(taken);
+                    std::thread::yield_now();
+                }
+                assert!((1..PACKETS as u64 / 2).contains(&tally.streamed), "{} were streamed", tally.streamed);
+            });
+            let (mut burst, mut number) = (Burst::new(), 0);
+            while number < PACKETS {
+                receiver.receive(&pool, 0, &mut burst, &mut RxTally::default());
+                for packet in burst.iter() {
+                    assert!(packet.data().iter().copied().eq(contents(number)), "packet {number}");
+                    number += 1;
+                }
+                burst.clear();
+                std::thread::yield_now();
+            }
+        });
     }
 
     #[test]

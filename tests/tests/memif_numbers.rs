@@ -273,7 +273,10 @@ fn testpmd_receives_what_our_server_builds_in_the_ring() -> Result<()> {
 
 #[test]
 fn testpmd_receives_what_our_client_sends() -> Result<()> {
-    testpmd_receives_what_we_send(Role::Client, 1, 1500, copying).map(drop)
+    let summary = testpmd_receives_what_we_send(Role::Client, 1, 1500, copying)?;
+    let streamed = summary.lports[0].xstats["tx_streamed"];
+    assert!(streamed > 0, "both ways to write to another process are tried");
+    Ok(())
 }
 
 #[test]

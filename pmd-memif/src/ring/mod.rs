@@ -37,6 +37,7 @@ pub(crate) mod rotated;
 pub(crate) mod rx;
 pub(crate) mod rx_borrow;
 pub(crate) mod rx_zero_copy;
+mod streaming;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

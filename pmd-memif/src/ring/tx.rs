@@ -14,15 +14,20 @@
 //! after the other. So a client lets all its buffers pass, of which there are more than slots, before it takes the first one
 //! again; and lines are asked for some packets ahead, since a peer may have few. Only a hint comes of that look at a descriptor.
 //!
-//! Large packets are copied from the last to the first of a burst ([`TxRing::straight_back`]).
+//! Whether large packets had better go past the caches then is tried now and then ([`Streaming`]).
+//!
+//! Those that fill a first-level cache are copied from the last to the first of a burst ([`TxRing::straight_back`]).
 //!
 //! The mbufs stay in the burst; the queue frees those that were taken, in bulk. Most packets are one segment that fits one
 //! slot; the others take `scatter`, which packs them into as many slots as they need or leaves the ring untouched.
 
+use std::time::Instant;
+
 use pmd_core::Mbuf;
 
+use super::streaming::{self, Streaming};
 use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, PacketMemory, PeersSlots, RingMemory, RingSize};
-use crate::copy::{Copier, with_copier};
+use crate::copy::{Copier, Streamed, with_copier};
 
 /// Slots that a client fills between two looks at the index of a server in its process, unless there is no room for as many.
 const LOOK_EVERY: u16 = 64;
@@ -51,6 +56,8 @@ pub(crate) struct TxTally {
     pub(crate) held: u64,
     /// Packets sent where the application had written them: in the ring.
     pub(crate) in_place: u64,
+    /// Packets written past the caches.
+    pub(crate) streamed: u64,
     /// Times the peer's index was impossible.
     pub(crate) overrun: u64,
 }
@@ -124,6 +131,8 @@ pub(crate) struct TxRing<M, B> {
     first: u16,
     /// The region that the last unusual packet went to: the straight path writes to no other.
     region: u16,
+    /// How large packets are written, where the peer is another process.
+    streaming: Streaming,
     /// The slots of the packet that `scatter` works on; never grows beyond the ring's size.
     plan: Vec<Descriptor>,
 }
@@ -179,11 +188,11 @@ impl<P: PacketMemory, B: Buffers> Slots<P, B> {
     /// Copies a packet of one segment that fits there, describes it, and says how long it is. `APART`: asks for the lines of the
     /// slot `ahead`.
     #[inline(always)]
-    fn put<const APART: bool>(self, copier: impl Copier, mbuf: &Mbuf, i: usize, ahead: usize) -> Option<u64> {
+    fn put<const APART: bool, C: Copier>(self, copier: C, mbuf: &Mbuf, i: usize, ahead: usize) -> Option<u64> {
         let Self { memory, region, segment_max, .. } = self;
         let buffer = self.buffer(i);
         let data = mbuf.data();
-        if APART && data.len() > 64 {
+        if APART && !C::STREAMS && data.len() > 64 {
             memory.own(self.buffer(ahead).offset, data.len().min(ASKED_FOR));
         }
         let fits = data.len() <= buffer.length.min(segment_max) as usize;
@@ -209,8 +218,9 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// The sending end of a connected ring. `segment_max` is in bytes.
     pub(crate) fn new(memory: M, size: RingSize, buffers: B, segment_max: u32) -> Self {
         let plan = Vec::with_capacity(size.get().into());
-        let region = buffers.region();
-        let ring = Self { memory, size, buffers, segment_max, filled: 0, peer: 0, looked: 0, first: 0, region, plan };
+        let (region, streaming) = (buffers.region(), Streaming::new(size));
+        let (filled, peer, looked, first) = (0, 0, 0, 0);
+        let ring = Self { memory, size, buffers, segment_max, filled, peer, looked, first, region, streaming, plan };
         ring.publish();
         ring
     }
@@ -227,17 +237,20 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         let (mut taken, mut slots, mut bytes) = (0, 0, 0);
         let dropped_before = tally.dropped();
         let mut fault = None;
+        let may_stream = self.memory.is_peer_apart() && burst.first().is_some_and(|mbuf| mbuf.len() >= streaming::FROM);
+        let streams = may_stream && self.streaming.is_on();
         loop {
             let rest = &burst[taken..];
             let (run, copied) = if rest.first().is_some_and(|mbuf| mbuf.len() > LARGE) {
-                self.straight_back(rest, slots, free)
+                self.straight_back(streams, rest, slots, free)
             } else {
-                with_copier!(self.memory.kernel(), copier => if self.memory.is_peer_apart() {
-                    self.straight::<true>(copier, rest, slots, free)
-                } else {
-                    self.straight::<false>(copier, rest, slots, free)
+                with_copier!(self.memory.kernel(), copier => match (self.memory.is_peer_apart(), streams) {
+                    (false, _) => self.straight::<false>(copier, rest, slots, free),
+                    (true, false) => self.straight::<true>(copier, rest, slots, free),
+                    (true, true) => self.straight::<true>(Streamed(copier), rest, slots, free),
                 })
             };
+            tally.streamed += if streams { u64::from(run) } else { 0 };
             (taken, slots, bytes) = (taken + usize::from(run), slots + run, bytes + copied);
             let Some(mbuf) = burst.get(taken) else { break };
             match self.scatter(mbuf, slots, &mut free, tally) {
@@ -258,8 +271,14 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
             }
         }
         if slots > 0 {
+            if streams {
+                Streamed::fence();
+            }
             self.filled = self.filled.wrapping_add(slots);
             self.publish();
+        }
+        if may_stream {
+            self.streaming.sent(slots, Instant::now);
         }
         tally.packets += taken as u64 - (tally.dropped() - dropped_before);
         tally.bytes += bytes;
@@ -274,7 +293,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         let Some(slots) = self.slots_behind(used) else { return (0, 0) };
         let (mut run, mut bytes) = (0, 0);
         for (mbuf, i) in burst.iter().zip(0..usize::from(free.saturating_sub(used))) {
-            let Some(len) = slots.put::<APART>(copier, mbuf, i, i + AHEAD) else { break };
+            let Some(len) = slots.put::<APART, _>(copier, mbuf, i, i + AHEAD) else { break };
             bytes += len;
             run += 1;
         }
@@ -284,11 +303,11 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// As [`Self::straight`], for large packets: the last one is copied first. It was received last, and is still in the
     /// first-level cache, which not all of them fit. The slots are published all at once, so nobody sees the order.
     #[inline(never)]
-    fn straight_back(&self, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
-        with_copier!(self.memory.kernel(), copier => if self.memory.is_peer_apart() {
-            self.back::<true>(copier, burst, used, free)
-        } else {
-            self.back::<false>(copier, burst, used, free)
+    fn straight_back(&self, streams: bool, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
+        with_copier!(self.memory.kernel(), copier => match (self.memory.is_peer_apart(), streams) {
+            (false, _) => self.back::<false>(copier, burst, used, free),
+            (true, false) => self.back::<true>(copier, burst, used, free),
+            (true, true) => self.back::<true>(Streamed(copier), burst, used, free),
         })
     }
 
@@ -302,7 +321,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         let plain = &burst[..burst[..most].iter().take_while(is_plain).count()];
         let (mut run, mut bytes) = (plain.len(), 0);
         for (i, mbuf) in plain.iter().enumerate().rev() {
-            match slots.put::<APART>(copier, mbuf, i, i.wrapping_sub(AHEAD)) {
+            match slots.put::<APART, _>(copier, mbuf, i, i.wrapping_sub(AHEAD)) {
                 Some(len) => bytes += len,
                 // What lies behind it is not published, and copied again when this one is done with.
                 None => (run, bytes) = (i, 0),
