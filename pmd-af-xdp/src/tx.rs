@@ -232,6 +232,7 @@ mod tests {
     use crate::socket::Socket;
     use crate::sys::ring::Ring;
     use crate::umem::Umem;
+    use pmd_core::conformance::Loan;
     use pmd_core::{Pool, PoolConfig};
 
     /// An end, and the kernel's side of its rings. The kernel asks for no wake-ups.
@@ -318,6 +319,16 @@ mod tests {
         assert_eq!((tally.packets, tally.bytes, tally.copied, burst.len()), (3, 200, 3, 0));
         assert_eq!((other.available(), bench.pool.available()), (8, 29));
         assert_eq!(bench.take().iter().map(|d| d.length).collect::<Vec<_>>(), [60, 100, 40]);
+    }
+
+    #[test]
+    fn who_lent_packets_is_told_that_they_were_copied_into_the_pool_of_the_umem() {
+        let Some(mut bench) = bench(32) else { return };
+        let mut loan = Loan::of(vec![vec![7; 60]; 3]);
+        let mut burst = Burst::new();
+        (0..3).for_each(|number| burst.push(loan.lend(number)).unwrap());
+        assert_eq!((bench.send(&mut burst).copied, burst.len(), loan.is_back()), (3, 0, true));
+        assert_eq!(loan.copied_into(&bench.pool), 3);
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod checks;
 mod far_end;
 mod fixture;
 mod frame;
+mod loan;
 mod promise;
 mod testbed;
 // They open real devices in memory that can be shared, which miri does not have.
@@ -50,6 +51,7 @@ mod wrapped;
 pub use far_end::far_end;
 pub use fixture::{Capabilities, Device, Far, Fixture, Refusal, Rig, Shape};
 pub use frame::Frame;
+pub use loan::Loan;
 pub use wrapped::Wrapped;
 
 use checks::{bursts, counters, ends, link, opening, packets, sleep, threads};

@@ -10,10 +10,12 @@
 //!    count: the peer still reads what was written before. The second one is timed.
 //! 3. Past the caches it is, until the next trial, when the slowest time that way was well below the fastest the other way.
 //!    Where the packets come slower than either way is, the times are alike, and the caches stay in use.
-//! 4. The next trial comes late as long as all goes on as it did, and soon when the packets have become slower, or go past the
+//! 4. When the peer falls behind in a turn past the caches, the trial ends at once, long before the ring is full: no
+//!    packet is lost for its sake.
+//! 5. The next trial comes late as long as all goes on as it did, and soon when the packets have become slower, or go past the
 //!    caches: then a trial costs least, and a mistake most.
 //!
-//! A trial of a ring of 1024 slots takes 12288 packets of four million, if it is late; half of them go the slower way.
+//! A whole trial of a ring of 1024 slots takes 12288 packets of four million, if it is late; half of them go the slower way.
 
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,12 @@ const CHUNK: u32 = 1 << 16;
 /// Chunks until the next trial, soonest and latest.
 const SOON: u32 = 8;
 const LATE: u32 = 64;
+
+/// Packets of a turn after which it is seen whether the peer falls behind: many times what is on its way to it anyway.
+const ENOUGH: u32 = 128;
+
+/// Free slots up to which a ring is full: what a peer that is behind frees now and then.
+const FULL: u32 = 64;
 
 /// How often either way is timed in a trial. Who is kept from its CPU meanwhile spoils one time, not all.
 const TIMES: u8 = 3;
@@ -56,6 +64,10 @@ struct Trial {
     rings: u8,
     fastest_cached: Duration,
     slowest_streamed: Duration,
+    /// When this turn began, slots that were free then, and packets sent since.
+    turn: Instant,
+    room: u32,
+    sent: u32,
 }
 
 impl Streaming {
@@ -71,23 +83,34 @@ impl Streaming {
         self.is_on
     }
 
-    /// So many large packets were sent. `now` is asked once in a chunk, and in a trial.
+    /// So many large packets were sent. How many slots are `free` now, and what the time is, is asked once in a chunk, and in
+    /// a trial.
     #[inline(always)]
-    pub(crate) fn sent(&mut self, packets: u16, now: impl FnOnce() -> Instant) {
+    pub(crate) fn sent(&mut self, packets: u16, free: impl FnOnce() -> u16, now: impl FnOnce() -> Instant) {
         self.left = self.left.saturating_sub(packets.into());
-        if self.left == 0 {
-            self.go_on(now());
+        if self.left == 0 || self.trial.is_some() {
+            self.go_on(packets.into(), u32::from(free()).min(self.ring), now());
         }
     }
 
     #[cold]
-    fn go_on(&mut self, now: Instant) {
+    fn go_on(&mut self, packets: u32, free: u32, now: Instant) {
+        if let Some(trial) = &mut self.trial {
+            trial.sent += packets;
+            if self.left > 0 {
+                if self.is_on && trial.falls_behind(free, now, self.ring) {
+                    self.end_trial(false, now);
+                }
+                return;
+            }
+        }
         let time = self.began.replace(now).map_or(Duration::ZERO, |began| now - began);
         if self.trial.is_some() {
-            self.go_on_trying(time);
+            self.go_on_trying(time, free, now);
         } else if self.is_trial_due(time) {
             (self.is_on, self.left) = (false, self.ring);
-            self.trial = Some(Trial { rings: 0, fastest_cached: Duration::MAX, slowest_streamed: Duration::ZERO });
+            let (fastest_cached, slowest_streamed) = (Duration::MAX, Duration::ZERO);
+            self.trial = Some(Trial { rings: 0, fastest_cached, slowest_streamed, turn: now, room: free, sent: 0 });
         } else {
             self.left = CHUNK;
         }
@@ -102,19 +125,25 @@ impl Streaming {
     }
 
     /// A ring of packets of a trial has taken so long.
-    fn go_on_trying(&mut self, time: Duration) {
+    fn go_on_trying(&mut self, time: Duration, free: u32, now: Instant) {
         self.left = self.ring;
         let Some(trial) = &mut self.trial else { return };
         trial.rings += 1;
         if trial.rings % 2 == 0 {
             trial.timed(self.is_on, time);
             self.is_on = !self.is_on;
+            (trial.turn, trial.room, trial.sent) = (now, free, 0);
         }
         if trial.rings == 4 * TIMES {
-            self.is_on = trial.is_better_streamed();
-            (self.trial, self.left) = (None, CHUNK);
-            (self.chunks, self.fastest) = (0, Duration::MAX);
+            let streams = trial.is_better_streamed();
+            self.end_trial(streams, now);
         }
+    }
+
+    fn end_trial(&mut self, streams: bool, now: Instant) {
+        (self.is_on, self.trial) = (streams, None);
+        (self.left, self.began) = (CHUNK, Some(now));
+        (self.chunks, self.fastest) = (0, Duration::MAX);
     }
 }
 
@@ -130,6 +159,15 @@ impl Trial {
     /// By a fifth at least: what is less may be chance.
     fn is_better_streamed(&self) -> bool {
         self.slowest_streamed * 5 < self.fastest_cached * 4
+    }
+
+    /// Whether packets begin to wait in this turn because the peer takes fewer of them in a time than those that went through
+    /// the caches, by a quarter at least.
+    fn falls_behind(&self, free: u32, now: Instant, ring: u32) -> bool {
+        let kept_up = self.room > FULL;
+        let wait = kept_up && self.sent >= ENOUGH && free < self.room - self.room / 8;
+        let consumed = self.sent.saturating_sub(self.room.saturating_sub(free));
+        wait && self.fastest_cached * consumed < (now - self.turn) * ring / 4 * 3
     }
 }
 
@@ -151,7 +189,7 @@ mod tests {
         fn send_ring(&mut self, [cached, streamed]: [u64; 2]) {
             for _ in 0..1024 / 32 {
                 self.now += Duration::from_nanos(if self.streaming.is_on() { streamed } else { cached } / 32);
-                self.streaming.sent(32, || self.now);
+                self.streaming.sent(32, || 1024, || self.now);
             }
         }
 
@@ -231,5 +269,63 @@ mod tests {
         assert!(sender.until_tried([80_000, 120_000]) <= 2 * CHUNK, "slower");
         sender.try_both(|_| [120_000, 60_000]);
         assert_eq!(sender.until_tried([120_000, 60_000]), SOON * CHUNK, "past the caches");
+    }
+
+    /// Sends a ring of packets each 100 us while the peer takes so many of them in that time, cached and streamed; says how many
+    /// waited at most until the trial was over, and whether it was cut short.
+    fn paced(taken: [u32; 2]) -> (u32, bool) {
+        let mut sender = Sender::new();
+        sender.until_tried([100_000; 2]);
+        // Packets in the ring, by the way they were written, the oldest first; each is taken in its own time.
+        let mut ring: std::collections::VecDeque<bool> = Default::default();
+        let (mut most, mut turns, mut credit) = (0, 0, 0.0);
+        while sender.streaming.trial.is_some() {
+            sender.now += Duration::from_nanos(3125);
+            credit = f64::min(credit, 0.0) + 1.0 / 32.0;
+            while let Some(streamed) = ring.front().copied().filter(|_| credit > 0.0) {
+                credit -= 1.0 / f64::from(taken[usize::from(streamed)]);
+                ring.pop_front();
+            }
+            ring.extend([sender.streaming.is_on(); 32]);
+            turns += 1;
+            let free = 1024 - ring.len().min(1024) as u16;
+            sender.streaming.sent(32, || free, || sender.now);
+            most = most.max(ring.len() as u32);
+        }
+        assert!(!sender.streaming.is_on());
+        // What waits when the trial is over still takes its time.
+        while ring.iter().any(|streamed| *streamed) {
+            credit = f64::min(credit, 0.0) + 1.0 / 32.0;
+            while let Some(streamed) = ring.front().copied().filter(|_| credit > 0.0) {
+                credit -= 1.0 / f64::from(taken[usize::from(streamed)]);
+                ring.pop_front();
+            }
+            ring.extend([false; 32]);
+            most = most.max(ring.len() as u32);
+        }
+        (most, turns < 12 * 32)
+    }
+
+    #[test]
+    fn a_peer_that_falls_behind_ends_the_trial_before_a_packet_is_lost() {
+        for (taken, is_cut) in [([1100, 300], true), ([2000, 500], true), ([1500, 800], false)] {
+            let (most, cut) = paced(taken);
+            assert!(cut == is_cut && most < 1024, "{taken:?}: {most} packets waited");
+        }
+        assert_eq!(paced([1100, 1100]).1, false, "who keeps up is timed");
+    }
+
+    #[test]
+    fn a_ring_that_is_always_full_does_not_end_a_trial() {
+        let mut sender = Sender::new();
+        sender.until_tried([100_000; 2]);
+        for (ring, burst) in (0..12).flat_map(|ring| (0..32).map(move |burst| (ring, burst))) {
+            assert!(sender.streaming.trial.is_some(), "in ring {ring}");
+            // The first ring of a turn is taken slowly: it is still what was written before.
+            let time = if ring % 2 == 0 { 200_000 } else { [120_000, 60_000][usize::from(sender.streaming.is_on())] };
+            sender.now += Duration::from_nanos(time / 32);
+            sender.streaming.sent(32, || if burst == 31 { 20 } else { 0 }, || sender.now);
+        }
+        assert!(sender.streaming.is_on());
     }
 }

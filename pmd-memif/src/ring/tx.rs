@@ -278,7 +278,8 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
             self.publish();
         }
         if may_stream {
-            self.streaming.sent(slots, Instant::now);
+            let Self { memory, streaming, size, filled, .. } = self;
+            streaming.sent(slots, || Self::free_at(*size, *filled, Self::peers_index(memory)), Instant::now);
         }
         tally.packets += taken as u64 - (tally.dropped() - dropped_before);
         tally.bytes += bytes;
@@ -446,7 +447,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
 
     /// Looks at the peer's index.
     fn reload(&mut self, tally: &mut TxTally) -> u16 {
-        self.peer = if B::CLIENT { self.memory.tail() } else { self.memory.head() };
+        self.peer = Self::peers_index(&self.memory);
         self.looked = self.filled;
         let free = self.remembered();
         if free <= self.size.get() {
@@ -466,13 +467,24 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// Free slots by the peer's index as last loaded; more than the ring's size when that index is impossible.
     #[inline(always)]
     fn remembered(&self) -> u16 {
+        Self::free_at(self.size, self.filled, self.peer)
+    }
+
+    /// Free slots where the peer's index is `peer`.
+    #[inline(always)]
+    fn free_at(size: RingSize, filled: u16, peer: u16) -> u16 {
         if B::CLIENT {
             // In flight: sent and not consumed. More than the ring's size wraps into a large number here.
-            self.size.get().wrapping_sub(self.filled.wrapping_sub(self.peer))
+            size.get().wrapping_sub(filled.wrapping_sub(peer))
         } else {
             // Posted and not filled.
-            self.peer.wrapping_sub(self.filled)
+            peer.wrapping_sub(filled)
         }
+    }
+
+    #[inline(always)]
+    fn peers_index(memory: &M) -> u16 {
+        if B::CLIENT { memory.tail() } else { memory.head() }
     }
 
     /// The buffer of a slot and its capacity: our own, or one snapshot of what the client posted.

@@ -3,6 +3,7 @@
 use super::not_applicable;
 use crate::burst::Burst;
 use crate::conformance::fixture::Fixture;
+use crate::conformance::loan::Loan;
 use crate::conformance::promise;
 use crate::conformance::testbed::{End, Testbed, Way, bytes, wait};
 use crate::deployment::LportId;
@@ -119,27 +120,32 @@ fn one_piece(wide: &Pool, pool: &Pool, len: usize) -> Mbuf {
     from.alloc_packet(&vec![0xee; len]).expect("the pools hold a few packets")
 }
 
-/// Packets out of any pool are sent, also those with all their headroom used up.
+/// Packets out of any pool are sent, also those with all their headroom used up, and those that are lent, out of none.
 pub(in crate::conformance) fn packets_of_any_pool_are_sent(fixture: &dyn Fixture) {
     let mut bed = Testbed::open(fixture, 1);
     let foreign = bed.another_pool(512, 2048);
+    let mut loans = Vec::new();
     for way in bed.ways() {
         let Some(from) = way.from else { continue };
         let own = bed.side(from).pool.clone();
         let len = bed.largest(way).min(700).max(bed.caps.min_packet);
         let packets = bed.packets(&vec![len; 60]);
-        let make = |i: usize| match i % 3 {
+        let mut loan = Loan::of(packets.clone());
+        let make = |i: usize| match i % 4 {
             0 => own.alloc_packet(&packets[i]).expect("the pool holds a few packets"),
             1 => foreign.alloc_packet(&packets[i]).expect("the pool holds a few packets"),
-            _ => behind_no_headroom(&foreign, &packets[i]),
+            2 => behind_no_headroom(&foreign, &packets[i]),
+            _ => loan.lend(i),
         };
         let carried = bed.carry_mbufs(way, 0, 8, packets.len(), make);
         promise::TX_POOLS.require(carried.dropped == 0, || format!("{} packets were dropped", carried.dropped));
         if way.tied && way.to.is_some() {
             bed.compare(&promise::TX_POOLS, &packets, &carried.arrived);
         }
+        loans.push(loan);
     }
     bed.close();
+    promise::CLOSE.require(loans.iter().all(Loan::is_back), || "a lent packet is out when everything is closed".into());
 }
 
 /// Packets written into mbufs that the queue itself gave arrive in order, also among others and when some of those mbufs were
