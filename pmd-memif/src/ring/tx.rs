@@ -56,7 +56,7 @@ pub(crate) struct TxTally {
     pub(crate) held: u64,
     /// Packets sent where the application had written them: in the ring.
     pub(crate) in_place: u64,
-    /// Packets written past the caches.
+    /// Packets of bursts that were written past the caches.
     pub(crate) streamed: u64,
     /// Times the peer's index was impossible.
     pub(crate) overrun: u64,
@@ -131,8 +131,8 @@ pub(crate) struct TxRing<M, B> {
     first: u16,
     /// The region that the last unusual packet went to: the straight path writes to no other.
     region: u16,
-    /// How large packets are written, where the peer is another process.
-    streaming: Streaming,
+    /// How large packets are written, where the peer is another process. Behind a pointer, as most rings have no use for it.
+    streaming: Box<Streaming>,
     /// The slots of the packet that `scatter` works on; never grows beyond the ring's size.
     plan: Vec<Descriptor>,
 }
@@ -218,7 +218,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// The sending end of a connected ring. `segment_max` is in bytes.
     pub(crate) fn new(memory: M, size: RingSize, buffers: B, segment_max: u32) -> Self {
         let plan = Vec::with_capacity(size.get().into());
-        let (region, streaming) = (buffers.region(), Streaming::new(size));
+        let (region, streaming) = (buffers.region(), Box::new(Streaming::new(size)));
         let (filled, peer, looked, first) = (0, 0, 0, 0);
         let ring = Self { memory, size, buffers, segment_max, filled, peer, looked, first, region, streaming, plan };
         ring.publish();
@@ -250,7 +250,6 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
                     (true, true) => self.straight::<true>(Streamed(copier), rest, slots, free),
                 })
             };
-            tally.streamed += if streams { u64::from(run) } else { 0 };
             (taken, slots, bytes) = (taken + usize::from(run), slots + run, bytes + copied);
             let Some(mbuf) = burst.get(taken) else { break };
             match self.scatter(mbuf, slots, &mut free, tally) {
@@ -273,6 +272,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         if slots > 0 {
             if streams {
                 Streamed::fence();
+                tally.streamed += taken as u64;
             }
             self.filled = self.filled.wrapping_add(slots);
             self.publish();
