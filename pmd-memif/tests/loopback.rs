@@ -24,15 +24,21 @@ fn transfer(from: &mut Port, to: &mut Port, queue: usize, packets: &[Vec<u8>]) {
         // A client posts its buffers when it is polled first.
         from.lports[queue].rx.rx_burst(&mut Burst::new());
         to.lports[queue].rx.rx_burst(&mut arrived);
-        for mbuf in arrived.iter() {
-            let mut data = vec![0; mbuf.packet_len()];
-            mbuf.copy_to(&mut data);
-            assert_eq!(data, packets[received], "packet {received}");
-            received += 1;
-        }
-        arrived.clear();
+        received = take_next(&mut arrived, packets, received);
         received == packets.len()
     });
+}
+
+/// Takes what has arrived behind the first `received` packets, checks that it is what comes next, and says how many there are now.
+fn take_next(arrived: &mut Burst, sent: &[Vec<u8>], mut received: usize) -> usize {
+    for mbuf in arrived.iter() {
+        let mut data = vec![0; mbuf.packet_len()];
+        mbuf.copy_to(&mut data);
+        assert_eq!(data, sent[received], "packet {received}");
+        received += 1;
+    }
+    arrived.clear();
+    received
 }
 
 fn packets(count: usize, max: usize) -> Vec<Vec<u8>> {
@@ -166,13 +172,7 @@ fn a_borrowing_server_forwards_to_a_third_memif_with_one_copy_and_loses_nothing(
         server.lports[0].rx.rx_burst(&mut between);
         near.lports[0].tx.tx_burst(&mut between);
         far.lports[0].rx.rx_burst(&mut arrived);
-        for mbuf in arrived.iter() {
-            let mut data = vec![0; mbuf.packet_len()];
-            mbuf.copy_to(&mut data);
-            assert_eq!(data, sent[received], "packet {received}");
-            received += 1;
-        }
-        arrived.clear();
+        received = take_next(&mut arrived, &sent, received);
         received == sent.len()
     });
     for port in [server, client, far, near] {
@@ -208,13 +208,7 @@ fn forwarded_as_lent(one_pool: bool, max: usize) -> Vec<bool> {
         lent.extend(between[left..].iter().map(|mbuf| mbuf.headroom() == 0));
         near.lports[0].tx.tx_burst(&mut between);
         sink.lports[0].rx.rx_burst(&mut arrived);
-        for mbuf in arrived.iter() {
-            let mut data = vec![0; mbuf.packet_len()];
-            mbuf.copy_to(&mut data);
-            assert_eq!(data, sent[received], "packet {received}");
-            received += 1;
-        }
-        arrived.clear();
+        received = take_next(&mut arrived, &sent, received);
         received == sent.len()
     });
     drop(server.lports);
