@@ -193,6 +193,8 @@ impl Trial {
 // Arithmetic by the hundred thousand packets: nothing that miri could find.
 #[cfg(all(test, not(miri)))]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     /// Sends by a clock: a ring of packets takes so many nanoseconds, cached and streamed.
@@ -301,17 +303,20 @@ mod tests {
         let mut sender = Sender::new();
         sender.until_tried([100_000; 2]);
         // Packets in the ring, by the way they were written, the oldest first; each is taken in its own time.
-        let mut ring: std::collections::VecDeque<bool> = Default::default();
-        let (mut most, mut turns, mut credit) = (0, 0, 0.0);
-        while sender.streaming.trial.is_some() {
-            sender.now += Duration::from_nanos(3125);
+        let mut ring: VecDeque<bool> = VecDeque::new();
+        let (mut most, mut bursts, mut credit) = (0, 0, 0.0);
+        let mut put_32_and_take = |ring: &mut VecDeque<bool>, streamed| {
             credit = f64::min(credit, 0.0) + 1.0 / 32.0;
             while let Some(streamed) = ring.front().copied().filter(|_| credit > 0.0) {
                 credit -= 1.0 / f64::from(taken[usize::from(streamed)]);
                 ring.pop_front();
             }
-            ring.extend([sender.streaming.is_on(); 32]);
-            turns += 1;
+            ring.extend([streamed; 32]);
+        };
+        while sender.streaming.trial.is_some() {
+            sender.now += Duration::from_nanos(3125);
+            put_32_and_take(&mut ring, sender.streaming.is_on());
+            bursts += 1;
             let free = 1024 - ring.len().min(1024) as u16;
             sender.streaming.sent(32, || free, || sender.now);
             most = most.max(ring.len() as u32);
@@ -319,15 +324,10 @@ mod tests {
         assert!(!sender.streaming.is_on());
         // What waits when the trial is over still takes its time.
         while ring.iter().any(|streamed| *streamed) {
-            credit = f64::min(credit, 0.0) + 1.0 / 32.0;
-            while let Some(streamed) = ring.front().copied().filter(|_| credit > 0.0) {
-                credit -= 1.0 / f64::from(taken[usize::from(streamed)]);
-                ring.pop_front();
-            }
-            ring.extend([false; 32]);
+            put_32_and_take(&mut ring, false);
             most = most.max(ring.len() as u32);
         }
-        (most, turns)
+        (most, bursts)
     }
 
     #[test]
