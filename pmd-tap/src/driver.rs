@@ -140,7 +140,7 @@ impl LportControl for TapControl {
         let device = &self.open.device;
         let seen = device.seen();
         Details::new()
-            .with("interface", device.name.as_str())
+            .with("interface", device.netdev.name().as_str())
             .with("index", seen.as_ref().map(|state| state.index))
             .with("mtu", seen.as_ref().map(|state| state.mtu))
             .with("queues", device.files.len() as u64)

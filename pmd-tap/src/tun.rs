@@ -57,6 +57,15 @@ impl TunFile {
         Errno::result(unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TUNSETIFF, &raw mut request) }).map(drop)
     }
 
+    /// Leaves its interface, and may be attached again: by the same number, which other threads use meanwhile, a queue is
+    /// opened that belongs to no interface yet. It belongs to the network namespace of this thread.
+    pub(crate) fn detach(&self) -> io::Result<()> {
+        let fresh = Self::open()?;
+        // SAFETY: the number is that of our own open file, and goes on being that: nobody else can own it.
+        Errno::result(unsafe { libc::dup3(fresh.0.as_raw_fd(), self.0.as_raw_fd(), libc::O_CLOEXEC) })?;
+        Ok(())
+    }
+
     /// Has the kernel complete checksums and segment packets, whatever an earlier user of the interface wanted.
     pub(crate) fn refuse_offloads(&self) -> nix::Result<()> {
         self.set(libc::TUNSETOFFLOAD, 0)
