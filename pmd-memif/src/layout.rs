@@ -19,7 +19,7 @@ use crate::ring::{OwnSlots, Place, RingSize};
 use crate::shm::CacheLine;
 
 /// Most buffers of a ring that has more of them than slots: with packets of 512 bytes, more than a CPU's own cache holds.
-const MOST_BUFFERS: u64 = 4096;
+pub(crate) const MOST_BUFFERS: u64 = 4096;
 
 /// Bytes of a region beyond which there is one buffer for each slot.
 const MOST_BYTES: u64 = 128 << 20;

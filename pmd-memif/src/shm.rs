@@ -489,6 +489,13 @@ impl RingMemory for ShmRing {
         unsafe { self.descriptors.set_filled(index.into(), descriptor) };
     }
 
+    #[inline(always)]
+    fn own_descriptors(&self, index: u16, count: u16) {
+        for nth in (0..count).step_by(64 / DESCRIPTOR) {
+            copy::prefetch_to_write(self.descriptors.at(index.wrapping_add(nth).into()));
+        }
+    }
+
     fn clear_flags(&self, index: u16) {
         // SAFETY: as above; the first 2 bytes of a descriptor.
         unsafe { copy::store(self.descriptors.at(index.into()), 0_u16) };
@@ -627,7 +634,7 @@ mod tests {
         }
     }
 
-    /// Large packets between two threads, as between two processes, through trials of both ways to write them.
+    /// Large packets between two threads, as between two processes, through trials of the ways to write them.
     #[test]
     fn what_is_written_past_the_caches_is_what_the_other_end_reads() {
         const PACKETS: usize = 100_000;

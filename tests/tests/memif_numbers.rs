@@ -275,7 +275,7 @@ fn testpmd_receives_what_our_server_builds_in_the_ring() -> Result<()> {
 fn testpmd_receives_what_our_client_sends() -> Result<()> {
     let summary = testpmd_receives_what_we_send(Role::Client, 1, 1500, copying)?;
     let streamed = summary.lports[0].xstats["tx_streamed"];
-    assert!(streamed > 0, "both ways to write to another process are tried");
+    assert!(streamed > 0, "other ways to write to another process are tried");
     Ok(())
 }
 

@@ -27,6 +27,7 @@
 pub(crate) mod exported;
 #[cfg(test)]
 pub(crate) mod fake_memory;
+mod few;
 mod gather;
 pub(crate) mod interrupt;
 mod lending;
@@ -37,7 +38,6 @@ pub(crate) mod rotated;
 pub(crate) mod rx;
 pub(crate) mod rx_borrow;
 pub(crate) mod rx_zero_copy;
-mod streaming;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -49,6 +49,7 @@ mod tests_zero_copy;
 pub(crate) mod tx;
 pub(crate) mod tx_lend;
 pub(crate) mod tx_zero_copy;
+mod ways;
 mod window;
 
 use crate::copy::{Copier, Kernel};
@@ -159,6 +160,9 @@ pub(crate) trait Buffers: Copy {
     /// The region that the first packets are expected to go to.
     fn region(&self) -> u16;
 
+    /// How many buffers there are, where we give them out: a power of two. None for a server.
+    fn count(&self) -> usize;
+
     /// An empty buffer by its number, for a client; for a server whatever `posted` reads.
     fn empty(&self, number: usize, posted: impl FnOnce() -> Descriptor) -> Descriptor;
 }
@@ -169,6 +173,10 @@ impl Buffers for OwnSlots {
 
     fn region(&self) -> u16 {
         self.region
+    }
+
+    fn count(&self) -> usize {
+        usize::from(self.mask) + 1
     }
 
     #[inline(always)]
@@ -185,6 +193,10 @@ impl Buffers for PeersSlots {
     const CLIENT: bool = false;
 
     fn region(&self) -> u16 {
+        0
+    }
+
+    fn count(&self) -> usize {
         0
     }
 
@@ -232,6 +244,9 @@ pub(crate) trait RingMemory {
     fn set_descriptor(&self, index: u16, descriptor: Descriptor);
     /// Writes flags, region and length of the descriptor at `index`, not its offset: what a server may do.
     fn set_filled(&self, index: u16, descriptor: Descriptor);
+    /// Asks for the lines of `count` descriptors from `index` on, which will be written soon. Nothing happens where there are
+    /// none.
+    fn own_descriptors(&self, _index: u16, _count: u16) {}
     /// Clears the flags of the descriptor at `index`.
     fn clear_flags(&self, index: u16);
     /// Whether `len` bytes at `place` lie inside a region.

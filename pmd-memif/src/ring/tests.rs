@@ -13,6 +13,7 @@ use super::posted::PostedBuffers;
 use super::rotated::RotatedBuffers;
 use super::rx::{RxRing, RxTally};
 use super::tx::{Sent, TxFault, TxRing, TxTally};
+use super::ways::Way;
 use super::{DESC_NEXT, Descriptor, OwnSlots, PeersSlots, RING_MASK_INT, RingSize, interrupt};
 
 /// Which end owns the memory: the sender in S2M, the receiver in M2S.
@@ -94,7 +95,7 @@ impl Pair {
     }
 
     /// The same with mbufs that hold `data_room` bytes, not 100.
-    fn with_data_room(self, data_room: usize) -> Self {
+    pub(super) fn with_data_room(self, data_room: usize) -> Self {
         Self { pool: pool(data_room), ..self }
     }
 
@@ -110,6 +111,14 @@ impl Pair {
             mbuf.chain(next).unwrap();
         }
         mbuf
+    }
+
+    /// Has large packets written that way, where the ends are two processes.
+    pub(super) fn go(&mut self, way: Way) {
+        match &mut self.tx {
+            Tx::Client(ring) => ring.ways().go(way),
+            Tx::Server(ring) => ring.ways().go(way),
+        }
     }
 
     /// Sends the packets and says how many were taken.

@@ -1,13 +1,16 @@
 //! How many of its buffers a client uses: within a process few while both ends keep up, and all when packets wait; towards
-//! another one all in turn; and never one for two packets.
+//! another one all in turn, or few where that is faster; and never one for two packets.
 
 use std::collections::{HashSet, VecDeque};
 
 use super::tests::{Direction, Pair};
+use super::ways::Way;
 
 /// Packets with consecutive numbers, from one end of a pair to the other.
 struct Stream {
     pair: Pair,
+    /// Bytes of a packet behind its number.
+    rest: usize,
     sent: u32,
     waiting: VecDeque<u32>,
 }
@@ -19,13 +22,18 @@ impl Stream {
 
     fn with_buffers(direction: Direction, log2: u8, log2_buffers: u8) -> Self {
         let pair = Pair::with_buffers(direction, log2, log2_buffers, 2048);
-        Self { pair, sent: 0, waiting: VecDeque::new() }
+        Self { pair, rest: 0, sent: 0, waiting: VecDeque::new() }
+    }
+
+    /// A packet: its number, and that again as often as there is room.
+    fn packet(&self, number: u32) -> Vec<u8> {
+        number.to_le_bytes().into_iter().cycle().take(4 + self.rest).collect()
     }
 
     /// Sends up to so many packets, and says how many the ring took.
     fn send(&mut self, count: u32) -> usize {
-        let packets: Vec<_> = (0..count).map(|i| (self.sent + i).to_le_bytes()).collect();
-        let packets: Vec<&[u8]> = packets.iter().map(<[u8; 4]>::as_slice).collect();
+        let packets: Vec<_> = (0..count).map(|i| self.packet(self.sent + i)).collect();
+        let packets: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
         let (taken, _) = self.pair.send(&packets);
         self.waiting.extend(self.sent..self.sent + taken as u32);
         self.sent += taken as u32;
@@ -35,7 +43,8 @@ impl Stream {
     /// Receives a burst: it is what was sent first.
     fn receive(&mut self) {
         for packet in self.pair.receive_clean() {
-            assert_eq!(packet, self.waiting.pop_front().unwrap().to_le_bytes());
+            let number = self.waiting.pop_front().unwrap();
+            assert!(packet.chunks(4).all(|part| part == &number.to_le_bytes()[..part.len()]), "{number}: {packet:?}");
         }
     }
 
@@ -138,4 +147,39 @@ fn towards_another_process_all_buffers_are_used_before_the_first_one_again() {
         assert_eq!(rest, &first[..rest.len()], "{direction:?}");
         stream.pair.assert_whole();
     }
+}
+
+#[test]
+fn towards_another_process_few_buffers_are_used_where_that_is_faster_while_the_server_keeps_up() {
+    let stream = Stream::with_buffers(Direction::S2m, 8, 10);
+    let mut stream = Stream { pair: stream.pair.with_data_room(2048), rest: 256, ..stream };
+    stream.pair.go(Way::ToFew);
+    let keep_up = |stream: &mut Stream| {
+        let mut used = HashSet::new();
+        for _ in 0..64 {
+            stream.keep_up(1, 16);
+            used.extend(stream.places(stream.pair.ring.head.get(), 16));
+        }
+        used.len()
+    };
+    keep_up(&mut stream);
+    assert_eq!(keep_up(&mut stream), 128);
+    // Wherever it is, packets wait, and others come that a half has no room for: small ones, of several slots, of any size.
+    for (phase, (count, rest)) in (0..9).flat_map(|phase| [(phase, (20, 0)), (phase, (16, 3000)), (phase, (20, 300))]) {
+        stream.keep_up(phase, 16);
+        (0..7).for_each(|_| assert_eq!(stream.send(16), 16));
+        stream.rest = rest;
+        assert_eq!(stream.send(count), count as usize);
+        stream.rest = 256;
+        stream.receive();
+        stream.send(65);
+        stream.receive_all();
+        keep_up(&mut stream);
+    }
+    stream.send(256);
+    assert_eq!(stream.in_use(256), 256, "a buffer for each packet of a full ring");
+    stream.receive_all();
+    keep_up(&mut stream);
+    assert_eq!(keep_up(&mut stream), 128);
+    stream.pair.assert_whole();
 }

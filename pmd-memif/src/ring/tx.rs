@@ -13,8 +13,9 @@
 //! Where the peer is another process, its CPU's cache has the lines of what it has read lately. Stores wait for one such line
 //! after the other. So a client lets all its buffers pass, of which there are more than slots, before it takes the first one
 //! again; and lines are asked for some packets ahead, since a peer may have few. Only a hint comes of that look at a descriptor.
+//! The descriptors of the burst after next are asked for as well.
 //!
-//! Whether large packets had better go past the caches then is tried now and then ([`Streaming`]).
+//! Whether large packets had better go past the caches then, or to few buffers ([`Few`]), is tried now and then ([`Ways`]).
 //!
 //! Those that fill a first-level cache are copied from the last to the first of a burst ([`TxRing::straight_back`]).
 //!
@@ -25,7 +26,8 @@ use std::time::Instant;
 
 use pmd_core::Mbuf;
 
-use super::streaming::{self, Streaming};
+use super::few::Few;
+use super::ways::{self, Way, Ways};
 use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, PacketMemory, PeersSlots, RingMemory, RingSize};
 use crate::copy::{Copier, Streamed, with_copier};
 
@@ -35,6 +37,9 @@ const LOOK_EVERY: u16 = 64;
 /// How many packets ahead a slot's buffer is asked for, and how many bytes of it: behind those the CPU asks by itself.
 const AHEAD: usize = 4;
 const ASKED_FOR: usize = 512;
+
+/// How many slots behind a burst a client asks for the lines of as many descriptors: the server's CPU has read them a ring ago.
+const DESCRIPTORS_AHEAD: u16 = 32;
 
 /// Bytes above which the last packet of a burst is copied first: 32 of them fill a first-level cache.
 const LARGE: usize = 768;
@@ -58,6 +63,8 @@ pub(crate) struct TxTally {
     pub(crate) in_place: u64,
     /// Packets of bursts that were written past the caches.
     pub(crate) streamed: u64,
+    /// Packets of bursts that were written to few buffers.
+    pub(crate) to_few: u64,
     /// Times the peer's index was impossible.
     pub(crate) overrun: u64,
 }
@@ -127,12 +134,12 @@ pub(crate) struct TxRing<M, B> {
     peer: u16,
     /// Slots filled when it was loaded.
     looked: u16,
-    /// The slot whose buffer has number 0, free-running: for a client's own. It moves only within a process.
-    first: u16,
+    /// Where the numbers of a client's own buffers begin.
+    few: Few,
     /// The region that the last unusual packet went to: the straight path writes to no other.
     region: u16,
     /// How large packets are written, where the peer is another process. Behind a pointer, as most rings have no use for it.
-    streaming: Box<Streaming>,
+    ways: Box<Ways>,
     /// The slots of the packet that `scatter` works on; never grows beyond the ring's size.
     plan: Vec<Descriptor>,
 }
@@ -218,9 +225,10 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// The sending end of a connected ring. `segment_max` is in bytes.
     pub(crate) fn new(memory: M, size: RingSize, buffers: B, segment_max: u32) -> Self {
         let plan = Vec::with_capacity(size.get().into());
-        let (region, streaming) = (buffers.region(), Box::new(Streaming::new(size)));
-        let (filled, peer, looked, first) = (0, 0, 0, 0);
-        let ring = Self { memory, size, buffers, segment_max, filled, peer, looked, first, region, streaming, plan };
+        let few = Few::new(size, buffers.count());
+        let (region, ways) = (buffers.region(), Box::new(Ways::new(size, few.is_possible())));
+        let (filled, peer, looked) = (0, 0, 0);
+        let ring = Self { memory, size, buffers, segment_max, filled, peer, looked, few, region, ways, plan };
         ring.publish();
         ring
     }
@@ -230,6 +238,12 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         &self.memory
     }
 
+    /// How large packets are written to another process.
+    #[cfg(test)]
+    pub(super) fn ways(&mut self) -> &mut Ways {
+        &mut self.ways
+    }
+
     /// Sends the leading mbufs of `burst`, as many as fit; the mbufs stay in it.
     #[inline]
     pub(crate) fn send(&mut self, burst: &[Mbuf], tally: &mut TxTally) -> Sent {
@@ -237,8 +251,12 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         let (mut taken, mut slots, mut bytes) = (0, 0, 0);
         let dropped_before = tally.dropped();
         let mut fault = None;
-        let may_stream = self.memory.is_peer_apart() && burst.first().is_some_and(|mbuf| mbuf.len() >= streaming::FROM);
-        let streams = may_stream && self.streaming.is_on();
+        let has_ways = self.memory.is_peer_apart() && burst.first().is_some_and(|mbuf| mbuf.len() >= ways::FROM);
+        let way = if has_ways { self.ways.now() } else { Way::InTurn };
+        let streams = way == Way::PastCaches;
+        if way == Way::ToFew || self.few.is_limited() {
+            free = free.min(self.room(burst.len(), way, tally));
+        }
         loop {
             let rest = &burst[taken..];
             let (run, copied) = if rest.first().is_some_and(|mbuf| mbuf.len() > LARGE) {
@@ -270,16 +288,23 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
             }
         }
         if slots > 0 {
-            if streams {
-                Streamed::fence();
-                tally.streamed += taken as u64;
+            match way {
+                Way::InTurn => {}
+                Way::PastCaches => {
+                    Streamed::fence();
+                    tally.streamed += taken as u64;
+                }
+                Way::ToFew => tally.to_few += taken as u64,
             }
             self.filled = self.filled.wrapping_add(slots);
             self.publish();
+            if B::CLIENT && self.memory.is_peer_apart() {
+                self.memory.own_descriptors(self.filled.wrapping_add(DESCRIPTORS_AHEAD), slots);
+            }
         }
-        if may_stream {
-            let Self { memory, streaming, size, filled, .. } = self;
-            streaming.sent(slots, || Self::free_at(*size, *filled, Self::peers_index(memory)), Instant::now);
+        if has_ways {
+            let Self { memory, ways, size, filled, .. } = self;
+            ways.sent(slots, || Self::free_at(*size, *filled, Self::peers_index(memory)), Instant::now);
         }
         tally.packets += taken as u64 - (tally.dropped() - dropped_before);
         tally.bytes += bytes;
@@ -343,6 +368,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// Sends one packet of any shape, or says why not; `used` slots of this burst are taken, `free` may be refreshed.
     #[cold]
     fn scatter(&mut self, mbuf: &Mbuf, used: u16, free: &mut u16, tally: &mut TxTally) -> Scattered {
+        self.few.leave(self.filled.wrapping_add(used));
         let len = mbuf.packet_len();
         if len == 0 {
             tally.empty += 1;
@@ -440,9 +466,20 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
             free = self.reload(tally);
         }
         if few_in_use && self.peer == self.filled {
-            self.first = self.filled;
+            self.few.rewind_all(self.filled);
         }
         free
+    }
+
+    /// How many slots may be filled as far as buffers go.
+    fn room(&mut self, wanted: usize, way: Way, tally: &mut TxTally) -> u16 {
+        let (mut few, filled) = (self.few, self.filled);
+        let room = few.room(filled, wanted as u16, way == Way::ToFew, || {
+            self.reload(tally);
+            filled.wrapping_sub(self.peer)
+        });
+        self.few = few;
+        room
     }
 
     /// Looks at the peer's index.
@@ -490,13 +527,13 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// The buffer of a slot and its capacity: our own, or one snapshot of what the client posted.
     #[inline(always)]
     fn buffer(&self, index: u16) -> Descriptor {
-        self.buffers.empty(index.wrapping_sub(self.first).into(), || self.memory.descriptor(index))
+        self.buffers.empty(index.wrapping_sub(self.few.first()).into(), || self.memory.descriptor(index))
     }
 
     /// The number of the client's buffer for the next slot but `skip`, free-running.
     #[inline(always)]
     fn number(&self, skip: u16) -> u16 {
-        self.filled.wrapping_add(skip).wrapping_sub(self.first)
+        self.filled.wrapping_add(skip).wrapping_sub(self.few.first())
     }
 
     /// Describes the packet (or segment) now in a slot. Flags are written in full, never merged (statement 54).
