@@ -26,9 +26,6 @@ pub(crate) enum Kernel {
 
 /// Copies with the registers of one [`Kernel`]. Who has a value of such a type is on a machine that has the registers.
 pub(crate) trait Copier: Copy {
-    /// Whether it writes past the caches, where lines that the target lies in are of no use.
-    const STREAMS: bool = false;
-
     /// Copies exactly `len` bytes.
     ///
     /// # Safety
@@ -95,8 +92,6 @@ impl Streamed<()> {
 }
 
 impl<C: Copier> Copier for Streamed<C> {
-    const STREAMS: bool = true;
-
     #[inline(always)]
     unsafe fn copy(self, dst: *mut u8, src: *const u8, len: usize) {
         let lines = if dst.addr().is_multiple_of(64) { len & !63 } else { 0 };

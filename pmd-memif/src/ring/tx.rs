@@ -192,14 +192,14 @@ impl<P: PacketMemory, B: Buffers> Slots<P, B> {
         self.buffer(i).length.min(self.segment_max) as usize
     }
 
-    /// Copies a packet of one segment that fits there, describes it, and says how long it is. `APART`: asks for the lines of the
-    /// slot `ahead`.
+    /// Copies a packet of one segment that fits there, describes it, and says how long it is. `ASKS`: for the lines of the slot
+    /// `ahead`.
     #[inline(always)]
-    fn put<const APART: bool, C: Copier>(self, copier: C, mbuf: &Mbuf, i: usize, ahead: usize) -> Option<u64> {
+    fn put<const ASKS: bool>(self, copier: impl Copier, mbuf: &Mbuf, i: usize, ahead: usize) -> Option<u64> {
         let Self { memory, region, segment_max, .. } = self;
         let buffer = self.buffer(i);
         let data = mbuf.data();
-        if APART && !C::STREAMS && data.len() > 64 {
+        if ASKS && data.len() > 64 {
             memory.own(self.buffer(ahead).offset, data.len().min(ASKED_FOR));
         }
         let fits = data.len() <= buffer.length.min(segment_max) as usize;
@@ -253,19 +253,18 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         let mut fault = None;
         let has_ways = self.memory.is_peer_apart() && burst.first().is_some_and(|mbuf| mbuf.len() >= ways::FROM);
         let way = if has_ways { self.ways.now() } else { Way::InTurn };
-        let streams = way == Way::PastCaches;
         if way == Way::ToFew || self.few.is_limited() {
             free = free.min(self.room(burst.len(), way, tally));
         }
         loop {
             let rest = &burst[taken..];
             let (run, copied) = if rest.first().is_some_and(|mbuf| mbuf.len() > LARGE) {
-                self.straight_back(streams, rest, slots, free)
+                self.straight_back(way, rest, slots, free)
             } else {
-                with_copier!(self.memory.kernel(), copier => match (self.memory.is_peer_apart(), streams) {
-                    (false, _) => self.straight::<false>(copier, rest, slots, free),
-                    (true, false) => self.straight::<true>(copier, rest, slots, free),
-                    (true, true) => self.straight::<true>(Streamed(copier), rest, slots, free),
+                with_copier!(self.memory.kernel(), copier => match way {
+                    Way::InTurn if self.memory.is_peer_apart() => self.straight::<true>(copier, rest, slots, free),
+                    Way::InTurn | Way::ToFew => self.straight::<false>(copier, rest, slots, free),
+                    Way::PastCaches => self.straight::<false>(Streamed(copier), rest, slots, free),
                 })
             };
             (taken, slots, bytes) = (taken + usize::from(run), slots + run, bytes + copied);
@@ -313,13 +312,13 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
 
     /// Copies the leading packets of `burst` into the free slots behind the `used` ones, as long as each is one segment that
     /// fits one slot of the expected region; says how many, and their bytes. A loop of its own, with as little as possible to
-    /// keep in registers. `APART`: the peer is another process.
+    /// keep in registers. `ASKS`: for lines that the peer's CPU may have.
     #[inline(always)]
-    fn straight<const APART: bool>(&self, copier: impl Copier, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
+    fn straight<const ASKS: bool>(&self, copier: impl Copier, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
         let Some(slots) = self.slots_behind(used) else { return (0, 0) };
         let (mut run, mut bytes) = (0, 0);
         for (mbuf, i) in burst.iter().zip(0..usize::from(free.saturating_sub(used))) {
-            let Some(len) = slots.put::<APART, _>(copier, mbuf, i, i + AHEAD) else { break };
+            let Some(len) = slots.put::<ASKS>(copier, mbuf, i, i + AHEAD) else { break };
             bytes += len;
             run += 1;
         }
@@ -329,16 +328,16 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// As [`Self::straight`], for large packets: the last one is copied first. It was received last, and is still in the
     /// first-level cache, which not all of them fit. The slots are published all at once, so nobody sees the order.
     #[inline(never)]
-    fn straight_back(&self, streams: bool, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
-        with_copier!(self.memory.kernel(), copier => match (self.memory.is_peer_apart(), streams) {
-            (false, _) => self.back::<false>(copier, burst, used, free),
-            (true, false) => self.back::<true>(copier, burst, used, free),
-            (true, true) => self.back::<true>(Streamed(copier), burst, used, free),
+    fn straight_back(&self, way: Way, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
+        with_copier!(self.memory.kernel(), copier => match way {
+            Way::InTurn if self.memory.is_peer_apart() => self.back::<true>(copier, burst, used, free),
+            Way::InTurn | Way::ToFew => self.back::<false>(copier, burst, used, free),
+            Way::PastCaches => self.back::<false>(Streamed(copier), burst, used, free),
         })
     }
 
     #[inline(always)]
-    fn back<const APART: bool>(&self, copier: impl Copier, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
+    fn back<const ASKS: bool>(&self, copier: impl Copier, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
         let Some(slots) = self.slots_behind(used) else { return (0, 0) };
         let most = usize::from(free.saturating_sub(used)).min(burst.len());
         // As far as can be told by the first slot alone, so that little is copied in vain.
@@ -347,7 +346,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         let plain = &burst[..burst[..most].iter().take_while(is_plain).count()];
         let (mut run, mut bytes) = (plain.len(), 0);
         for (i, mbuf) in plain.iter().enumerate().rev() {
-            match slots.put::<APART, _>(copier, mbuf, i, i.wrapping_sub(AHEAD)) {
+            match slots.put::<ASKS>(copier, mbuf, i, i.wrapping_sub(AHEAD)) {
                 Some(len) => bytes += len,
                 // What lies behind it is not published, and copied again when this one is done with.
                 None => (run, bytes) = (i, 0),
