@@ -5,7 +5,8 @@
 //! ```
 //!
 //! 1. A thread takes bursts of 32 packets of SIZE bytes from a null lport, as `lport run` does in `make bench`, copies them into
-//!    BUFFERS buffers in turn (a power of two), describes each in a ring of 1024 descriptors, and publishes how many there are.
+//!    BUFFERS buffers in turn (a power of two), describes each in a ring of 1024 descriptors, publishes how many there are, and
+//!    asks for the descriptors of the burst after next.
 //! 2. Another thread on the other CPU reads the descriptors, and publishes how many.
 //!
 //! No check, no counter, no call by pointer but the null lport's. Prints millions of packets per second, and the nanoseconds that
@@ -100,7 +101,22 @@ impl Ring {
                 head = head.wrapping_add(1);
             }
             self.head.0.store(head, Ordering::Release);
+            self.ask_for_slots(head.wrapping_add(BURST as u32));
             burst.clear();
+        }
+    }
+
+    /// Asks for the lines of a burst's descriptors, to write to them.
+    fn ask_for_slots(&self, first: u32) {
+        for slot in (0..BURST as u32).step_by(4) {
+            let [line, _] = self.slot(first.wrapping_add(slot));
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: prefetching changes nothing but caches, and never faults.
+            unsafe {
+                std::arch::asm!("prefetchw [{}]", in(reg) line.as_ptr(), options(nostack, preserves_flags, readonly));
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = line;
         }
     }
 

@@ -150,6 +150,7 @@ fn towards_another_process_all_buffers_are_used_before_the_first_one_again() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "tens of thousands of packets")]
 fn towards_another_process_few_buffers_are_used_where_that_is_faster_while_the_server_keeps_up() {
     let stream = Stream::with_buffers(Direction::S2m, 8, 10);
     let mut stream = Stream { pair: stream.pair.with_data_room(2048), rest: 256, ..stream };
