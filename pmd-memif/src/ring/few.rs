@@ -6,8 +6,8 @@
 //! 3. Until those have been consumed, no packet goes beyond the first half: they may lie there. Then all is as it was before.
 //! 4. Who cannot wait for that goes on with the buffers behind them, as if nothing had been rewound.
 //!
-//! Only numbers are rewound from from which it is a ring's size at least to the last buffer: so that who goes on behind them does
-//! not come round to the first ones before all that was under way is consumed.
+//! It is not done in the last buffers, a ring's size of them: who goes on there would come round to the first half while its
+//! packets may be under way.
 
 use super::RingSize;
 

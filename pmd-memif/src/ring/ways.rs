@@ -4,8 +4,8 @@
 //! - **Past the caches**: between CPUs that share none, a store waits until the other CPU's caches have given up the line, and
 //!   the peer's load waits for ours: past the caches, by way of memory, half as many packets again to twice as many get
 //!   across. Between CPUs that share one, it is a half to a quarter as many.
-//! - **To few buffers** ([`Few`](super::few::Few)): a tenth to a half faster where the peer does not read the packets, or only
-//!   their headers, as then our own cache has them all; slower by a fifth to a half where it reads them.
+//! - **To few buffers** ([`Few`](super::few::Few)): a tenth faster where the peer does not read the packets, as then our own
+//!   cache has all their lines; a fifth to a half slower where it reads them.
 //!
 //! No program can tell which CPUs it has, least of all on a virtual machine, which is moved, or what the peer does with the
 //! packets. So it is tried:
@@ -13,11 +13,10 @@
 //! 1. Packets are written one way, and timed by the [`CHUNK`].
 //! 2. Now and then comes a trial of another way: in turn and that way, alternately. The first packets of each turn do not
 //!    count, a ring at least: the peer still reads what was written before. In turn, it is all buffers, which the other way has
-//!    driven out of the caches. Those behind them are timed.
-//!    Where the other way has taken too long already, nothing more is waited for.
-//! 3. The other way it is, until the next trial, when it has [won](WINS) before it has [lost](LOSSES) often enough: by well
-//!    less time than the least in turn. Where the packets come slower than either way is, the times are alike, and the buffers
-//!    are used in turn. What has lost gives way to a trial of the third way.
+//!    driven out of the caches. Those behind them are timed. What has taken too long already is not waited for.
+//! 3. The other way it is, until the next trial, when it has [won](WINS) before it has [lost](LOSSES) often enough: it wins by
+//!    [less time](Way::limit_percent) than the least in turn. Where the packets come slower than either way is, the times are
+//!    alike, and the buffers are used in turn. What has lost gives way to a trial of the third way.
 //! 4. When the peer falls behind while the other way is tried, that ends at once, long before the ring is full: no packet is
 //!    lost for its sake.
 //! 5. The next trial comes late as long as all goes on as it did, and soon when the packets have become slower, or go another
@@ -67,13 +66,12 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    /// Per cent of the least time in turn that it must stay below to win: what is more may be chance. Between caches and memory
-    /// lies a factor; few buffers gain less, and less is lost by a mistake.
+    /// Per cent of the least time in turn that it must stay below to win. A mistake past the caches costs a factor of two to four,
+    /// so that must win by more than may be chance; with few buffers little is gained and lost.
     fn limit_percent(self) -> u32 {
         match self {
-            Self::InTurn => 100,
+            Self::InTurn | Self::ToFew => 100,
             Self::PastCaches => 80,
-            Self::ToFew => 100,
         }
     }
 }
