@@ -1,6 +1,7 @@
 //! A descriptor of `/dev/net/tun`: one queue of an interface.
 //!
-//! This file owns `unsafe`: the ioctls of the device, which take a number, or a pointer to one `ifreq`.
+//! This file owns `unsafe`: the ioctls of the device, which take a number, or a pointer to one `ifreq`, and `dup3`, which puts
+//! a fresh queue in the place of one that other threads use.
 
 #![allow(unsafe_code)]
 
