@@ -27,7 +27,8 @@
 //! - Its memif server listens before its port is started, and panics when a client that came early gives up waiting. Who
 //!   starts one while our client waits for it must be ready to start it again.
 //! - Its memif server leaves its socket file behind when it is killed, and cannot bind over one; and it may crash when
-//!   a client dies under load, because it unmaps memory that its lcores are reading.
+//!   a client leaves while it forwards, dead or in good order, because it unmaps memory that its lcores are reading: a test
+//!   that wants a second client stops forwarding first, or starts it again.
 
 pub mod arguments;
 pub mod statistics;

@@ -46,8 +46,17 @@ fn testpmd_with_one_port_sends_back_what_is_sent() -> Result<()> {
     let links = [Memif::new(Role::Server, &testbed.abstract_socket("link"))];
     let mut testpmd = testpmd(&testbed, &links)?;
     testpmd.start_forwarding()?;
-    // One tester after the other: the second finds it as the first did.
-    for _ in 0..2 {
+    // Once only: testpmd 22.11 may crash when its tester leaves.
+    assert_measured(&rows(attach(&testbed, &LATENCY, &links)?)?, "round-trip", 1);
+    Ok(())
+}
+
+#[test]
+fn one_tester_after_the_other_finds_a_forwarder_of_ours_as_the_first_did() -> Result<()> {
+    let testbed = Testbed::new()?;
+    let links = [Memif::new(Role::Server, &testbed.abstract_socket("link"))];
+    let _forwarder = testbed.run("forwarder", &LportFile::new("lb").memif("link", &links[0], 1))?;
+    for _ in 0..3 {
         assert_measured(&rows(attach(&testbed, &LATENCY, &links)?)?, "round-trip", 1);
     }
     Ok(())
