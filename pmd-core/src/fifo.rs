@@ -117,6 +117,22 @@ impl MbufFifo {
         unsafe { burst.grow(n) };
     }
 
+    /// Moves the first `n` mbufs to the end: the device has them again.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    #[inline]
+    pub fn rotate(&mut self, n: usize) {
+        assert!(n <= self.len, "{n} of {} mbufs to the end", self.len);
+        for _ in 0..n {
+            let first = std::mem::replace(&mut self.items[self.start], MaybeUninit::uninit());
+            // In a full queue that is where it was.
+            let end = self.wrap(self.start + self.len);
+            self.items[end] = first;
+            self.start = self.wrap(self.start + 1);
+        }
+    }
+
     /// Takes the first mbuf.
     pub fn pop(&mut self) -> Option<Mbuf> {
         let first = (self.len > 0).then_some(self.start)?;
@@ -192,6 +208,25 @@ mod tests {
 
     fn marks(mbufs: &[Mbuf]) -> Vec<u8> {
         mbufs.iter().map(|mbuf| mbuf.data()[0]).collect()
+    }
+
+    #[test]
+    fn the_first_go_to_the_end_around_every_end() {
+        let pool = pool();
+        for (capacity, held) in (1..6).flat_map(|capacity| (0..=capacity).map(move |held| (capacity, held))) {
+            for (n, skip) in (0..=held).flat_map(|n| (0..capacity).map(move |skip| (n, skip))) {
+                let mut queue = MbufFifo::new(capacity);
+                for _ in 0..skip {
+                    queue.push(pool.alloc().unwrap());
+                    queue.free(1);
+                }
+                queue.push_from(&mut marked(&pool, 0..held as u8), held);
+                queue.rotate(n);
+                let left: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|mbuf| mbuf.data()[0] as usize).collect();
+                assert_eq!(left, (n..held).chain(0..n).collect::<Vec<_>>(), "{capacity} {held} {n} {skip}");
+            }
+        }
+        assert_eq!(pool.in_use(), 0);
     }
 
     #[test]

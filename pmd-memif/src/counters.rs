@@ -45,6 +45,7 @@ pub(crate) struct TxCounters {
     in_place: Counter,
     streamed: Counter,
     to_few: Counter,
+    returned: Counter,
     overrun: Counter,
     /// Bursts turned away because another queue sent on the ring they share.
     pub(crate) busy: Counter,
@@ -102,8 +103,8 @@ impl TxCounters {
             self.packets.add(tally.packets);
             self.bytes.add(tally.bytes);
         }
-        let TxTally { empty, too_long, nombuf, full, held, in_place, streamed, to_few, overrun, .. } = *tally;
-        if empty | too_long | nombuf | full | held | in_place | streamed | to_few | overrun != 0 {
+        let TxTally { empty, too_long, nombuf, full, held, in_place, streamed, to_few, returned, overrun, .. } = *tally;
+        if empty | too_long | nombuf | full | held | in_place | streamed | to_few | returned | overrun != 0 {
             self.add_rest(tally);
         }
     }
@@ -118,6 +119,7 @@ impl TxCounters {
         self.in_place.add(tally.in_place);
         self.streamed.add(tally.streamed);
         self.to_few.add(tally.to_few);
+        self.returned.add(tally.returned);
         self.overrun.add(tally.overrun);
     }
 }
@@ -140,7 +142,7 @@ pub(crate) fn stats(queue: &QueueCounters, link: &LinkCounters) -> LportStats {
 }
 
 /// Everything but packets and bytes that a queue counts, by name.
-pub(crate) fn of_queue(QueueCounters { rx, tx }: &QueueCounters) -> [(&'static str, u64); 20] {
+pub(crate) fn of_queue(QueueCounters { rx, tx }: &QueueCounters) -> [(&'static str, u64); 21] {
     [
         ("rx_bad_region_dropped", rx.bad_region.get()),
         ("rx_bad_range_dropped", rx.bad_range.get()),
@@ -157,6 +159,7 @@ pub(crate) fn of_queue(QueueCounters { rx, tx }: &QueueCounters) -> [(&'static s
         ("tx_in_place", tx.in_place.get()),
         ("tx_streamed", tx.streamed.get()),
         ("tx_to_few", tx.to_few.get()),
+        ("tx_returned", tx.returned.get()),
         ("tx_overruns", tx.overrun.get()),
         ("tx_faults", tx.faults.get()),
         ("tx_no_link", tx.no_link.get()),

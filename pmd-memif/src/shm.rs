@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use pmd_core::pool::{Lender, LentSegment};
+use pmd_core::pool::{FileId, Lender, LentSegment, Span};
 use pmd_core::{Burst, Mbuf, Pool};
 
 use crate::copy::{self, Copier, Kernel, with_copier};
@@ -94,6 +94,7 @@ pub(crate) struct Regions {
 struct Region {
     /// Stays mapped while this lives.
     extent: Extent,
+    file: FileId,
     /// Set for a file that its owner can still truncate. Dropped before the mapping (fields go in this order).
     watch: Option<Watch>,
     _map: MmapRaw,
@@ -123,6 +124,12 @@ impl Regions {
     #[inline(always)]
     fn extent(&self, index: u16) -> Option<Extent> {
         self.table.get(usize::from(index)).map(|region| region.extent)
+    }
+
+    /// Which file is mapped where.
+    fn files(&self) -> Vec<(FileId, Span)> {
+        let file = |region: &Region| (region.file, Span::new(region.extent.base, region.extent.len as usize));
+        self.table.iter().map(file).collect()
     }
 
     /// The address of `len` bytes at `place`.
@@ -162,7 +169,8 @@ impl Region {
         let map = MmapOptions::new().len(bytes).map_raw(file).map_err(failed)?;
         let base = NonNull::new(map.as_mut_ptr()).expect("a mapping is never at address 0");
         let watch = if is_sealed(file) { None } else { Some(Watch::new(base, bytes).map_err(failed)?) };
-        Ok(Self { extent: Extent { base, len }, watch, _map: map })
+        let file = FileId::of(file.as_fd()).map_err(failed)?;
+        Ok(Self { extent: Extent { base, len }, file, watch, _map: map })
     }
 }
 
@@ -251,7 +259,7 @@ impl ShmLender {
     /// When there is no memory for the mbufs' headers.
     pub(crate) fn new(ring: &ShmRing, size: RingSize) -> std::io::Result<Self> {
         let regions = Arc::clone(&ring.regions);
-        let lender = Lender::new(size.get().into(), Box::new(Arc::clone(&regions)))?;
+        let lender = Lender::new(size.get().into(), regions.files(), Box::new(Arc::clone(&regions)))?;
         Ok(Self { regions, lender })
     }
 }

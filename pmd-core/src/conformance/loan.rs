@@ -22,7 +22,7 @@ impl Loan {
     pub fn of(mut packets: Vec<Vec<u8>>) -> Self {
         let place = |packet: &mut Vec<u8>| (NonNull::from(packet.as_mut_slice()).cast(), packet.len());
         let places: Vec<_> = packets.iter_mut().map(place).collect();
-        let lender = Lender::new(places.len(), Box::new(packets)).expect("memory for some headers");
+        let lender = Lender::new(places.len(), Vec::new(), Box::new(packets)).expect("memory for some headers");
         Self { lender, places }
     }
 

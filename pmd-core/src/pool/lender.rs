@@ -7,7 +7,9 @@
 //!    with [`Lender::all_back`]. The driver chooses the numbers: the header of one that was back just now is in the cache.
 //! 4. Who can send packets of one pool only and copies a lent one into it says so ([`Pool::tell_lender`]). A driver that sees
 //!    that ([`Lender::copied_into`]) had better copy such packets itself, at once and into that pool.
-//! 5. When the lender is dropped, the memory stays until the last mbuf is back; whoever brings that one frees it.
+//! 5. Where the memory is a pool of this process, which it has sent to itself, its owner finds that out ([`Pool::seen_by_lender`]):
+//!    a lent packet then is one of its own mbufs.
+//! 6. When the lender is dropped, the memory stays until the last mbuf is back; whoever brings that one frees it.
 //!
 //! Bringing mbufs back costs one atomic addition per burst and lender: the price of knowing which one is the last. Nothing
 //! else in this crate needs one.
@@ -23,7 +25,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, Weak};
 
-use super::segment::Segment;
+use super::segment::{FileId, Segment, Span};
 use super::{Common, Owner, Pool, PoolCore, cache, next_id};
 use crate::burst::Burst;
 use crate::deployment::PageSize;
@@ -38,6 +40,8 @@ pub(super) struct Lent {
     /// copy at once may count one for the other.
     copied_into: AtomicU64,
     copies: AtomicU64,
+    /// The files that the memory is, and where they are mapped.
+    files: Vec<(FileId, Span)>,
     /// Dropped with the last mbuf.
     _keep: Box<dyn Any + Send + Sync>,
 }
@@ -64,14 +68,15 @@ pub struct LentSegment {
 unsafe impl Send for Lender {}
 
 impl Lender {
-    /// A lender of up to `size` mbufs at a time, 1 to 65536, which keeps `keep` until the last of them is back.
+    /// A lender of up to `size` mbufs at a time, 1 to 65536, which keeps `keep` until the last of them is back. `files` says
+    /// where it has mapped which file; it may be empty.
     ///
     /// # Errors
     /// When there is no memory for their headers.
     ///
     /// # Panics
     /// When `size` is out of range.
-    pub fn new(size: usize, keep: Box<dyn Any + Send + Sync>) -> std::io::Result<Self> {
+    pub fn new(size: usize, files: Vec<(FileId, Span)>, keep: Box<dyn Any + Send + Sync>) -> std::io::Result<Self> {
         assert!((1..=65536).contains(&size), "a lender of {size} mbufs; 1 to 65536 are possible");
         let headers = Segment::private(size * size_of::<Header>(), PageSize::Small)?;
         let core = NonNull::from(Box::leak(Box::new(PoolCore {
@@ -88,6 +93,7 @@ impl Lender {
                 balance: AtomicI64::new(0),
                 copied_into: AtomicU64::new(0),
                 copies: AtomicU64::new(0),
+                files,
                 _keep: keep,
             }),
             foreign: None,
@@ -278,15 +284,28 @@ impl Pool {
     /// For drivers that sent packets as copies in this pool, because their device cannot read them where they lie: tells the
     /// lender of the first one, if it has one, how many it was. It may copy what follows by itself ([`Lender::copied_into`]).
     pub fn tell_lender(&self, first: &Mbuf, packets: usize) {
-        let Some(header) = first.headers().next().filter(|header| header.owner.is_us()) else { return };
-        // SAFETY: the pool, or the lender's core, lives while an mbuf of it is out, which `first` is.
-        let Some(lent) = &unsafe { header.pool.as_ref() }.lent else { return };
+        let Some(lent) = lent_of(first) else { return };
         let id = self.core().id;
         let before =
             if lent.copied_into.load(Ordering::Relaxed) == id { lent.copies.load(Ordering::Relaxed) } else { 0 };
         lent.copies.store(before + packets as u64, Ordering::Relaxed);
         lent.copied_into.store(id, Ordering::Relaxed);
     }
+
+    /// Where whoever lent `packet` has mapped this pool's memory; `None` when it was not lent, or out of other memory. An offset
+    /// there is one in [`Pool::segment`].
+    #[inline]
+    pub fn seen_by_lender(&self, packet: &Mbuf) -> Option<Span> {
+        let file = self.segment().file_id()?;
+        lent_of(packet)?.files.iter().find_map(|(lent, span)| (*lent == file).then_some(*span))
+    }
+}
+
+/// What the mbufs of the lender of `packet` share, if it has one.
+fn lent_of(packet: &Mbuf) -> Option<&Lent> {
+    let header = packet.headers().next().filter(|header| header.owner.is_us())?;
+    // SAFETY: the pool, or the lender's core, lives while an mbuf of it is out, which `packet` is.
+    unsafe { header.pool.as_ref() }.lent.as_ref()
 }
 
 /// Takes back the leading mbufs of `heads` that belong to the lender `core`, with their chains, and returns the others.
@@ -361,7 +380,7 @@ mod tests {
     fn lender(size: usize) -> (Lender, NonNull<u8>, Arc<Vec<u8>>) {
         let memory = Arc::new(vec![7_u8; 1024]);
         let data = NonNull::new(memory.as_ptr().cast_mut()).unwrap();
-        (Lender::new(size, Box::new(Arc::clone(&memory))).unwrap(), data, memory)
+        (Lender::new(size, Vec::new(), Box::new(Arc::clone(&memory))).unwrap(), data, memory)
     }
 
     fn lend(lender: &mut Lender, data: NonNull<u8>, number: usize, len: usize) -> Mbuf {
@@ -380,6 +399,24 @@ mod tests {
         assert!(lender.is_back(1));
         drop(lender);
         assert_eq!(Arc::strong_count(&token), 1);
+    }
+
+    #[cfg(not(miri))]
+    #[test]
+    fn the_owner_of_lent_memory_finds_it_and_no_other_does() {
+        let shareable = || Pool::new(&PoolConfig { size: 4, shareable: true, ..PoolConfig::default() }).unwrap();
+        let (owner, other, private) = (shareable(), shareable(), Pool::new(&PoolConfig::default()).unwrap());
+        let file = |pool: &Pool| FileId::of(pool.segment().file().unwrap()).unwrap();
+        let memory = Box::new([0_u8; 256]);
+        let data = NonNull::from(&*memory).cast::<u8>();
+        let span = Span::new(data, 256);
+        let files = vec![(file(&shareable()), Span::new(NonNull::dangling(), 1)), (file(&owner), span)];
+        let mut lender = Lender::new(4, files, memory).unwrap();
+        let lent = lend(&mut lender, data, 2, 64);
+        let copy = owner.alloc_copy(&lent).unwrap();
+        assert_eq!(owner.seen_by_lender(&lent).and_then(|span| span.offset_of(lent.data())), Some(128));
+        assert_eq!([&other, &private].map(|pool| pool.seen_by_lender(&lent)), [None, None]);
+        assert_eq!(owner.seen_by_lender(&copy), None, "it is nobody's loan");
     }
 
     #[test]
@@ -475,7 +512,7 @@ mod tests {
         let mut memory = vec![0_u8; 128];
         let data = NonNull::new(memory.as_mut_ptr()).unwrap();
         let pool = Pool::new(&PoolConfig { size: 4, data_room: 64, ..PoolConfig::default() }).unwrap();
-        let mut lender = Lender::new(4, Box::new(())).unwrap();
+        let mut lender = Lender::new(4, Vec::new(), Box::new(())).unwrap();
         // SAFETY: the memory outlives the mbuf, and nobody else touches it until then.
         let mut mbuf = unsafe { lender.lend_empty(3, data, 100) };
         assert_eq!((mbuf.len(), mbuf.packet_len(), mbuf.tailroom(), mbuf.headroom()), (0, 0, 100, 0));

@@ -39,7 +39,7 @@ pub use foreign::{ForeignPool, ForeignSource, free_foreign_with};
 use lender::Lent;
 pub use lender::{Lender, LentSegment};
 pub use posted::Posted;
-pub use segment::{Segment, Span, sealed_memfd};
+pub use segment::{FileId, Segment, Span, sealed_memfd};
 
 use crate::burst::Burst;
 use crate::deployment::PageSize;

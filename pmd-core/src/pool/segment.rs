@@ -22,6 +22,7 @@ pub struct Segment {
     len: usize,
     page: PageSize,
     file: Option<OwnedFd>,
+    id: Option<FileId>,
 }
 
 impl Segment {
@@ -49,12 +50,15 @@ impl Segment {
     }
 
     fn new(memory: Memory, len: usize, page: PageSize, file: Option<OwnedFd>) -> Self {
-        Self { base: memory.base(), _memory: Some(memory), len, page, file }
+        let base = memory.base();
+        Self { _memory: Some(memory), ..Self::borrowed(base, len, page, file) }
     }
 
     /// Memory that somebody else has mapped and unmaps.
     pub(super) fn borrowed(base: NonNull<u8>, len: usize, page: PageSize, file: Option<OwnedFd>) -> Self {
-        Self { base, _memory: None, len, page, file }
+        // Who cannot be asked which file it is has one that is like no other.
+        let id = file.as_ref().and_then(|file| FileId::of(file.as_fd()).ok());
+        Self { base, _memory: None, len, page, file, id }
     }
 
     /// Its first byte.
@@ -72,7 +76,7 @@ impl Segment {
     /// Where it lies.
     #[inline(always)]
     pub fn span(&self) -> Span {
-        Span { start: self.base.as_ptr() as usize, len: self.len }
+        Span::new(self.base, self.len)
     }
 
     /// Its size in bytes: what was asked for, rounded up to pages.
@@ -94,6 +98,29 @@ impl Segment {
     pub fn file(&self) -> Option<BorrowedFd<'_>> {
         self.file.as_ref().map(AsFd::as_fd)
     }
+
+    /// Which file that is.
+    pub(super) fn file_id(&self) -> Option<FileId> {
+        self.id
+    }
+}
+
+/// Which file a descriptor stands for: equal for all descriptors of it, here or in another process, while one is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// The file behind `file`.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn of(file: BorrowedFd<'_>) -> io::Result<Self> {
+        let status = nix::sys::stat::fstat(file)?;
+        Ok(Self { device: status.st_dev, inode: status.st_ino })
+    }
 }
 
 /// Where a segment lies: by value, so that a loop over packets keeps it in registers.
@@ -104,6 +131,11 @@ pub struct Span {
 }
 
 impl Span {
+    /// Of `len` bytes at `start`, which somebody has mapped.
+    pub fn new(start: NonNull<u8>, len: usize) -> Self {
+        Self { start: start.as_ptr() as usize, len }
+    }
+
     /// As [`Segment::offset_of`].
     #[inline(always)]
     pub fn offset_of(self, data: &[u8]) -> Option<usize> {

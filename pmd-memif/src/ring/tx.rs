@@ -65,6 +65,8 @@ pub(crate) struct TxTally {
     pub(crate) streamed: u64,
     /// Packets of bursts that were written to few buffers.
     pub(crate) to_few: u64,
+    /// Packets that this process had borrowed out of mbufs posted here, and that were posted again in these.
+    pub(crate) returned: u64,
     /// Times the peer's index was impossible.
     pub(crate) overrun: u64,
 }

@@ -3,18 +3,25 @@
 //! 1. A packet in an exported pool is posted where it lies, a descriptor per segment; its mbuf waits for the packet's last slot
 //!    to be consumed, in the order of the slots. Those before the last are noted as having none.
 //! 2. What the server has consumed returns to its pool, in bulk.
-//! 3. A packet from elsewhere is copied into an exported pool first: those of one segment many at a time.
+//! 3. A packet that the server lent to this very process out of the mbufs that wait in front, both ends being ours, is posted
+//!    again as what it is: one of these mbufs, which from now on waits for the new slot. So the old slot, which has none any
+//!    more, is free as soon as the server hears that the packet is back.
+//! 4. A packet from elsewhere is copied into an exported pool first: those of one segment many at a time.
 //!
 //! Segments longer than the cap are posted in parts (statement 69).
 
 use std::collections::VecDeque;
 
+use pmd_core::pool::Span;
 use pmd_core::{Burst, Mbuf, MbufFifo};
 
-use super::exported::{ExportedPool, RINGS};
+use super::exported::{ExportedMemory, ExportedPool, RINGS};
 use super::tx::{Sent, TxTally};
 use super::{DESC_NEXT, Descriptor, PACKET_MAX, PacketMemory, Place, RingMemory, RingSize};
 use crate::copy::{Copier, copy_slice, with_copier};
+
+/// Bytes from which a packet that comes back is posted again: copying less is cheaper, best when it is received.
+const RETURNED_FROM: usize = 256;
 
 /// The sending end.
 #[derive(Debug)]
@@ -30,6 +37,8 @@ pub(crate) struct ZeroCopyTxRing<M> {
     mbufs: MbufFifo,
     /// Filled slots that none of them waits for, free-running: never more than the ring has.
     without: VecDeque<u16>,
+    /// How many slots before those of `mbufs` have none because it is in a later one.
+    vacated: u16,
     /// Slots filled, free-running: our index, private.
     filled: u16,
     /// Slots whose mbufs have come back, free-running, private.
@@ -50,6 +59,7 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
             segment_max: segment_max as usize,
             mbufs: MbufFifo::new(slots),
             without: VecDeque::with_capacity(slots),
+            vacated: 0,
             filled: 0,
             reclaimed: 0,
             copies: Some(Box::new(Burst::new())),
@@ -76,12 +86,13 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         let mut taken = self.straight(burst, tally);
         while !burst.is_empty() {
             if !self.expects_another(&burst[0]) {
-                let copied = self.copy_in(burst, tally);
-                if copied == 0 {
+                let returned = if burst[0].len() < RETURNED_FROM { 0 } else { self.post_again(burst, tally) };
+                let moved = if returned > 0 { returned } else { self.copy_in(burst, tally) };
+                if moved == 0 {
                     taken += self.post_rest(burst, tally);
                     break;
                 }
-                taken += copied;
+                taken += moved;
             }
             taken += self.straight(burst, tally);
         }
@@ -91,6 +102,33 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         // What was taken for packets that went another way.
         self.copies.iter_mut().for_each(|copies| copies.clear());
         Sent { taken, fault: None }
+    }
+
+    /// Posts the leading packets of `burst` that are the mbufs in front, lent to us, in these mbufs, and gives the loans back; says
+    /// how many.
+    #[cold]
+    fn post_again(&mut self, burst: &mut Burst, tally: &mut TxTally) -> usize {
+        // Without slots that have no mbuf, the first slot that is not vacated is that of the mbuf in front.
+        let Some(first) = burst.first().filter(|_| self.without.is_empty()) else { return 0 };
+        let seen = |pool: &ExportedPool| Some((pool.memory(), pool.pool.seen_by_lender(first)?));
+        let Some((exported, lender)) = self.pools.iter().find_map(seen) else { return 0 };
+        let (free, first, segment_max) = (self.free(), usize::from(self.filled), self.segment_max);
+        let Some(memory) = self.memory.packets(RINGS) else { return 0 };
+        let (mut run, mut bytes) = (0, 0);
+        for (i, (loan, own)) in burst.iter().zip(self.mbufs.front_mut()).enumerate().take(free) {
+            let Some(descriptor) = regained(loan, lender, own, exported, segment_max) else { break };
+            memory.set_descriptor(first + i, descriptor);
+            bytes += u64::from(descriptor.length);
+            run += 1;
+        }
+        self.filled = self.filled.wrapping_add(run as u16);
+        self.vacated += run as u16;
+        self.mbufs.rotate(run);
+        burst.free_front(run);
+        tally.packets += run as u64;
+        tally.returned += run as u64;
+        tally.bytes += bytes;
+        run
     }
 
     /// Copies the leading packets of `burst` that are one segment outside the exported pools into one of them, posts the copies
@@ -194,7 +232,9 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
             tally.overrun += 1;
             return;
         }
-        let mut mbufs = usize::from(consumed);
+        let vacated = self.vacated.min(consumed);
+        self.vacated -= vacated;
+        let mut mbufs = usize::from(consumed - vacated);
         while self.without.front().is_some_and(|slot| slot.wrapping_sub(self.reclaimed) < consumed) {
             self.without.pop_front();
             mbufs -= 1;
@@ -283,4 +323,26 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
     fn is_exported(&self, mbuf: &Mbuf) -> bool {
         mbuf.segments().all(|data| self.place(data).is_some())
     }
+}
+
+/// Makes `own` the packet that `loan` is, if that lies in its buffer, and describes it. `lender` is where the memory of `own` lies
+/// for who lent it, `exported` where for us.
+#[inline(always)]
+fn regained(
+    loan: &Mbuf,
+    lender: Span,
+    own: &mut Mbuf,
+    exported: ExportedMemory,
+    segment_max: usize,
+) -> Option<Descriptor> {
+    let data = loan.data();
+    if loan.segment_count() != 1 || own.segment_count() != 1 || data.is_empty() || data.len() > segment_max {
+        return None;
+    }
+    let offset = lender.offset_of(data)?;
+    let Place { region, offset: begin } = exported.place_of(own.data())?;
+    // The headroom of a posted mbuf lies before its data, in the pool.
+    let buffer = begin as usize - own.headroom();
+    own.set_received_at(offset.checked_sub(buffer)?, data.len(), loan.port()).ok()?;
+    Some(Descriptor { flags: 0, region, length: data.len() as u32, offset: offset as u32 })
 }
