@@ -7,8 +7,11 @@
 //! 1. At first all slots are posted: the ring takes as many packets as it has slots while nobody polls.
 //! 2. When many packets came in a row of few looks at the server's index, and never more than an eighth of the window waited, the
 //!    window is halved, down to a floor.
-//! 3. When more than half of the window waits, or when few packets come, all slots are posted again.
-//! 4. Each time that packets waited, it takes twice as long until the window closes again, up to a million packets. Pauses
+//! 3. Where a long queue stands, as where so many packets go round, the window is as long as that and the floor together: what a
+//!    server fills then lies no longer behind a queue of empty buffers, but behind a few.
+//! 4. When more than half of the window waits, or of what it has beside a queue, or when few packets come, all slots are posted
+//!    again.
+//! 5. Each time that packets waited, it takes twice as long until the window closes again, up to a million packets. Pauses
 //!    that the whole ring would have outlasted cost less than a ring of packets each, and so, if they go on, less than one
 //!    packet in a thousand.
 //!
@@ -31,6 +34,9 @@ const LONGEST: u32 = 8;
 /// The smallest window, in slots.
 const FLOOR: u16 = 128;
 
+/// Floors that are a long queue: with less, eight times as much is not too much.
+const LONG: u16 = 2;
+
 /// Largest packets that a window has room for.
 const LARGEST: u32 = 4;
 
@@ -40,6 +46,8 @@ pub(crate) struct Window {
     size: u16,
     floor: u16,
     open: u16,
+    /// More than so many waiting slots are too many for a window that is not whole.
+    enough: u16,
     /// Looks in this period, packets found, and the most at one look.
     looks: u32,
     found: u32,
@@ -55,7 +63,7 @@ impl Window {
         let slots = LARGEST * (PACKET_MAX as u32).div_ceil(capacity.max(1));
         let floor = u16::try_from(slots.next_power_of_two()).unwrap_or(u16::MAX).max(FLOOR);
         let size = size.get();
-        Self { size, floor, open: size, looks: 0, found: 0, peak: 0, whole: 0, next_whole: 1 }
+        Self { size, floor, open: size, enough: size, looks: 0, found: 0, peak: 0, whole: 0, next_whole: 1 }
     }
 
     /// Slots to be posted.
@@ -78,10 +86,10 @@ impl Window {
         self.looks == FEW * PERIOD && self.judge()
     }
 
-    /// Whether the window is not whole, and more than half of it waits.
+    /// Whether the window is not whole, and too little of it is left.
     #[inline(always)]
     fn is_short_of(&self, waiting: u16) -> bool {
-        waiting > self.open / 2 && self.open < self.size
+        waiting > self.enough && self.open < self.size
     }
 
     #[cold]
@@ -95,11 +103,26 @@ impl Window {
             self.open = self.size;
         } else if self.whole > 0 {
             self.whole -= 1;
-        } else if self.peak <= self.open / 8 && self.open / 2 >= self.floor {
-            self.open /= 2;
+        } else {
+            self.close();
         }
         (self.looks, self.found, self.peak) = (0, 0, 0);
         self.open != before
+    }
+
+    /// Makes the window smaller, if it may be.
+    fn close(&mut self) {
+        let Self { floor, open, peak, .. } = *self;
+        if peak <= open / 8 && open / 2 >= floor {
+            (self.open, self.enough) = (open / 2, open / 4);
+        } else if self.stands() && peak < open.saturating_sub(floor) {
+            (self.open, self.enough) = (peak + floor, peak + floor / 2);
+        }
+    }
+
+    /// Whether a long queue stands: hardly less waited on average than at most.
+    fn stands(&self) -> bool {
+        self.peak >= self.floor.saturating_mul(LONG) && self.found / self.looks >= u32::from(self.peak) / 4 * 3
     }
 }
 
@@ -147,6 +170,32 @@ mod tests {
         after(&mut window, 9, 32);
         assert!(!window.look(64) && window.open() == 128);
         assert!(window.look(65) && window.open() == 1024);
+    }
+
+    #[test]
+    fn it_closes_behind_a_long_queue_that_stands_and_opens_when_that_grows() {
+        let mut window = window();
+        assert_eq!(after(&mut window, 1, 500), 628);
+        assert_eq!(after(&mut window, 1, 490), 618, "it follows");
+        assert!(!window.look(554) && window.open() == 618, "half of what lies behind the queue is left");
+        assert!(window.look(555) && window.open() == 1024);
+        assert_eq!([after(&mut window, 1, 600), after(&mut window, 1, 600)], [1024, 728], "after a while");
+        assert_eq!(after(&mut window, 9, 897), 1024, "no room for a floor behind it");
+        let mut short = super::tests::window();
+        assert_eq!(
+            [after(&mut short, 9, 255), after(&mut short, 9, 256)],
+            [1024, 384],
+            "a queue of two floors is long"
+        );
+    }
+
+    #[test]
+    fn it_stays_whole_where_a_long_queue_comes_and_goes() {
+        let mut window = window();
+        for _ in 0..PERIOD / 128 {
+            assert!((0..8).all(|i| !window.look(if i < 5 { 500 } else { 20 })));
+        }
+        assert_eq!(window.open(), 1024);
     }
 
     #[test]
