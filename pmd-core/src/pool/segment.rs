@@ -56,7 +56,7 @@ impl Segment {
 
     /// Memory that somebody else has mapped and unmaps.
     pub(super) fn borrowed(base: NonNull<u8>, len: usize, page: PageSize, file: Option<OwnedFd>) -> Self {
-        // Who cannot be asked which file it is has one that is like no other.
+        // A file that does not say which it is, is like no other.
         let id = file.as_ref().and_then(|file| FileId::of(file.as_fd()).ok());
         Self { base, _memory: None, len, page, file, id }
     }
