@@ -105,7 +105,7 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
     }
 
     /// Posts the leading packets of `burst` that are the mbufs in front, lent to us, in these mbufs, and gives the loans back; says
-    /// how many.
+    /// how many. Cold for almost everybody, so that it stays out of the way of the loops of [`Self::send`].
     #[cold]
     fn post_again(&mut self, burst: &mut Burst, tally: &mut TxTally) -> usize {
         // Without slots that have no mbuf, the first slot that is not vacated is that of the mbuf in front.
