@@ -80,6 +80,14 @@ pub trait RxQueue: Send {
     /// Ends what [`Self::arm`] began: polling mode again.
     fn disarm(&mut self) {}
 
+    /// Whether the owner passes every packet on, unread and unchanged, to a queue that [copies](TxQueue::copies) it, or drops it,
+    /// before its next burst. Nobody sees then what becomes of its bytes on the way, so the queue may hand it out where the
+    /// device has put it, if that is cheaper than a copy: even memory that another process can still write.
+    ///
+    /// A hint, which a queue need not heed. Until it is given the owner may do with packets what they like. Called between two
+    /// bursts, when the packets of the last one are gone.
+    fn set_passed_on(&mut self, _passed_on: bool) {}
+
     /// The file descriptor that becomes readable; it may be another one after each [`Self::arm`].
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -109,6 +117,12 @@ pub trait TxQueue: Send {
     /// - one that outlives its link is still there, and is sent by a copy.
     fn alloc_burst(&mut self, _burst: &mut Burst, _n: usize) -> Option<usize> {
         None
+    }
+
+    /// Whether packets that lie in the memory of another device are copied before [`Self::tx_burst`] returns, and their bytes
+    /// looked at by nobody here: then they may come from a queue that was told so ([`RxQueue::set_passed_on`]).
+    fn copies(&self) -> bool {
+        false
     }
 
     /// Pushes out what the queue holds back to build larger batches, and reclaims what the device is done with. After it

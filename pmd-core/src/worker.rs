@@ -29,7 +29,7 @@ pub use idle::NAP_WITHOUT_FD;
 pub use ports::Ports;
 pub(crate) use ports::{Drops, OwnLport, Route};
 
-use crate::deployment::ThreadSpec;
+use crate::deployment::{LportId, ThreadSpec};
 
 /// Rounds between two looks at everything that is not packets.
 pub const HOUSEKEEPING_ROUNDS: u32 = 256;
@@ -44,6 +44,13 @@ pub trait Task: Send {
 
     /// Called every [`HOUSEKEEPING_ROUNDS`] rounds: for what has nothing to do with single packets.
     fn housekeep(&mut self, _ports: &mut Ports) {}
+
+    /// Where every packet of the own lport at `position` goes, unread, unchanged and in the same round, however many of them are
+    /// dropped there; `None` where the task does anything else with them. Asked once, before the first round: what is passed on
+    /// like that may be handed out without a copy ([`crate::RxQueue::set_passed_on`]).
+    fn passes_on(&self, _position: usize) -> Option<LportId> {
+        None
+    }
 
     /// Whether the task only reacts to packets, so that its thread may sleep until one comes. A generator does not.
     fn may_sleep(&self) -> bool {
@@ -89,6 +96,9 @@ impl Worker {
 
     /// Polls until the stop flag is up.
     pub(crate) fn run(&mut self) {
+        for position in 0..self.ports.count() {
+            self.ports.pass_on(position, self.task.passes_on(position));
+        }
         self.meter = Meter::new(Instant::now());
         while !self.stop.load(Ordering::Relaxed) {
             let busy_rounds = self.window();

@@ -22,6 +22,7 @@ pub(crate) struct QueueCounters {
 pub(crate) struct RxCounters {
     packets: Counter,
     bytes: Counter,
+    lent: Counter,
     nombuf: Counter,
     bad_region: Counter,
     bad_range: Counter,
@@ -77,6 +78,7 @@ impl RxCounters {
         if tally.packets > 0 {
             self.packets.add(tally.packets);
             self.bytes.add(tally.bytes);
+            self.lent.add(tally.lent);
         }
         let RxTally { nombuf, bad_region, bad_range, bad_length, too_long, overrun, .. } = *tally;
         if nombuf | bad_region | bad_range | bad_length | too_long | overrun != 0 {
@@ -142,8 +144,9 @@ pub(crate) fn stats(queue: &QueueCounters, link: &LinkCounters) -> LportStats {
 }
 
 /// Everything but packets and bytes that a queue counts, by name.
-pub(crate) fn of_queue(QueueCounters { rx, tx }: &QueueCounters) -> [(&'static str, u64); 21] {
+pub(crate) fn of_queue(QueueCounters { rx, tx }: &QueueCounters) -> [(&'static str, u64); 22] {
     [
+        ("rx_lent", rx.lent.get()),
         ("rx_bad_region_dropped", rx.bad_region.get()),
         ("rx_bad_range_dropped", rx.bad_range.get()),
         ("rx_bad_length_dropped", rx.bad_length.get()),

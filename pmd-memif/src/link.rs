@@ -196,6 +196,22 @@ impl RxEnd {
         })
     }
 
+    /// The same ring, whose packets are passed on by who receives them, or are not: a peer's are lent then, if they are large.
+    pub(crate) fn with_passed_on(self, passed_on: bool) -> Self {
+        match self {
+            Self::Server(ring) if passed_on => match ShmLender::new(ring.memory(), ring.size()) {
+                Ok(lender) => Self::Borrow(BorrowRxRing::of_large(ring, lender)),
+                // Copying is only slower.
+                Err(_) => Self::Server(ring),
+            },
+            Self::Borrow(mut ring) => {
+                ring.set_passed_on(passed_on);
+                Self::Borrow(ring)
+            }
+            other => other,
+        }
+    }
+
     /// Adds received packets to `burst`; `pool` is for those that are copied.
     #[inline(always)]
     pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {

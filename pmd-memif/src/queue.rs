@@ -52,6 +52,8 @@ pub(crate) struct MemifRx {
     /// Which ring a burst begins with; moves on, so that no ring starves.
     turn: usize,
     mode: RxMode,
+    /// What [`RxQueue::set_passed_on`] said last.
+    passed_on: bool,
     /// Readable when a ring's eventfd has been rung, or our own.
     epoll: Epoll,
     /// Rung by the control thread when the link has changed, and by us when packets have to wait.
@@ -67,7 +69,8 @@ impl MemifRx {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let (own, mode) = (open.device().wake(queue), open.device().settings.rx_mode);
         epoll.add(&own, edges(OWN))?;
-        Ok(Self { open, queue, port, pool, seen: Seen::default(), rings: Vec::new(), turn: 0, mode, epoll, own })
+        let (seen, rings) = (Seen::default(), Vec::new());
+        Ok(Self { open, queue, port, pool, seen, rings, turn: 0, mode, passed_on: false, epoll, own })
     }
 
     fn device(&self) -> &Device {
@@ -85,6 +88,9 @@ impl MemifRx {
         self.release();
         let link = self.open.device().link(&mut self.seen);
         self.rings = link.map(|link| link.take_rx(self.queue)).unwrap_or_default();
+        if self.passed_on {
+            self.rings = tell(std::mem::take(&mut self.rings), true);
+        }
         for ring in &self.rings {
             // Without it the owner's bounded sleep still finds the packets, later.
             let _ = self.epoll.add(ring.memory().event(), edges(RING));
@@ -125,6 +131,11 @@ impl MemifRx {
         }
         self.device().counters[self.queue].rx.interrupts.add(woken as u64);
     }
+}
+
+/// The same rings, whose packets are passed on, or are not.
+fn tell(rings: Vec<RxEnd>, passed_on: bool) -> Vec<RxEnd> {
+    rings.into_iter().map(|ring| ring.with_passed_on(passed_on)).collect()
 }
 
 /// An interest in an eventfd's being rung, once for each time.
@@ -171,6 +182,13 @@ impl RxQueue for MemifRx {
         self.take_edges();
     }
 
+    fn set_passed_on(&mut self, passed_on: bool) {
+        if self.passed_on != passed_on {
+            self.passed_on = passed_on;
+            self.rings = tell(std::mem::take(&mut self.rings), passed_on);
+        }
+    }
+
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         (self.mode != RxMode::Polling).then(|| self.epoll.0.as_fd())
     }
@@ -195,6 +213,10 @@ impl RxQueue for InterruptRx {
 
     fn disarm(&mut self) {
         self.0.disarm();
+    }
+
+    fn set_passed_on(&mut self, passed_on: bool) {
+        self.0.set_passed_on(passed_on);
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -298,6 +320,11 @@ impl TxQueue for MemifTx {
         let allocated = ring.alloc(burst, n, &mut tally);
         self.open.device().counters[self.queue].tx.add(&tally);
         allocated
+    }
+
+    fn copies(&self) -> bool {
+        // Even a zero-copy client: it shares its own mbufs only.
+        true
     }
 
     fn flush(&mut self) {

@@ -43,6 +43,10 @@ impl Task for Forward {
         }
         moved
     }
+
+    fn passes_on(&self, position: usize) -> Option<LportId> {
+        self.forwarder.egress[position]
+    }
 }
 
 impl Forwarder {

@@ -3,7 +3,7 @@
 //! Two lports joined to each other then keep these packets going round for ever, which is the usual way to measure
 //! forwarding without a generator (testpmd's `--tx-first`).
 
-use pmd_core::{Ports, Task};
+use pmd_core::{LportId, Ports, Task};
 
 use super::generate::Generate;
 
@@ -23,6 +23,10 @@ impl TxFirst {
 impl Task for TxFirst {
     fn poll(&mut self, ports: &mut Ports) -> usize {
         self.send_first(ports) + self.then.poll(ports)
+    }
+
+    fn passes_on(&self, position: usize) -> Option<LportId> {
+        self.then.passes_on(position)
     }
 
     fn may_sleep(&self) -> bool {

@@ -131,6 +131,16 @@ impl Ports {
         received
     }
 
+    /// Everything from the own lport at `position` is passed on `to` that lport, unread, if to any.
+    pub(crate) fn pass_on(&mut self, position: usize, to: Option<LportId>) {
+        // Another thread's queue has it later than in the same round.
+        let copies = to.is_some_and(|to| match self.routes.get(usize::from(to.0)) {
+            Some(Route::Own(egress)) => self.own[*egress].tx.copies(),
+            Some(Route::Foreign(_) | Route::Nowhere) | None => false,
+        });
+        self.own[position].rx.set_passed_on(copies);
+    }
+
     /// A round begins.
     #[inline]
     pub(crate) fn begin_round(&mut self) {
@@ -270,5 +280,58 @@ impl std::fmt::Debug for Ports {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let own: Vec<_> = self.own.iter().map(|lport| lport.id).collect();
         f.debug_struct("Ports").field("own", &own).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Whether it copies what it sends, and what it was told about what it receives.
+    #[derive(Clone)]
+    struct Queue {
+        copies: bool,
+        passed_on: Arc<Mutex<Vec<bool>>>,
+    }
+
+    impl RxQueue for Queue {
+        fn rx_burst(&mut self, _: &mut Burst) -> usize {
+            0
+        }
+
+        fn renumber(&mut self, _: LportId) {}
+
+        fn set_passed_on(&mut self, passed_on: bool) {
+            self.passed_on.lock().unwrap().push(passed_on);
+        }
+    }
+
+    impl TxQueue for Queue {
+        fn tx_burst(&mut self, _: &mut Burst) -> usize {
+            0
+        }
+
+        fn copies(&self) -> bool {
+            self.copies
+        }
+    }
+
+    #[test]
+    fn packets_count_as_passed_on_where_an_own_queue_copies_them() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let own = |(id, copies)| {
+            let queue = Queue { copies, passed_on: Arc::clone(&told) };
+            OwnLport { id: LportId(id), rx: Box::new(queue.clone()), tx: Box::new(queue) }
+        };
+        let own = [(0, true), (2, false)].map(own).into();
+        let routes = vec![Route::Own(0), Route::Nowhere, Route::Own(1)];
+        let inbox = Arc::new(Inbox::new(false).unwrap());
+        let mut ports = Ports::new(own, routes, inbox, (0..3).map(|_| Drops::default()).collect());
+        for (to, passed_on) in [(Some(0), true), (Some(1), false), (Some(2), false), (Some(3), false), (None, false)] {
+            ports.pass_on(1, to.map(LportId));
+            assert_eq!(std::mem::take(&mut *told.lock().unwrap()), [passed_on], "{to:?}");
+        }
     }
 }

@@ -31,6 +31,8 @@ const ASKED_FOR: usize = 256;
 pub(crate) struct RxTally {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
+    /// Packets handed out where they lie.
+    pub(crate) lent: u64,
     /// Bursts cut short because the pool was empty; the packets stay in the ring.
     pub(crate) nombuf: u64,
     /// Packets dropped: a region index the link does not have.
@@ -90,6 +92,11 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
     /// The ring's memory.
     pub(crate) fn memory(&self) -> &M {
         &self.memory
+    }
+
+    /// The ring's size.
+    pub(crate) fn size(&self) -> RingSize {
+        self.size
     }
 
     /// Whether the peer has filled slots that have not been consumed.

@@ -6,8 +6,9 @@
 //!    a packet that is kept for long holds up those behind it.
 //! 4. When half of the ring is out, further packets are copied, so that an application that queues cannot stop the ring
 //!    before the other half is used up.
-//! 5. Where lending gains nothing, because who sends the packets copies them, they are copied here ([`Lending`]): by the
-//!    copying end, which works on the same indices. It begins when no mbuf is out.
+//! 5. Where lending gains nothing, because who sends the packets copies them into mbufs of ours, they are copied here
+//!    ([`Lending`]): by the copying end, which works on the same indices. It begins when no mbuf is out.
+//! 6. Who passes packets on unread is lent the large ones alone, and those even without `zero-copy=yes`.
 //!
 //! The lender keeps the link's memory until the last mbuf is back, whatever becomes of the link and of this ring. The
 //! lengths and headers are ours; the client can still change the bytes of a packet while it is being read: who chooses
@@ -73,8 +74,22 @@ pub(crate) struct BorrowRxRing<M, L> {
 impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
     /// The receiving end of a connected ring, polling.
     pub(crate) fn new(memory: M, lender: L, size: RingSize) -> Self {
-        let ring = RxRing::new(memory, size, PeersSlots);
-        Self { ring, lender, lending: Lending::new(), released: 0, base: 0, chain: Chain::new(size) }
+        Self::over(RxRing::new(memory, size, PeersSlots), lender, Lending::of_all())
+    }
+
+    /// The same ring: large packets are lent from now on, as who receives them passes them on unread.
+    pub(crate) fn of_large(ring: RxRing<M, PeersSlots>, lender: L) -> Self {
+        Self::over(ring, lender, Lending::of_large())
+    }
+
+    fn over(ring: RxRing<M, PeersSlots>, lender: L, lending: Lending) -> Self {
+        let (released, chain) = (ring.consumed, Chain::new(ring.size));
+        Self { ring, lender, lending, released, base: released, chain }
+    }
+
+    /// Whether who receives packets passes them on unread.
+    pub(crate) fn set_passed_on(&mut self, passed_on: bool) {
+        self.lending.set_passed_on(passed_on);
     }
 
     /// The ring's memory.
@@ -94,7 +109,7 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         if self.lending.is_suspended() && self.released == self.ring.consumed {
             return self.receive_copies(pool, port, burst, tally);
         }
-        let before = burst.len();
+        let (before, bytes_before) = (burst.len(), tally.bytes);
         let mut left = self.visible(burst.room(), tally);
         while left > 0 && burst.room() > 0 {
             let run = self.straight(port, left, burst, tally);
@@ -107,16 +122,17 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         }
         let packets = burst.len() - before;
         tally.packets += packets as u64;
-        self.lending.lent(packets, || self.lender.copied_into(pool));
+        self.lending.lent(packets, tally.bytes - bytes_before, || self.lender.copied_into(pool));
         packets
     }
 
     /// As [`Self::receive`], while nothing is lent.
     #[inline(never)]
     fn receive_copies(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
+        let bytes_before = tally.bytes;
         let packets = self.ring.receive(pool, port, burst, tally);
         (self.released, self.base) = (self.ring.consumed, self.ring.consumed);
-        self.lending.copied(packets, || self.lender.copied_into(pool));
+        self.lending.copied(packets, tally.bytes - bytes_before, || self.lender.copied_into(pool));
         packets
     }
 
@@ -167,6 +183,7 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
             (descriptor.flags == 0 && has_sound_length(descriptor)).then_some(descriptor)
         });
         tally.bytes += bytes;
+        tally.lent += u64::from(run);
         run
     }
 
@@ -178,7 +195,11 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         let held = consumed.wrapping_sub(*released);
         let (packet, slots) = match chain.read(*size, visible, |i| memory.descriptor(consumed.wrapping_add(i))) {
             Found::Packet(slots) if held >= size.get() / 2 => (self.copy(pool), slots),
-            Found::Packet(slots) => (self.lend_chain(port), slots),
+            Found::Packet(slots) => {
+                let lent = self.lend_chain(port);
+                tally.lent += u64::from(lent.is_ok());
+                (lent, slots)
+            }
             Found::Endless(slots) => (Err(Refusal::Broken(|tally| &mut tally.too_long)), slots),
             Found::Unfinished => return 0,
         };

@@ -9,14 +9,14 @@ use proptest::prelude::*;
 
 use super::exported::ExportedPool;
 use super::fake_memory::FakeRing;
-use super::lending::{COPIED, TRIAL};
-use super::rx::RxTally;
+use super::lending::{COPIED, LARGE, TRIAL};
+use super::rx::{RxRing, RxTally};
 use super::rx_borrow::{BorrowRxRing, LendSlots};
 use super::rx_zero_copy::ZeroCopyRxRing;
 use super::tests_snapshot::REWRITES;
 use super::tx::TxTally;
 use super::tx_zero_copy::ZeroCopyTxRing;
-use super::{BadPlace, DESC_NEXT, Descriptor};
+use super::{BadPlace, DESC_NEXT, Descriptor, PeersSlots};
 
 fn pool(size: usize) -> ExportedPool {
     let config = PoolConfig { size, data_room: 256, cache: 0, ..PoolConfig::default() };
@@ -318,6 +318,70 @@ fn what_the_sender_would_copy_is_copied_when_it_is_received_once_no_mbuf_is_out(
 }
 
 #[test]
+fn who_passes_packets_on_unread_is_lent_the_large_ones_on_a_ring_that_copies_otherwise() {
+    let (ring, size, _) = FakeRing::new(3, 256, 256);
+    let pool = pool(100).pool;
+    let back = Rc::new(RefCell::new([true; 8]));
+    let lender = FakeLender { pool: pool.clone(), back: Rc::clone(&back), copied: Rc::default() };
+    let send = |length: u64| {
+        let head = ring.head.get();
+        for slot in (0..4).map(|i| usize::from(head.wrapping_add(i) % 8)) {
+            ring.descriptors[slot].set(Descriptor { flags: 0, region: 1, length: length as u32, offset: 0 });
+        }
+        ring.head.set(head.wrapping_add(4));
+    };
+    let mut copying = RxRing::new(Rc::clone(&ring), size, PeersSlots);
+    send(LARGE);
+    let (mut burst, mut tally) = (Burst::new(), RxTally::default());
+    assert_eq!((copying.receive(&pool, 0, &mut burst, &mut tally), tally.lent), (4, 0));
+
+    let mut rx = BorrowRxRing::of_large(copying, lender);
+    let mut lent_of = |bursts: u32, length: u64, passed_on: Option<bool>| {
+        passed_on.into_iter().for_each(|passed_on| rx.set_passed_on(passed_on));
+        let mut tally = RxTally::default();
+        for _ in 0..bursts {
+            send(length);
+            assert_eq!(rx.receive(&pool, 0, &mut Burst::new(), &mut tally), 4);
+            back.borrow_mut().fill(true);
+        }
+        tally.lent
+    };
+    let trial = TRIAL / 4;
+    assert_eq!(
+        (lent_of(trial, LARGE, None), lent_of(trial, LARGE, None)),
+        (0, TRIAL.into()),
+        "they must be known first"
+    );
+    assert_eq!(lent_of(trial, LARGE, None), TRIAL.into());
+    assert_eq!((lent_of(trial, LARGE - 1, None), lent_of(2 * trial, 10, None)), (TRIAL.into(), 0));
+    assert_eq!((lent_of(trial, LARGE, None), lent_of(trial, LARGE, None)), (0, TRIAL.into()));
+    assert_eq!(lent_of(3 * trial, LARGE, Some(false)), 0, "not one more");
+    assert_eq!(lent_of(2 * trial, LARGE, Some(true)), TRIAL.into());
+}
+
+#[test]
+fn a_ring_that_lends_all_lends_small_ones_to_everybody_but_who_passes_them_on() {
+    let (ring, back, pool, mut rx) = borrower();
+    let mut lent_of = |bursts: u32, passed_on: bool| {
+        rx.set_passed_on(passed_on);
+        let mut tally = RxTally::default();
+        for _ in 0..bursts {
+            ring.descriptors.iter().for_each(|slot| {
+                slot.set(Descriptor { flags: 0, region: 1, length: 10, offset: 0 });
+            });
+            ring.head.set(ring.head.get().wrapping_add(4));
+            assert_eq!(rx.receive(&pool, 0, &mut Burst::new(), &mut tally), 4);
+            back.borrow_mut().fill(true);
+        }
+        tally.lent
+    };
+    assert_eq!(
+        [false, true, false].map(|passed_on| lent_of(TRIAL, passed_on)),
+        [4 * TRIAL, 0, 4 * TRIAL].map(u64::from)
+    );
+}
+
+#[test]
 fn numbers_begin_anew_when_all_mbufs_are_back_and_go_on_while_one_is_out() {
     let (ring, back, pool, mut rx) = borrower();
     for slot in 0..8 {
@@ -374,7 +438,7 @@ fn s50_a_borrowed_chain_is_what_its_one_snapshot_said() {
         let (mut burst, mut tally) = (Burst::new(), RxTally::default());
         rx.receive(&pool, 0, &mut burst, &mut tally);
         assert_eq!((burst.len(), burst[0].segment_count(), burst[0].packet_len()), (1, 8, 800));
-        assert_eq!(tally, RxTally { packets: 1, bytes: 800, ..RxTally::default() });
+        assert_eq!(tally, RxTally { packets: 1, bytes: 800, lent: 1, ..RxTally::default() });
     }
 }
 
