@@ -318,6 +318,7 @@ fn what_the_sender_would_copy_is_copied_when_it_is_received_once_no_mbuf_is_out(
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "packets by the thousand: minutes")]
 fn who_passes_packets_on_unread_is_lent_the_large_ones_on_a_ring_that_copies_otherwise() {
     let (ring, size, _) = FakeRing::new(3, 256, 256);
     let pool = pool(100).pool;
@@ -360,6 +361,7 @@ fn who_passes_packets_on_unread_is_lent_the_large_ones_on_a_ring_that_copies_oth
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "packets by the thousand: minutes")]
 fn a_ring_that_lends_all_lends_small_ones_to_everybody_but_who_passes_them_on() {
     let (ring, back, pool, mut rx) = borrower();
     let mut lent_of = |bursts: u32, passed_on: bool| {
