@@ -54,7 +54,7 @@ impl Lending {
     /// Whether packets are passed on unread, from the next one on. Nothing is out.
     pub(crate) fn set_passed_on(&mut self, passed_on: bool) {
         let from = if passed_on { LARGE } else { self.from_else };
-        *self = Self { from, from_else: self.from_else, is_suspended: from > 0, left: TRIAL, before: 0 };
+        *self = Self { from, is_suspended: from > 0, left: TRIAL, ..*self };
     }
 
     /// Whether packets are to be copied as soon as nothing is out.
