@@ -123,6 +123,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_copied_before_passing_on_ended_does_not_count() {
+        let mut lending = Lending::of_all();
+        lending.lent(TRIAL as usize, 0, || TRIAL.into());
+        [true, false].into_iter().for_each(|passed_on| lending.set_passed_on(passed_on));
+        lending.lent(TRIAL as usize, 0, || TRIAL.into());
+        assert!(!lending.is_suspended());
+    }
+
+    #[test]
     fn what_was_copied_before_a_trial_or_into_another_pool_does_not_count() {
         let mut lending = Lending::of_all();
         for copied in [TRIAL / 4, TRIAL / 2, 0] {
