@@ -359,14 +359,14 @@ impl Mbuf {
     #[inline(always)]
     pub fn receive_blocks(&mut self, len: u16, port: u16) -> Option<&mut [u8]> {
         let header = self.header_mut();
-        let (len, headroom) = (u32::from(len), HEADROOM as u32);
-        let blocks = (len + 63) & !63;
-        if headroom + blocks > header.room {
+        let blocks = (usize::from(len) + 63) & !63;
+        if (HEADROOM + blocks) as u32 > header.room {
             return None;
         }
-        (header.offset, header.len, header.packet_len, header.port) = (headroom, len, len, port);
+        let len = u32::from(len);
+        (header.offset, header.len, header.packet_len, header.port) = (HEADROOM as u32, len, len, port);
         // SAFETY: H3: all bytes of the buffer are initialised and ours alone, and these lie inside it.
-        Some(unsafe { std::slice::from_raw_parts_mut(header.buffer.add(HEADROOM).as_ptr(), blocks as usize) })
+        Some(unsafe { std::slice::from_raw_parts_mut(header.buffer.add(HEADROOM).as_ptr(), blocks) })
     }
 
     fn last(&self) -> &Header {

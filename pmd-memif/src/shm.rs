@@ -33,7 +33,7 @@ use crate::copy::{self, Copier, Kernel, with_copier};
 use crate::doorbell;
 use crate::ring::rx_borrow::LendSlots;
 use crate::ring::tx_lend::LendBuffers;
-use crate::ring::{BadPlace, COOKIE, Descriptor, PacketMemory, Place, RingMemory, RingSize};
+use crate::ring::{BadPlace, COOKIE, Descriptor, PacketMemory, Place, RingMemory, RingSize, Slots};
 use crate::sigbus::Watch;
 
 /// Offsets in a ring's header that do not depend on the cache line's size.
@@ -185,7 +185,9 @@ fn is_sealed(file: &OwnedFd) -> bool {
 pub(crate) struct ShmRing {
     regions: Arc<Regions>,
     header: NonNull<u8>,
-    descriptors: Descriptors,
+    /// The first of them.
+    descriptors: NonNull<u8>,
+    size: RingSize,
     line: usize,
     kernel: Kernel,
     /// Whether the peer is another process.
@@ -213,8 +215,8 @@ impl ShmRing {
         let header = header.ok_or(ShmError::RingOutside { region, offset })?;
         let (regions, kernel) = (Arc::clone(regions), regions.kernel);
         // SAFETY: header and descriptors lie in the region, as just checked.
-        let descriptors = Descriptors { first: unsafe { header.add(2 * line.bytes()) }, size };
-        let ring = Self { regions, header, descriptors, line: line.bytes(), kernel, apart: false, event };
+        let descriptors = unsafe { header.add(2 * line.bytes()) };
+        let ring = Self { regions, header, descriptors, size, line: line.bytes(), kernel, apart: false, event };
         // SAFETY: the first 4 bytes of the ring, as just checked.
         match u32::from_le(unsafe { copy::load(ring.header.as_ptr()) }) {
             COOKIE => Ok(ring),
@@ -372,33 +374,79 @@ unsafe fn word<'a>(header: NonNull<u8>, offset: usize) -> &'a AtomicU16 {
     unsafe { AtomicU16::from_ptr(header.as_ptr().add(offset).cast()) }
 }
 
-/// A ring's descriptors and one of its regions, at hand for many packets.
+/// Slots of a ring that follow each other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ShmSlots<'a> {
+    first: NonNull<u8>,
+    count: usize,
+    _mapped: PhantomData<&'a ShmRing>,
+}
+
+impl ShmSlots<'_> {
+    /// The 16 bytes of a descriptor.
+    #[inline(always)]
+    fn at(self, i: usize) -> *mut u8 {
+        // No numbers in the message: a loop would keep them in memory for it.
+        assert!(i < self.count, "a slot behind the last");
+        self.first.as_ptr().wrapping_add(i * DESCRIPTOR)
+    }
+}
+
+impl Slots for ShmSlots<'_> {
+    #[inline(always)]
+    fn len(self) -> usize {
+        self.count
+    }
+
+    #[inline(always)]
+    fn first(self, count: usize) -> Self {
+        assert!(count <= self.count, "more slots than there are");
+        Self { count, ..self }
+    }
+
+    #[inline(always)]
+    fn outline(self, i: usize) -> Descriptor {
+        // SAFETY: the first 8 bytes of a descriptor inside the ring, which we borrow and which keeps them mapped.
+        let low = u64::from_le(unsafe { copy::load(self.at(i)) });
+        Descriptor { flags: low as u16, region: (low >> 16) as u16, length: (low >> 32) as u32, offset: 0 }
+    }
+
+    #[inline(always)]
+    fn descriptor(self, i: usize) -> Descriptor {
+        let at = self.at(i);
+        // SAFETY: 16 bytes inside the ring, which we borrow and which keeps them mapped; each word is read once.
+        let (low, high): (u64, u32) = unsafe { (copy::load(at), copy::load(at.add(8))) };
+        let low = u64::from_le(low);
+        Descriptor {
+            flags: low as u16,
+            region: (low >> 16) as u16,
+            length: (low >> 32) as u32,
+            offset: u32::from_le(high),
+        }
+    }
+
+    #[inline(always)]
+    fn set_descriptor(self, i: usize, descriptor: Descriptor) {
+        let words = [low_word(descriptor).to_le(), u64::from(descriptor.offset).to_le()];
+        // SAFETY: 16 bytes inside the ring, as above. The metadata word, which nobody uses, becomes 0.
+        unsafe { copy::store_words(self.at(i), words) };
+    }
+
+    #[inline(always)]
+    fn set_filled(self, i: usize, descriptor: Descriptor) {
+        // SAFETY: the first 8 bytes of a descriptor, as above.
+        unsafe { copy::store_word(self.at(i), low_word(descriptor).to_le()) };
+    }
+}
+
+/// One of a link's regions, at hand for many packets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ShmPackets<'a> {
-    descriptors: Descriptors,
     region: Extent,
     _mapped: PhantomData<&'a ShmRing>,
 }
 
 impl PacketMemory for ShmPackets<'_> {
-    #[inline(always)]
-    fn descriptor(self, index: usize) -> Descriptor {
-        // SAFETY: the ring, which we borrow, keeps them mapped.
-        unsafe { self.descriptors.get(index) }
-    }
-
-    #[inline(always)]
-    fn set_descriptor(self, index: usize, descriptor: Descriptor) {
-        // SAFETY: as above.
-        unsafe { self.descriptors.set(index, descriptor) };
-    }
-
-    #[inline(always)]
-    fn set_filled(self, index: usize, descriptor: Descriptor) {
-        // SAFETY: as above.
-        unsafe { self.descriptors.set_filled(index, descriptor) };
-    }
-
     #[inline(always)]
     fn own(self, offset: u32, len: usize) {
         for line in (0..len).step_by(64) {
@@ -433,11 +481,21 @@ impl PacketMemory for ShmPackets<'_> {
 
 impl RingMemory for ShmRing {
     type Packets<'a> = ShmPackets<'a>;
+    type Slots<'a> = ShmSlots<'a>;
 
     #[inline]
     fn packets(&self, region: u16) -> Option<ShmPackets<'_>> {
         let region = self.regions.extent(region)?;
-        Some(ShmPackets { descriptors: self.descriptors, region, _mapped: PhantomData })
+        Some(ShmPackets { region, _mapped: PhantomData })
+    }
+
+    #[inline(always)]
+    fn slots(&self, index: u16, most: usize) -> ShmSlots<'_> {
+        let slot = usize::from(self.size.slot(index));
+        let count = most.min(usize::from(self.size.get()) - slot);
+        // SAFETY: a slot inside the ring.
+        let first = unsafe { self.descriptors.add(slot * DESCRIPTOR) };
+        ShmSlots { first, count, _mapped: PhantomData }
     }
 
     #[inline(always)]
@@ -481,32 +539,29 @@ impl RingMemory for ShmRing {
 
     #[inline(always)]
     fn descriptor(&self, index: u16) -> Descriptor {
-        // SAFETY: `regions` keeps them mapped.
-        unsafe { self.descriptors.get(index.into()) }
+        self.slots(index, 1).descriptor(0)
     }
 
     #[inline(always)]
     fn set_descriptor(&self, index: u16, descriptor: Descriptor) {
-        // SAFETY: as above.
-        unsafe { self.descriptors.set(index.into(), descriptor) };
+        self.slots(index, 1).set_descriptor(0, descriptor);
     }
 
     #[inline(always)]
     fn set_filled(&self, index: u16, descriptor: Descriptor) {
-        // SAFETY: as above.
-        unsafe { self.descriptors.set_filled(index.into(), descriptor) };
+        self.slots(index, 1).set_filled(0, descriptor);
     }
 
     #[inline(always)]
     fn own_descriptors(&self, index: u16, count: u16) {
         for nth in (0..count).step_by(64 / DESCRIPTOR) {
-            copy::prefetch_to_write(self.descriptors.at(index.wrapping_add(nth).into()));
+            copy::prefetch_to_write(self.slots(index.wrapping_add(nth), 1).at(0));
         }
     }
 
     fn clear_flags(&self, index: u16) {
-        // SAFETY: as above; the first 2 bytes of a descriptor.
-        unsafe { copy::store(self.descriptors.at(index.into()), 0_u16) };
+        // SAFETY: the first 2 bytes of a descriptor, inside the ring, which `regions` keeps mapped.
+        unsafe { copy::store(self.slots(index, 1).at(0), 0_u16) };
     }
 
     fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {
@@ -530,56 +585,6 @@ impl RingMemory for ShmRing {
 
     fn interrupt(&self) -> bool {
         doorbell::ring(self.event.as_fd())
-    }
-}
-
-/// The descriptors of a ring, by free-running indices. Whoever reaches into them makes sure that the ring is mapped.
-#[derive(Debug, Clone, Copy)]
-struct Descriptors {
-    first: NonNull<u8>,
-    size: RingSize,
-}
-
-impl Descriptors {
-    /// The 16 bytes of a descriptor.
-    #[inline(always)]
-    fn at(self, index: usize) -> *mut u8 {
-        let slot = self.size.wide_slot(index);
-        // An address inside the ring, since slot < size.
-        self.first.as_ptr().wrapping_add(slot * DESCRIPTOR)
-    }
-
-    /// # Safety
-    /// The ring is mapped.
-    #[inline(always)]
-    unsafe fn get(self, index: usize) -> Descriptor {
-        let at = self.at(index);
-        // SAFETY: 16 bytes inside the ring; each word is read once.
-        let (low, high): (u64, u32) = unsafe { (copy::load(at), copy::load(at.add(8))) };
-        let low = u64::from_le(low);
-        Descriptor {
-            flags: low as u16,
-            region: (low >> 16) as u16,
-            length: (low >> 32) as u32,
-            offset: u32::from_le(high),
-        }
-    }
-
-    /// # Safety
-    /// The ring is mapped.
-    #[inline(always)]
-    unsafe fn set(self, index: usize, descriptor: Descriptor) {
-        let at = self.at(index);
-        // SAFETY: 16 bytes inside the ring. The metadata word, which nobody uses, becomes 0.
-        unsafe { copy::store_words(at, [low_word(descriptor).to_le(), u64::from(descriptor.offset).to_le()]) };
-    }
-
-    /// # Safety
-    /// The ring is mapped.
-    #[inline(always)]
-    unsafe fn set_filled(self, index: usize, descriptor: Descriptor) {
-        // SAFETY: the first 8 bytes of a descriptor, inside the ring.
-        unsafe { copy::store_word(self.at(index), low_word(descriptor).to_le()) };
     }
 }
 

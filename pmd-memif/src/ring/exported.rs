@@ -5,9 +5,6 @@ use pmd_core::pool::Span;
 
 use super::Place;
 
-/// The region of a client that exports pools which its rings lie in; the only one it has mapped as a region.
-pub(super) const RINGS: u16 = 0;
-
 /// A shareable pool and the region it is.
 #[derive(Debug, Clone)]
 pub(crate) struct ExportedPool {

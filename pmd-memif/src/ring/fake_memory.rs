@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::{BadPlace, Descriptor, OwnSlots, PacketMemory, Place, RingMemory, RingSize};
+use super::{BadPlace, Descriptor, OwnSlots, PacketMemory, Place, RingMemory, RingSize, Slots};
 use crate::copy::Copier;
 
 /// A ring with its regions; both ends hold an `Rc` of it.
@@ -59,9 +59,64 @@ impl FakeRing {
     }
 }
 
-/// The packets of any ring memory, by way of itself, and a region by its index.
+/// A region of any ring memory by its index, by way of the memory itself.
 #[derive(Debug)]
 pub(crate) struct Through<'a, M>(pub(crate) &'a M, pub(crate) u16);
+
+/// The slots of any ring memory from that of an index on, by way of the memory itself.
+#[derive(Debug)]
+pub(crate) struct SlotsThrough<'a, M> {
+    memory: &'a M,
+    index: u16,
+    count: usize,
+}
+
+impl<'a, M> SlotsThrough<'a, M> {
+    /// Those of a ring of `size`.
+    pub(crate) fn new(memory: &'a M, size: usize, index: u16, most: usize) -> Self {
+        Self { memory, index, count: most.min(size - usize::from(index) % size) }
+    }
+
+    fn at(self, i: usize) -> u16 {
+        assert!(i < self.count, "slot {i} of {}", self.count);
+        self.index.wrapping_add(i as u16)
+    }
+}
+
+impl<M> Clone for SlotsThrough<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for SlotsThrough<'_, M> {}
+
+impl<M: RingMemory> Slots for SlotsThrough<'_, M> {
+    fn len(self) -> usize {
+        self.count
+    }
+
+    fn first(self, count: usize) -> Self {
+        assert!(count <= self.count, "{count} slots of {}", self.count);
+        Self { count, ..self }
+    }
+
+    fn outline(self, i: usize) -> Descriptor {
+        Descriptor { offset: 0, ..self.descriptor(i) }
+    }
+
+    fn descriptor(self, i: usize) -> Descriptor {
+        self.memory.descriptor(self.at(i))
+    }
+
+    fn set_descriptor(self, i: usize, descriptor: Descriptor) {
+        self.memory.set_descriptor(self.at(i), descriptor);
+    }
+
+    fn set_filled(self, i: usize, descriptor: Descriptor) {
+        self.memory.set_filled(self.at(i), descriptor);
+    }
+}
 
 impl<M> Clone for Through<'_, M> {
     fn clone(&self) -> Self {
@@ -72,18 +127,6 @@ impl<M> Clone for Through<'_, M> {
 impl<M> Copy for Through<'_, M> {}
 
 impl<M: RingMemory> PacketMemory for Through<'_, M> {
-    fn descriptor(self, index: usize) -> Descriptor {
-        self.0.descriptor(index as u16)
-    }
-
-    fn set_descriptor(self, index: usize, descriptor: Descriptor) {
-        self.0.set_descriptor(index as u16, descriptor);
-    }
-
-    fn set_filled(self, index: usize, descriptor: Descriptor) {
-        self.0.set_filled(index as u16, descriptor);
-    }
-
     fn read_blocks(self, _copier: impl Copier, offset: u32, room: &mut [u8]) -> Result<(), BadPlace> {
         assert!(!room.is_empty() && room.len().is_multiple_of(64), "{} bytes are no blocks", room.len());
         self.0.read(Place { region: self.1, offset }, room.len(), room)
@@ -96,9 +139,14 @@ impl<M: RingMemory> PacketMemory for Through<'_, M> {
 
 impl RingMemory for Rc<FakeRing> {
     type Packets<'a> = Through<'a, Self>;
+    type Slots<'a> = SlotsThrough<'a, Self>;
 
     fn packets(&self, region: u16) -> Option<Through<'_, Self>> {
         (usize::from(region) < self.regions.len()).then_some(Through(self, region))
+    }
+
+    fn slots(&self, index: u16, most: usize) -> SlotsThrough<'_, Self> {
+        SlotsThrough::new(self, self.descriptors.len(), index, most)
     }
 
     fn is_peer_apart(&self) -> bool {

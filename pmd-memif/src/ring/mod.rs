@@ -132,6 +132,14 @@ impl OwnSlots {
         Place { region: self.region, offset: self.first + number * self.stride }
     }
 
+    /// The buffers from a free-running number on, and how many follow each other before the first one comes again.
+    #[inline(always)]
+    pub(crate) fn from(&self, number: usize) -> (OwnRun, usize) {
+        let run = OwnRun { first: self.place(number).offset, own: *self };
+        let mask = usize::from(self.mask);
+        (run, mask + 1 - (number & mask))
+    }
+
     /// Bytes of a packet that a buffer holds at most.
     #[inline(always)]
     pub(crate) fn largest(&self) -> u16 {
@@ -151,11 +159,35 @@ impl OwnSlots {
     }
 }
 
+/// Buffers of ours that follow each other: a loop over them goes from one to the next by an addition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OwnRun {
+    own: OwnSlots,
+    first: u32,
+}
+
+impl OwnRun {
+    /// Where the buffer `i` behind the first begins.
+    #[inline(always)]
+    pub(crate) fn place(self, i: usize) -> Place {
+        Place { region: self.own.region, offset: self.first + i as u32 * self.own.stride }
+    }
+
+    /// What describes it, empty.
+    #[inline(always)]
+    pub(crate) fn empty(self, i: usize) -> Descriptor {
+        self.own.empty_at(self.place(i).offset)
+    }
+}
+
 /// Whose memory the buffers of a ring lie in that is sent into: decides at compile time which index is ours and where places
 /// come from. For one that is received from, see [`posted`].
 pub(crate) trait Buffers: Copy {
     /// Whether we are the client: we own the memory and write `head`; a server writes `tail`.
     const CLIENT: bool;
+
+    /// Buffers that follow each other.
+    type Run: Copy;
 
     /// The region that the first packets are expected to go to.
     fn region(&self) -> u16;
@@ -163,13 +195,18 @@ pub(crate) trait Buffers: Copy {
     /// How many buffers there are, where we give them out: a power of two. None for a server.
     fn count(&self) -> usize;
 
-    /// An empty buffer by its number, for a client; for a server whatever `posted` reads.
-    fn empty(&self, number: usize, posted: impl FnOnce() -> Descriptor) -> Descriptor;
+    /// The buffers from a free-running number on, and how many at most a loop may take of them.
+    fn from(&self, number: usize) -> (Self::Run, usize);
+
+    /// The empty buffer `i` of a run, for a client; for a server whatever `posted` reads.
+    fn empty(run: Self::Run, i: usize, posted: impl FnOnce() -> Descriptor) -> Descriptor;
 }
 
 /// The buffers are ours.
 impl Buffers for OwnSlots {
     const CLIENT: bool = true;
+
+    type Run = OwnRun;
 
     fn region(&self) -> u16 {
         self.region
@@ -180,8 +217,13 @@ impl Buffers for OwnSlots {
     }
 
     #[inline(always)]
-    fn empty(&self, number: usize, _posted: impl FnOnce() -> Descriptor) -> Descriptor {
-        OwnSlots::empty(self, number)
+    fn from(&self, number: usize) -> (OwnRun, usize) {
+        OwnSlots::from(self, number)
+    }
+
+    #[inline(always)]
+    fn empty(run: OwnRun, i: usize, _posted: impl FnOnce() -> Descriptor) -> Descriptor {
+        run.empty(i)
     }
 }
 
@@ -192,6 +234,8 @@ pub(crate) struct PeersSlots;
 impl Buffers for PeersSlots {
     const CLIENT: bool = false;
 
+    type Run = ();
+
     fn region(&self) -> u16 {
         0
     }
@@ -201,7 +245,12 @@ impl Buffers for PeersSlots {
     }
 
     #[inline(always)]
-    fn empty(&self, _number: usize, posted: impl FnOnce() -> Descriptor) -> Descriptor {
+    fn from(&self, _number: usize) -> ((), usize) {
+        ((), usize::MAX)
+    }
+
+    #[inline(always)]
+    fn empty((): (), _i: usize, posted: impl FnOnce() -> Descriptor) -> Descriptor {
         posted()
     }
 }
@@ -211,13 +260,19 @@ impl Buffers for PeersSlots {
 /// Implementations check every place against the regions and mask every index, so that no argument, whatever a peer made of
 /// it, reaches other memory. Descriptors are named by free-running indices.
 pub(crate) trait RingMemory {
-    /// What the loop over packets works on.
+    /// The region that the loop over packets copies from or to.
     type Packets<'a>: PacketMemory
     where
         Self: 'a;
+    /// The descriptors that it works on.
+    type Slots<'a>: Slots
+    where
+        Self: 'a;
 
-    /// The descriptors and the region of an index, if there is one.
+    /// The region of an index, if there is one.
     fn packets(&self, region: u16) -> Option<Self::Packets<'_>>;
+    /// The slots from that of a free-running index on: `most`, or fewer where the ring goes round; one at least.
+    fn slots(&self, index: u16, most: usize) -> Self::Slots<'_>;
     /// How to copy.
     fn kernel(&self) -> Kernel {
         Kernel::detect()
@@ -242,6 +297,20 @@ pub(crate) trait RingMemory {
     fn descriptor(&self, index: u16) -> Descriptor;
     /// Writes all of the descriptor at `index`.
     fn set_descriptor(&self, index: u16, descriptor: Descriptor);
+    /// Writes `descriptors` to the slots from that of a free-running index on, `most` or fewer, and says how many.
+    #[inline(always)]
+    fn set_descriptors(&self, index: u16, most: usize, mut descriptors: impl Iterator<Item = Descriptor>) -> usize {
+        let mut done = 0;
+        while done < most {
+            let slots = self.slots(index.wrapping_add(done as u16), most - done);
+            for i in 0..slots.len() {
+                let Some(descriptor) = descriptors.next() else { return done };
+                slots.set_descriptor(i, descriptor);
+                done += 1;
+            }
+        }
+        done
+    }
     /// Writes flags, region and length of the descriptor at `index`, not its offset: what a server may do.
     fn set_filled(&self, index: u16, descriptor: Descriptor);
     /// Asks for the lines of `count` descriptors from `index` on, which will be written soon. Nothing happens where there are
@@ -268,15 +337,29 @@ pub(crate) trait RingMemory {
     fn interrupt(&self) -> bool;
 }
 
-/// A ring's descriptors and one region, looked up once for many packets: by value, so that it stays in registers. Of an index,
-/// the lowest 16 bits count: it need not go round, which would cost an instruction per packet.
-pub(crate) trait PacketMemory: Copy {
-    /// As [`RingMemory::descriptor`].
-    fn descriptor(self, index: usize) -> Descriptor;
+/// Slots that follow each other in memory, up to the end of the ring: a loop over them masks no index. By value, so that it
+/// stays in registers.
+///
+/// # Panics
+/// All that is done to a slot, where there are not so many. A loop up to [`Self::len`], or up to the number that
+/// [`Self::first`] was given, is compiled without this check.
+pub(crate) trait Slots: Copy {
+    /// How many there are.
+    fn len(self) -> usize;
+    /// The first `count` of them, which are as many at least.
+    fn first(self, count: usize) -> Self;
+    /// As [`RingMemory::descriptor`], of the slot `i`.
+    fn descriptor(self, i: usize) -> Descriptor;
+    /// The same with the offset 0: what a client asks, who knows where its buffers lie.
+    fn outline(self, i: usize) -> Descriptor;
     /// As [`RingMemory::set_descriptor`].
-    fn set_descriptor(self, index: usize, descriptor: Descriptor);
+    fn set_descriptor(self, i: usize, descriptor: Descriptor);
     /// As [`RingMemory::set_filled`].
-    fn set_filled(self, index: usize, descriptor: Descriptor);
+    fn set_filled(self, i: usize, descriptor: Descriptor);
+}
+
+/// A region, looked up once for many packets: by value, so that it stays in registers.
+pub(crate) trait PacketMemory: Copy {
     /// Asks for the lines of `len` bytes at `offset`, which will be written soon. Nothing happens where there are none.
     fn own(self, _offset: u32, _len: usize) {}
     /// Asks for the lines of `len` bytes at `offset`, which will be read soon. Nothing happens where there are none.
@@ -317,11 +400,5 @@ impl RingSize {
     #[inline(always)]
     pub(crate) fn slot(self, index: u16) -> u16 {
         index & self.mask
-    }
-
-    /// The slot of a free-running index that does not go round.
-    #[inline(always)]
-    pub(crate) fn wide_slot(self, index: usize) -> usize {
-        index & usize::from(self.mask)
     }
 }

@@ -8,7 +8,7 @@ use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use pmd_core::{Burst, Pool, PoolConfig};
 
-use super::fake_memory::Through;
+use super::fake_memory::{SlotsThrough, Through};
 use super::posted::{PostedBuffers, RxBuffers};
 use super::rx::{RxRing, RxTally};
 use super::tx::{TxRing, TxTally};
@@ -45,9 +45,14 @@ impl ModelRing {
 
 impl RingMemory for Shared {
     type Packets<'a> = Through<'a, Self>;
+    type Slots<'a> = SlotsThrough<'a, Self>;
 
     fn packets(&self, region: u16) -> Option<Through<'_, Self>> {
         (region == 0).then_some(Through(self, region))
+    }
+
+    fn slots(&self, index: u16, most: usize) -> SlotsThrough<'_, Self> {
+        SlotsThrough::new(self, SIZE, index, most)
     }
 
     fn head(&self) -> u16 {

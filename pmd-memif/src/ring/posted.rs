@@ -48,15 +48,31 @@ pub(crate) trait RxBuffers {
 
 /// What the loop over packets has to know of the buffers: by value, so that it stays in registers.
 pub(crate) trait RxView: Copy {
+    /// Buffers of slots that follow each other.
+    type Run: RxRun;
+
     /// Bytes of a packet that a buffer holds at most, as far as we know it.
     fn capacity(self) -> u16;
 
-    /// Where the packet (or segment) lies that the descriptor `seen` of the slot of a free-running index describes.
-    fn place(self, index: usize, seen: Descriptor) -> Place;
+    /// A client's first slot that is not posted, free-running: the first buffer of a burst is posted again there, the next one
+    /// in the next slot, and so on.
+    fn posted(self) -> u16;
 
-    /// What to write into which slot, by a free-running index, so that the buffer at `place`, the `nth` one of this burst, is
-    /// posted again; `None` for those of a peer.
-    fn posted_again(self, nth: usize, place: Place) -> Option<(usize, Descriptor)>;
+    /// The buffers of the slots from that of a free-running index on, `most` or fewer, and how many. When they are empty, the
+    /// slots from `again` on are posted.
+    fn run(self, index: u16, again: u16, most: usize) -> (Self::Run, usize);
+}
+
+/// The buffers of slots that follow each other: by value, so that it stays in registers.
+pub(crate) trait RxRun: Copy {
+    /// The first `count` of them.
+    fn first(self, count: usize) -> Self;
+
+    /// Where the packet (or segment) lies that the descriptor `seen` of the slot `i` describes.
+    fn place(self, i: usize, seen: Descriptor) -> Place;
+
+    /// What a client posts when the buffer of the slot `i`, at `place`, is empty again.
+    fn again(self, i: usize, place: Place) -> Descriptor;
 }
 
 /// A client's, few of them in use.
@@ -119,22 +135,50 @@ pub(crate) struct PostedView<'a> {
     posted: u16,
 }
 
-impl RxView for PostedView<'_> {
+/// Where the buffers of slots that follow each other begin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PostedRun<'a> {
+    own: OwnSlots,
+    offsets: &'a [u32],
+}
+
+impl RxRun for PostedRun<'_> {
+    #[inline(always)]
+    fn first(self, count: usize) -> Self {
+        Self { offsets: &self.offsets[..count], ..self }
+    }
+
+    #[inline(always)]
+    fn place(self, i: usize, _seen: Descriptor) -> Place {
+        Place { region: self.own.region, offset: self.offsets[i] }
+    }
+
+    /// Descriptors are written in full, so that whatever the server left there is healed (statement 57).
+    #[inline(always)]
+    fn again(self, _i: usize, place: Place) -> Descriptor {
+        self.own.empty_at(place.offset)
+    }
+}
+
+impl<'a> RxView for PostedView<'a> {
+    type Run = PostedRun<'a>;
+
     #[inline(always)]
     fn capacity(self) -> u16 {
         self.own.largest()
     }
 
     #[inline(always)]
-    fn place(self, index: usize, _seen: Descriptor) -> Place {
-        // As many as the ring has slots. Masked with their own number, it needs no check.
-        Place { region: self.own.region, offset: self.offsets[index & (self.offsets.len() - 1)] }
+    fn posted(self) -> u16 {
+        self.posted
     }
 
-    /// Descriptors are written in full, so that whatever the server left there is healed (statement 57).
     #[inline(always)]
-    fn posted_again(self, nth: usize, place: Place) -> Option<(usize, Descriptor)> {
-        Some((usize::from(self.posted) + nth, self.own.empty_at(place.offset)))
+    fn run(self, index: u16, _again: u16, most: usize) -> (PostedRun<'a>, usize) {
+        // As many as the ring has slots. Masked with their own number, it needs no check.
+        let offsets = &self.offsets[usize::from(index) & (self.offsets.len() - 1)..];
+        let count = most.min(offsets.len());
+        (PostedRun { own: self.own, offsets: &offsets[..count] }, count)
     }
 }
 
@@ -186,20 +230,38 @@ impl RxBuffers for PostedBuffers {
 }
 
 /// The client's, which says in each descriptor where they lie.
+impl RxRun for PeersSlots {
+    #[inline(always)]
+    fn first(self, _count: usize) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn place(self, _i: usize, seen: Descriptor) -> Place {
+        seen.place()
+    }
+
+    fn again(self, _i: usize, _place: Place) -> Descriptor {
+        unreachable!("a server posts nothing")
+    }
+}
+
 impl RxView for PeersSlots {
+    type Run = Self;
+
     #[inline(always)]
     fn capacity(self) -> u16 {
         PACKET_MAX as u16
     }
 
     #[inline(always)]
-    fn place(self, _index: usize, seen: Descriptor) -> Place {
-        seen.place()
+    fn posted(self) -> u16 {
+        0
     }
 
     #[inline(always)]
-    fn posted_again(self, _nth: usize, _place: Place) -> Option<(usize, Descriptor)> {
-        None
+    fn run(self, _index: u16, _again: u16, most: usize) -> (Self, usize) {
+        (self, most)
     }
 }
 

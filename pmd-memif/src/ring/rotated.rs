@@ -7,8 +7,8 @@
 //!
 //! The whole ring is posted all the time: a pause loses no packet that it can hold.
 
-use super::posted::{RxBuffers, RxView};
-use super::{Descriptor, OwnSlots, Place, RingMemory, RingSize};
+use super::posted::{RxBuffers, RxRun, RxView};
+use super::{Descriptor, OwnRun, OwnSlots, Place, RingMemory, RingSize};
 
 /// A client's, all of them in use.
 #[derive(Debug, Clone, Copy)]
@@ -26,22 +26,49 @@ impl RotatedBuffers {
     }
 }
 
+/// Buffers that are consumed, and those that are posted instead.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RotatedRun {
+    consumed: OwnRun,
+    posted: OwnRun,
+}
+
+impl RxRun for RotatedRun {
+    #[inline(always)]
+    fn first(self, _count: usize) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn place(self, i: usize, _seen: Descriptor) -> Place {
+        self.consumed.place(i)
+    }
+
+    /// The buffer that is posted is not the one that was consumed, but the one whose turn it is.
+    #[inline(always)]
+    fn again(self, i: usize, _place: Place) -> Descriptor {
+        self.posted.empty(i)
+    }
+}
+
 impl RxView for RotatedBuffers {
+    type Run = RotatedRun;
+
     #[inline(always)]
     fn capacity(self) -> u16 {
         self.own.largest()
     }
 
     #[inline(always)]
-    fn place(self, index: usize, _seen: Descriptor) -> Place {
-        self.own.place(index)
+    fn posted(self) -> u16 {
+        self.posted
     }
 
-    /// The buffer that is posted is not the one that was consumed, but the one whose turn it is.
     #[inline(always)]
-    fn posted_again(self, nth: usize, _place: Place) -> Option<(usize, Descriptor)> {
-        let index = usize::from(self.posted) + nth;
-        Some((index, self.own.empty(index)))
+    fn run(self, index: u16, again: u16, most: usize) -> (RotatedRun, usize) {
+        let (consumed, left) = self.own.from(index.into());
+        let (posted, left_to_post) = self.own.from(again.into());
+        (RotatedRun { consumed, posted }, most.min(left).min(left_to_post))
     }
 }
 

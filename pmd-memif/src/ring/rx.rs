@@ -18,8 +18,8 @@ use std::cell::RefCell;
 use pmd_core::{Burst, Mbuf, Pool};
 
 use super::gather::{Chain, Found, Refusal, copy_segments};
-use super::posted::{RxBuffers, RxView};
-use super::{Descriptor, PacketMemory, Place, RING_MASK_INT, RingMemory, RingSize};
+use super::posted::{RxBuffers, RxRun, RxView};
+use super::{Descriptor, PacketMemory, Place, RING_MASK_INT, RingMemory, RingSize, Slots};
 use crate::copy::{Copier, with_copier};
 
 /// How many packets ahead data is asked for, and how many bytes of it: behind those the CPU asks by itself.
@@ -78,6 +78,62 @@ enum Gathered {
     Dropped(u16),
     /// It stays in the ring: its end is not there yet, or there is no mbuf.
     Waits,
+}
+
+/// Slots that follow each other, whole packets in them, and where their buffers are posted again: by value, so that it stays in
+/// registers.
+struct Run<'a, S, P, B: RxBuffers + 'a> {
+    slots: S,
+    buffers: <B::View<'a> as RxView>::Run,
+    /// The same, and what has been filled behind them.
+    ahead: (S, <B::View<'a> as RxView>::Run),
+    posted: S,
+    memory: P,
+    /// The region that the packets are expected in.
+    region: u16,
+    capacity: u16,
+    port: u16,
+}
+
+impl<'a, S: Slots, P: PacketMemory, B: RxBuffers + 'a> Run<'a, S, P, B> {
+    /// Asks for the lines of `len` bytes of the packet in the slot `i`, if that is filled.
+    #[inline(always)]
+    fn fetch(&self, i: usize, len: usize) {
+        let (slots, buffers) = self.ahead;
+        if i < slots.len() {
+            self.memory.fetch(buffers.place(i, slots.descriptor(i)).offset, len);
+        }
+    }
+
+    /// Fills the leading ones of `mbufs`, which are as many as the slots, as long as packets are one sound descriptor of the
+    /// expected region and fit one mbuf in whole blocks; says how many, and their bytes. A loop of its own, with as little as
+    /// possible to do and to keep in registers. `APART`: the peer is another process.
+    #[inline(always)]
+    fn take<const APART: bool>(&self, copier: impl Copier, mbufs: &mut [Mbuf]) -> (usize, u64) {
+        let Self { slots, buffers, posted, memory, region, capacity, port, .. } = *self;
+        let (mut taken, mut bytes) = (0, 0);
+        for (i, mbuf) in (0..slots.len()).zip(mbufs) {
+            let seen = if B::CLIENT { slots.outline(i) } else { slots.descriptor(i) };
+            if !seen.is_whole_in(region) || seen.length == 0 || seen.length > u32::from(capacity) {
+                break;
+            }
+            let len = seen.length as u16;
+            if APART && len > 64 {
+                self.fetch(i + AHEAD, usize::from(len).min(ASKED_FOR));
+            }
+            let Some(room) = mbuf.receive_blocks(len, port) else { break };
+            let place = buffers.place(i, seen);
+            if memory.read_blocks(copier, place.offset, room).is_err() {
+                break;
+            }
+            if B::CLIENT {
+                posted.set_descriptor(i, buffers.again(i, place));
+            }
+            bytes += u64::from(len);
+            taken += 1;
+        }
+        (taken, bytes)
+    }
 }
 
 impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
@@ -164,9 +220,8 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
         (packets, slots)
     }
 
-    /// Fills `mbufs` from the slots behind the `skip` ones, as long as packets are one sound descriptor of the expected region
-    /// and fit one mbuf in whole blocks; says how many those were. A loop of its own, with as little as possible to do and to
-    /// keep in registers. `APART`: the peer is another process.
+    /// Fills `mbufs` from the slots behind the `skip` ones, by runs that go round nowhere, as far as [`Run::take`] can; says how
+    /// many those were. `APART`: the peer is another process.
     #[inline(always)]
     fn straight<const APART: bool>(
         &self,
@@ -179,35 +234,28 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
     ) -> u16 {
         let region = self.unusual.borrow().region;
         let Some(memory) = self.memory.packets(region) else { return 0 };
-        let buffers = self.buffers.view();
-        let first = usize::from(self.consumed.wrapping_add(skip));
-        let slots = usize::from(visible - skip);
-        let (mut run, mut bytes) = (0, 0);
-        for (mbuf, i) in mbufs.iter_mut().zip(0..slots) {
-            let index = first + i;
-            let seen = memory.descriptor(index);
-            if !seen.is_whole_in(region) || seen.length == 0 || seen.length > u32::from(buffers.capacity()) {
+        let view = self.buffers.view();
+        let capacity = view.capacity();
+        let most = mbufs.len().min(usize::from(visible - skip));
+        let mut done = 0;
+        while done < most {
+            let nth = skip + done as u16;
+            let (index, again) = (self.consumed.wrapping_add(nth), view.posted().wrapping_add(nth));
+            let filled = self.memory.slots(index, (visible - nth).into());
+            let (places, count) = view.run(index, again, filled.len());
+            let ahead = (filled.first(count), places);
+            let posted = if B::CLIENT { self.memory.slots(again, count) } else { filled };
+            let n = count.min(posted.len()).min(most - done);
+            let (slots, buffers, posted) = (filled.first(n), places.first(n), posted.first(n));
+            let run = Run::<_, _, B> { slots, buffers, ahead, posted, memory, region, capacity, port };
+            let (taken, bytes) = run.take::<APART>(copier, &mut mbufs[done..done + n]);
+            tally.bytes += bytes;
+            done += taken;
+            if taken < n {
                 break;
             }
-            let len = seen.length as u16;
-            if APART && len > 64 && i + AHEAD < slots {
-                let ahead = index + AHEAD;
-                let place = buffers.place(ahead, memory.descriptor(ahead));
-                memory.fetch(place.offset, usize::from(len).min(ASKED_FOR));
-            }
-            let Some(room) = mbuf.receive_blocks(len, port) else { break };
-            let place = buffers.place(index, seen);
-            if memory.read_blocks(copier, place.offset, room).is_err() {
-                break;
-            }
-            if let Some((index, empty)) = buffers.posted_again(usize::from(skip) + i, place) {
-                memory.set_descriptor(index, empty);
-            }
-            bytes += u64::from(len);
-            run += 1;
         }
-        tally.bytes += bytes;
-        run
+        done as u16
     }
 
     /// Takes a packet of several segments, one larger than an mbuf, or a broken one: into `mbuf`, chaining more to it. The
@@ -218,9 +266,9 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
         let first = self.consumed.wrapping_add(skip);
         let Unusual { chain, region } = &mut *self.unusual.borrow_mut();
         let found = chain.read(self.size, visible - skip, |i| self.snapshot(first.wrapping_add(i)));
-        let buffers = self.buffers.view();
+        let view = self.buffers.view();
         let (slots, copied) = match found {
-            Found::Packet(slots) => (slots, copy_segments(&self.memory, pool, mbuf, buffers.capacity().into(), chain)),
+            Found::Packet(slots) => (slots, copy_segments(&self.memory, pool, mbuf, view.capacity().into(), chain)),
             Found::Endless(slots) => (slots, Err(Refusal::Broken(|tally| &mut tally.too_long))),
             Found::Unfinished => return Gathered::Waits,
         };
@@ -240,10 +288,13 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
             }
         };
         for (i, segment) in (0..slots).zip(chain.descriptors()) {
-            match buffers.posted_again((skip + i).into(), segment.place()) {
-                Some((index, empty)) => self.memory.set_descriptor(index as u16, empty),
+            if B::CLIENT {
+                let again = view.posted().wrapping_add(skip + i);
+                let (buffer, _) = view.run(first.wrapping_add(i), again, 1);
+                self.memory.set_descriptor(again, buffer.again(0, segment.place()));
+            } else {
                 // A stale NEXT flag must not stay (quirk Q2).
-                None => self.memory.clear_flags(first.wrapping_add(i)),
+                self.memory.clear_flags(first.wrapping_add(i));
             }
             *region = segment.region;
         }
@@ -271,7 +322,8 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
     /// One snapshot of a descriptor; a client knows the place better than the descriptor does.
     fn snapshot(&self, index: u16) -> Descriptor {
         let seen = self.memory.descriptor(index);
-        let Place { region, offset } = self.buffers.view().place(index.into(), seen);
+        let (buffer, _) = self.buffers.view().run(index, index, 1);
+        let Place { region, offset } = buffer.place(0, seen);
         Descriptor { region, offset, ..seen }
     }
 

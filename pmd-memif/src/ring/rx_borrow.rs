@@ -21,7 +21,7 @@ use pmd_core::{Burst, Mbuf, Pool};
 use super::gather::{Chain, Found, Refusal, copy_segments};
 use super::lending::Lending;
 use super::rx::{RxRing, RxTally};
-use super::{BadPlace, Descriptor, PACKET_MAX, PacketMemory, PeersSlots, RingMemory, RingSize};
+use super::{BadPlace, Descriptor, PACKET_MAX, PeersSlots, RingMemory, RingSize, Slots};
 
 /// Who lends the packets of a ring, known by numbers below the ring's size.
 pub(crate) trait LendSlots {
@@ -168,18 +168,17 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
     }
 
     /// Lends the leading packets that are one sound descriptor each, out of the `visible` slots, as far as `burst` has room
-    /// and no more than half of the ring is out; says how many. Fewer where the numbers begin anew.
+    /// and no more than half of the ring is out; says how many. Fewer where the numbers begin anew, or
+    /// the ring does.
     #[inline(always)]
     fn straight(&mut self, port: u16, visible: u16, burst: &mut Burst, tally: &mut RxTally) -> u16 {
         let first = self.number(self.ring.consumed);
         let Self { ring: RxRing { memory, size, consumed, .. }, lender, released, .. } = self;
-        // For its descriptors only, and there is always a region 0.
-        let Some(memory) = memory.packets(0) else { return 0 };
-        let slot = usize::from(*consumed);
         let lendable = (size.get() / 2).saturating_sub(consumed.wrapping_sub(*released)).min(visible);
-        let numbers = first..first + lendable.min(size.get() - first);
+        let slots = memory.slots(*consumed, lendable.min(size.get() - first).into());
+        let numbers = first..first + slots.len() as u16;
         let (run, bytes) = lender.lend_run(numbers, port, burst, |i| {
-            let descriptor = memory.descriptor(slot + usize::from(i));
+            let descriptor = slots.descriptor(i.into());
             (descriptor.flags == 0 && has_sound_length(descriptor)).then_some(descriptor)
         });
         tally.bytes += bytes;

@@ -12,11 +12,11 @@
 
 use pmd_core::{BURST_MAX, Burst, Mbuf, MbufFifo};
 
-use super::exported::{ExportedPool, RINGS};
+use super::exported::ExportedPool;
 use super::gather::{Chain, Found};
 use super::rx::RxTally;
 use super::window::Window;
-use super::{Descriptor, PACKET_MAX, PacketMemory, Place, RING_MASK_INT, RingMemory, RingSize};
+use super::{Descriptor, PACKET_MAX, Place, RING_MASK_INT, RingMemory, RingSize, Slots};
 
 /// The receiving end.
 #[derive(Debug)]
@@ -83,16 +83,14 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
     }
 
     /// Hands on the leading packets that are one sound descriptor each, out of the `visible` slots and as far as `burst` has
-    /// room; says how many.
+    /// room; says how many. Fewer where the ring goes round.
     #[inline(always)]
     fn straight(&mut self, port: u16, visible: u16, burst: &mut Burst, tally: &mut RxTally) -> u16 {
-        let Some(memory) = self.memory.packets(RINGS) else { return 0 };
         let front = self.mbufs.front_mut();
-        let most = front.len().min(visible.into()).min(burst.room());
-        let first = usize::from(self.consumed);
+        let slots = self.memory.slots(self.consumed, front.len().min(visible.into()).min(burst.room()));
         let (mut run, mut bytes) = (0, 0);
-        for (i, mbuf) in front[..most].iter_mut().enumerate() {
-            let descriptor = memory.descriptor(first + i);
+        for (i, mbuf) in front[..slots.len()].iter_mut().enumerate() {
+            let descriptor = slots.outline(i);
             let len = descriptor.length as usize;
             if descriptor.flags != 0 || len == 0 || mbuf.receive(len, port).is_none() {
                 break;
@@ -182,18 +180,13 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
     /// Describes the mbufs in `fresh` in the first slots that are not posted, and says how many.
     #[inline(always)]
     fn describe_fresh(&mut self) -> usize {
-        let exported = self.pool.memory();
-        let Some(memory) = self.memory.packets(RINGS) else { return 0 };
-        let first = usize::from(self.consumed.wrapping_add(self.posted()));
-        let mut described = 0;
-        for mbuf in self.fresh.iter_mut() {
+        let (exported, first) = (self.pool.memory(), self.consumed.wrapping_add(self.posted()));
+        let empty = |mbuf: &mut Mbuf| {
             let room = mbuf.room_mut();
-            let Some(Place { region, offset }) = exported.place_of(room) else { break };
-            let descriptor = Descriptor { flags: 0, region, length: room.len() as u32, offset };
-            memory.set_descriptor(first + described, descriptor);
-            described += 1;
-        }
-        described
+            let Place { region, offset } = exported.place_of(room)?;
+            Some(Descriptor { flags: 0, region, length: room.len() as u32, offset })
+        };
+        self.memory.set_descriptors(first, self.fresh.len(), self.fresh.iter_mut().map_while(empty))
     }
 
     /// Slots posted and not consumed. A queue as long as the ring holds their mbufs.

@@ -28,7 +28,7 @@ use pmd_core::Mbuf;
 
 use super::few::Few;
 use super::ways::{self, Way, Ways};
-use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, PacketMemory, PeersSlots, RingMemory, RingSize};
+use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, PacketMemory, PeersSlots, RingMemory, RingSize, Slots};
 use crate::copy::{Copier, Streamed, with_copier};
 
 /// Slots that a client fills between two looks at the index of a server in its process, unless there is no room for as many.
@@ -167,42 +167,48 @@ enum Scattered {
     Fault(TxFault),
 }
 
-/// Slots that whole packets are put into: by value, so that it stays in registers.
-#[derive(Clone, Copy)]
-struct Slots<P, B> {
+/// Slots that follow each other, which whole packets are put into: by value, so that it stays in registers.
+struct Run<S, P, B: Buffers> {
+    slots: S,
+    /// The same, and some behind them.
+    ahead: S,
+    buffers: B::Run,
     memory: P,
-    buffers: B,
     /// The region that the buffers are expected in.
     region: u16,
     segment_max: u32,
-    /// The first slot, free-running, and the number of a client's buffer for it.
-    first: usize,
-    number: usize,
 }
 
-impl<P: PacketMemory, B: Buffers> Slots<P, B> {
-    /// The buffer of the slot `i` behind the first.
+impl<S: Slots, P: PacketMemory, B: Buffers> Run<S, P, B> {
+    /// The buffer of the slot `i`.
     #[inline(always)]
-    fn buffer(self, i: usize) -> Descriptor {
-        let index = self.first.wrapping_add(i);
-        self.buffers.empty(self.number.wrapping_add(i), || self.memory.descriptor(index))
+    fn buffer(&self, i: usize) -> Descriptor {
+        B::empty(self.buffers, i, || self.slots.descriptor(i))
+    }
+
+    /// Asks for the lines of `len` bytes of the buffer of the slot `i`, if there is such a slot.
+    #[inline(always)]
+    fn own(&self, i: usize, len: usize) {
+        if i < self.ahead.len() {
+            self.memory.own(B::empty(self.buffers, i, || self.ahead.descriptor(i)).offset, len);
+        }
     }
 
     /// Bytes that may be put there.
     #[inline(always)]
-    fn room(self, i: usize) -> usize {
+    fn room(&self, i: usize) -> usize {
         self.buffer(i).length.min(self.segment_max) as usize
     }
 
     /// Copies a packet of one segment that fits there, describes it, and says how long it is. `ASKS`: for the lines of the slot
     /// `ahead`.
     #[inline(always)]
-    fn put<const ASKS: bool>(self, copier: impl Copier, mbuf: &Mbuf, i: usize, ahead: usize) -> Option<u64> {
-        let Self { memory, region, segment_max, .. } = self;
+    fn put<const ASKS: bool>(&self, copier: impl Copier, mbuf: &Mbuf, i: usize, ahead: usize) -> Option<u64> {
+        let Self { memory, region, segment_max, .. } = *self;
         let buffer = self.buffer(i);
         let data = mbuf.data();
         if ASKS && data.len() > 64 {
-            memory.own(self.buffer(ahead).offset, data.len().min(ASKED_FOR));
+            self.own(ahead, data.len().min(ASKED_FOR));
         }
         let fits = data.len() <= buffer.length.min(segment_max) as usize;
         if mbuf.segment_count() != 1
@@ -215,9 +221,9 @@ impl<P: PacketMemory, B: Buffers> Slots<P, B> {
         }
         let filled = Descriptor { flags: 0, region, length: data.len() as u32, ..buffer };
         if B::CLIENT {
-            memory.set_descriptor(self.first + i, filled);
+            self.slots.set_descriptor(i, filled);
         } else {
-            memory.set_filled(self.first + i, filled);
+            self.slots.set_filled(i, filled);
         }
         Some(data.len() as u64)
     }
@@ -317,14 +323,15 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// keep in registers. `ASKS`: for lines that the peer's CPU may have.
     #[inline(always)]
     fn straight<const ASKS: bool>(&self, copier: impl Copier, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
-        let Some(slots) = self.slots_behind(used) else { return (0, 0) };
-        let (mut run, mut bytes) = (0, 0);
-        for (mbuf, i) in burst.iter().zip(0..usize::from(free.saturating_sub(used))) {
-            let Some(len) = slots.put::<ASKS>(copier, mbuf, i, i + AHEAD) else { break };
-            bytes += len;
-            run += 1;
-        }
-        (run, bytes)
+        self.by_runs(burst, used, free, |run, burst| {
+            let (mut done, mut bytes) = (0, 0);
+            for (i, mbuf) in (0..run.slots.len()).zip(burst) {
+                let Some(len) = run.put::<ASKS>(copier, mbuf, i, i + AHEAD) else { break };
+                bytes += len;
+                done += 1;
+            }
+            (done, bytes)
+        })
     }
 
     /// As [`Self::straight`], for large packets: the last one is copied first. It was received last, and is still in the
@@ -340,30 +347,51 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
 
     #[inline(always)]
     fn back<const ASKS: bool>(&self, copier: impl Copier, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
-        let Some(slots) = self.slots_behind(used) else { return (0, 0) };
-        let most = usize::from(free.saturating_sub(used)).min(burst.len());
-        // As far as can be told by the first slot alone, so that little is copied in vain.
-        let room = slots.room(0);
-        let is_plain = |mbuf: &&Mbuf| mbuf.segment_count() == 1 && mbuf.len() <= room;
-        let plain = &burst[..burst[..most].iter().take_while(is_plain).count()];
-        let (mut run, mut bytes) = (plain.len(), 0);
-        for (i, mbuf) in plain.iter().enumerate().rev() {
-            match slots.put::<ASKS>(copier, mbuf, i, i.wrapping_sub(AHEAD)) {
-                Some(len) => bytes += len,
-                // What lies behind it is not published, and copied again when this one is done with.
-                None => (run, bytes) = (i, 0),
+        self.by_runs(burst, used, free, |run, burst| {
+            // As far as can be told by the first slot alone, so that little is copied in vain.
+            let room = run.room(0);
+            let is_plain = |mbuf: &&Mbuf| mbuf.segment_count() == 1 && mbuf.len() <= room;
+            let plain = &burst[..burst.iter().take_while(is_plain).count()];
+            let (mut done, mut bytes) = (plain.len(), 0);
+            for (i, mbuf) in plain.iter().enumerate().rev() {
+                match run.put::<ASKS>(copier, mbuf, i, i.wrapping_sub(AHEAD)) {
+                    Some(len) => bytes += len,
+                    // What lies behind it is not published, and copied again when this one is done with.
+                    None => (done, bytes) = (i, 0),
+                }
             }
-        }
-        (run as u16, bytes)
+            (done, bytes)
+        })
     }
 
-    /// The slots behind the `used` ones, for packets that are nothing special; `None` without the expected region.
+    /// Has `put` fill the free slots behind the `used` ones with the leading packets of `burst`, by runs of slots that follow each
+    /// other in memory: as many as packets. It says how many it could, and their bytes. Says how many those were in all.
     #[inline(always)]
-    fn slots_behind(&self, used: u16) -> Option<Slots<M::Packets<'_>, B>> {
+    fn by_runs<'a>(
+        &'a self,
+        burst: &[Mbuf],
+        used: u16,
+        free: u16,
+        mut put: impl FnMut(&Run<M::Slots<'a>, M::Packets<'a>, B>, &[Mbuf]) -> (usize, u64),
+    ) -> (u16, u64) {
         let Self { region, segment_max, buffers, .. } = *self;
-        let memory = self.memory.packets(region)?;
-        let (first, number) = (usize::from(self.filled.wrapping_add(used)), usize::from(self.number(used)));
-        Some(Slots { memory, buffers, region, segment_max, first, number })
+        let Some(memory) = self.memory.packets(region) else { return (0, 0) };
+        let most = burst.len().min(free.saturating_sub(used).into());
+        let (mut done, mut bytes) = (0, 0);
+        while done < most {
+            let behind = used + done as u16;
+            let ahead = self.memory.slots(self.filled.wrapping_add(behind), most - done + AHEAD);
+            let (buffers, count) = buffers.from(self.number(behind).into());
+            let ahead = ahead.first(ahead.len().min(count));
+            let slots = ahead.first(ahead.len().min(most - done));
+            let packets = &burst[done..done + slots.len()];
+            let (put, put_bytes) = put(&Run { slots, ahead, buffers, memory, region, segment_max }, packets);
+            (done, bytes) = (done + put, bytes + put_bytes);
+            if put < packets.len() {
+                break;
+            }
+        }
+        (done as u16, bytes)
     }
 
     /// Sends one packet of any shape, or says why not; `used` slots of this burst are taken, `free` may be refreshed.
@@ -528,7 +556,8 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// The buffer of a slot and its capacity: our own, or one snapshot of what the client posted.
     #[inline(always)]
     fn buffer(&self, index: u16) -> Descriptor {
-        self.buffers.empty(index.wrapping_sub(self.few.first()).into(), || self.memory.descriptor(index))
+        let (run, _) = self.buffers.from(index.wrapping_sub(self.few.first()).into());
+        B::empty(run, 0, || self.memory.descriptor(index))
     }
 
     /// The number of the client's buffer for the next slot but `skip`, free-running.

@@ -15,9 +15,9 @@ use std::collections::VecDeque;
 use pmd_core::pool::Span;
 use pmd_core::{Burst, Mbuf, MbufFifo};
 
-use super::exported::{ExportedMemory, ExportedPool, RINGS};
+use super::exported::{ExportedMemory, ExportedPool};
 use super::tx::{Sent, TxTally};
-use super::{DESC_NEXT, Descriptor, PACKET_MAX, PacketMemory, Place, RingMemory, RingSize};
+use super::{DESC_NEXT, Descriptor, PACKET_MAX, Place, RingMemory, RingSize};
 use crate::copy::{Copier, copy_slice, with_copier};
 
 /// Bytes from which a packet that comes back is posted again: copying less is cheaper, best when it is received.
@@ -112,15 +112,13 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         let Some(first) = burst.first().filter(|_| self.without.is_empty()) else { return 0 };
         let seen = |pool: &ExportedPool| Some((pool.memory(), pool.pool.seen_by_lender(first)?));
         let Some((exported, lender)) = self.pools.iter().find_map(seen) else { return 0 };
-        let (free, first, segment_max) = (self.free(), usize::from(self.filled), self.segment_max);
-        let Some(memory) = self.memory.packets(RINGS) else { return 0 };
-        let (mut run, mut bytes) = (0, 0);
-        for (i, (loan, own)) in burst.iter().zip(self.mbufs.front_mut()).enumerate().take(free) {
-            let Some(descriptor) = regained(loan, lender, own, exported, segment_max) else { break };
-            memory.set_descriptor(first + i, descriptor);
+        let (free, segment_max, mut bytes) = (self.free(), self.segment_max, 0);
+        let again = burst.iter().zip(self.mbufs.front_mut()).map_while(|(loan, own)| {
+            let descriptor = regained(loan, lender, own, exported, segment_max)?;
             bytes += u64::from(descriptor.length);
-            run += 1;
-        }
+            Some(descriptor)
+        });
+        let run = self.memory.set_descriptors(self.filled, free, again);
         self.filled = self.filled.wrapping_add(run as u16);
         self.vacated += run as u16;
         self.mbufs.rotate(run);
@@ -152,22 +150,19 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
     /// Copies the leading packets of `burst` that are one segment from elsewhere to `copies`, and posts these; says how many.
     #[inline(always)]
     fn post_copies(&self, copier: impl Copier, burst: &Burst, copies: &mut Burst, tally: &mut TxTally) -> usize {
-        let exported = self.pools[0].memory();
-        let Some(memory) = self.memory.packets(RINGS) else { return 0 };
-        let (free, first, segment_max) = (self.free(), usize::from(self.filled), self.segment_max);
-        let (mut run, mut bytes) = (0, 0);
-        for (i, (mbuf, copy)) in burst.iter().zip(copies.iter_mut()).enumerate().take(free) {
+        let (exported, segment_max, mut bytes) = (self.pools[0].memory(), self.segment_max, 0);
+        let copied = burst.iter().zip(copies.iter_mut()).map_while(|(mbuf, copy)| {
             let data = mbuf.data();
             if mbuf.segment_count() != 1 || data.is_empty() || data.len() > segment_max || self.place(data).is_some() {
-                break;
+                return None;
             }
-            let Some(room) = copy.receive(data.len(), mbuf.port()) else { break };
-            let Some(Place { region, offset }) = exported.place_of(room) else { break };
+            let room = copy.receive(data.len(), mbuf.port())?;
+            let Place { region, offset } = exported.place_of(room)?;
             copy_slice(copier, room, data);
-            memory.set_descriptor(first + i, Descriptor { flags: 0, region, length: data.len() as u32, offset });
             bytes += data.len() as u64;
-            run += 1;
-        }
+            Some(Descriptor { flags: 0, region, length: data.len() as u32, offset })
+        });
+        let run = self.memory.set_descriptors(self.filled, self.free(), copied);
         tally.packets += run as u64;
         tally.bytes += bytes;
         run
@@ -202,21 +197,17 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
     /// out of it; says how many. A loop of its own, with as little as possible to keep in registers.
     #[inline(always)]
     fn straight(&mut self, burst: &mut Burst, tally: &mut TxTally) -> usize {
-        let exported = self.pools[self.expected].memory();
-        let Some(memory) = self.memory.packets(RINGS) else { return 0 };
-        let (free, first, segment_max) = (self.free(), usize::from(self.filled), self.segment_max);
-        let (mut run, mut bytes) = (0, 0);
-        for (i, mbuf) in burst.iter().take(free).enumerate() {
+        let (exported, segment_max, mut bytes) = (self.pools[self.expected].memory(), self.segment_max, 0);
+        let posted = burst.iter().map_while(|mbuf| {
             let data = mbuf.data();
             if mbuf.segment_count() != 1 || data.is_empty() || data.len() > segment_max {
-                break;
+                return None;
             }
-            let Some(Place { region, offset }) = exported.place_of(data) else { break };
-            let descriptor = Descriptor { flags: 0, region, length: data.len() as u32, offset };
-            memory.set_descriptor(first + i, descriptor);
+            let Place { region, offset } = exported.place_of(data)?;
             bytes += data.len() as u64;
-            run += 1;
-        }
+            Some(Descriptor { flags: 0, region, length: data.len() as u32, offset })
+        });
+        let run = self.memory.set_descriptors(self.filled, self.free(), posted);
         self.filled = self.filled.wrapping_add(run as u16);
         self.mbufs.push_from(burst, run);
         tally.packets += run as u64;
