@@ -84,8 +84,8 @@ pub trait RxQueue: Send {
     /// before its next burst. Nobody sees then what becomes of its bytes on the way, so the queue may hand it out where the
     /// device has put it, if that is cheaper than a copy: even memory that another process can still write.
     ///
-    /// A hint, which a queue need not heed. Until it is given the owner may do with packets what they like. Called between two
-    /// bursts, when the packets of the last one are gone.
+    /// A hint, which a queue need not heed. Until it is given, and after it is taken back, the owner may do with packets what they
+    /// like. Called between two bursts, when the packets of the last one are gone.
     fn set_passed_on(&mut self, _passed_on: bool) {}
 
     /// The file descriptor that becomes readable; it may be another one after each [`Self::arm`].

@@ -117,6 +117,7 @@ macro_rules! conformance_checks {
                 packets_that_cannot_be_sent_are_dropped_and_counted
                 packets_of_any_pool_are_sent
             packets_built_in_place_are_sent
+                packets_passed_on_arrive_unchanged
                 received_packets_belong_to_whoever_holds_them
                 received_packets_carry_their_lports_number;
             counters:

@@ -241,6 +241,28 @@ pub(in crate::conformance) fn received_packets_belong_to_whoever_holds_them(fixt
     bed.close();
 }
 
+/// A queue that is told that its packets are passed on unread delivers what it delivered before; and what it delivers when it is
+/// told otherwise belongs to whoever holds it.
+pub(in crate::conformance) fn packets_passed_on_arrive_unchanged(fixture: &dyn Fixture) {
+    let mut bed = Testbed::open(fixture, 1);
+    for way in bed.ways() {
+        let Some(to) = way.to else { continue };
+        let (min, max, count) = (bed.caps.min_packet, bed.largest(way), 240.min(bed.caps.after_held / 8));
+        let lens: Vec<_> = [64, 300, 1514].map(|len: usize| len.clamp(min, max)).repeat(count / 3);
+        for passed_on in [true, false, true] {
+            bed.side(to).lports.iter_mut().for_each(|lport| lport.rx.set_passed_on(passed_on));
+            let packets = bed.packets(&lens);
+            bed.carry(way, 0, 32, &packets);
+        }
+        bed.side(to).lports.iter_mut().for_each(|lport| lport.rx.set_passed_on(false));
+        let Some((mbuf, data)) = hold_one(&mut bed, way) else { continue };
+        let packets = bed.packets(&lens);
+        bed.carry(way, 0, 32, &packets);
+        promise::RX_PASSED_ON.require(bytes(&mbuf) == data, || "a packet held afterwards changed".into());
+    }
+    bed.close();
+}
+
 /// Receives one packet and keeps it, with a copy of its bytes.
 fn hold_one(bed: &mut Testbed, way: Way) -> Option<(Mbuf, Vec<u8>)> {
     let to = way.to?;

@@ -84,6 +84,8 @@ const CAUGHT: &[(&str, Flaw, &str)] = &[
     ("packets_of_any_pool_are_sent", Flaw::NeedsHeadroom, "any pool"),
     ("packets_built_in_place_are_sent", Flaw::GivesUsedMbufs, "holds data already"),
     ("packets_built_in_place_are_sent", Flaw::SendsOnlyWhatItGaveInOrder, "is no loss"),
+    ("packets_passed_on_arrive_unchanged", Flaw::TruncatesWhatIsPassedOn, "1024 bytes, but was sent with"),
+    ("packets_passed_on_arrive_unchanged", Flaw::SpoilsOncePassedOn, "a packet held afterwards changed"),
     ("received_packets_belong_to_whoever_holds_them", Flaw::WritesIntoPacketsGiven, "a packet held changed"),
     ("received_packets_carry_their_lports_number", Flaw::DoesNotMark, "renumbered to 7"),
     ("statistics_of_both_ends_add_up", Flaw::CountsBytesWrong, "`obytes` grew by"),

@@ -42,6 +42,8 @@ pub(super) enum Flaw {
     HidesEmptyPools,
     WritesIntoPacketsGiven,
     WritesIntoPacketsOnClose,
+    TruncatesWhatIsPassedOn,
+    SpoilsOncePassedOn,
     LeaksOnClose,
     LeaksWhenSetDown,
     StaysOnItsThread,
@@ -125,7 +127,7 @@ impl Driver for FlawedDriver {
     }
 
     fn shares_pools(&self, _options: &Options) -> bool {
-        matches!(self.flaw, Flaw::WritesIntoPacketsGiven | Flaw::WritesIntoPacketsOnClose)
+        matches!(self.flaw, Flaw::WritesIntoPacketsGiven | Flaw::WritesIntoPacketsOnClose | Flaw::SpoilsOncePassedOn)
     }
 
     fn open(&self, device: DeviceRequest) -> Result<Vec<Lport>, OpenError> {
@@ -193,6 +195,8 @@ impl FlawedDriver {
             waiting: VecDeque::new(),
             scratch: Burst::new(),
             given: Vec::new(),
+            passed_on: false,
+            taken_back: 0,
             thread: None,
         };
         let control = FlawedControl { wire: Arc::clone(&wire), queue: Arc::downgrade(&wire.counters) };
@@ -231,6 +235,9 @@ struct FlawedRx {
     scratch: Burst,
     /// Where packets given to the application lie in the pool's memory.
     given: Vec<usize>,
+    /// Whether its packets are passed on, and how often that was taken back.
+    passed_on: bool,
+    taken_back: u32,
     thread: Option<ThreadId>,
 }
 
@@ -259,7 +266,7 @@ impl FlawedRx {
         if self.is(Flaw::Modest) {
             data.resize(data.len().max(60), 0);
         }
-        if self.is(Flaw::Truncates) {
+        if self.is(Flaw::Truncates) || self.is(Flaw::TruncatesWhatIsPassedOn) && self.passed_on {
             data.truncate(1024);
         }
         let Some(mut copy) = self.pool.alloc_packet(&data) else {
@@ -307,6 +314,9 @@ impl RxQueue for FlawedRx {
         if self.is(Flaw::WritesIntoPacketsGiven) {
             self.spoil(&self.given[..self.given.len().min(1)]);
         }
+        if self.is(Flaw::SpoilsOncePassedOn) && self.taken_back == 2 {
+            self.spoil(&self.given[..self.given.len().min(1)]);
+        }
         if self.is(Flaw::ClearsTheBurst) {
             burst.clear();
         }
@@ -346,6 +356,12 @@ impl RxQueue for FlawedRx {
 
     fn renumber(&mut self, lport: LportId) {
         self.port = lport.0;
+    }
+
+    fn set_passed_on(&mut self, passed_on: bool) {
+        self.passed_on = passed_on;
+        self.taken_back += u32::from(!passed_on);
+        self.given.clear();
     }
 
     fn arm(&mut self) -> bool {
