@@ -5,8 +5,9 @@
 //! ```
 //!
 //! 1. A thread takes bursts of 32 packets of SIZE bytes from a null lport, as `lport run` does in `make bench`, copies them into
-//!    BUFFERS buffers in turn (a power of two), describes each in a ring of 1024 descriptors, publishes how many there are, and
-//!    asks for the descriptors of the burst after next.
+//!    BUFFERS buffers in turn (a power of two, as far apart as a memif's), describes each in a ring of 1024 descriptors, publishes
+//!    how many there are, makes the fence without which it could not wake a peer, and asks for the descriptors of the burst after
+//!    next.
 //! 2. Another thread on the other CPU reads the descriptors, and publishes how many.
 //!
 //! No check, no counter, no call by pointer but the null lport's. Prints millions of packets per second, and the nanoseconds that
@@ -15,7 +16,7 @@
 #![allow(unsafe_code)]
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use pmd_core::drivers::NullDriver;
@@ -24,6 +25,10 @@ use pmd_core::{Burst, DeviceRequest, Driver, Lport, Options, Pool, PoolConfig, R
 
 const BURST: usize = 32;
 const SLOTS: usize = 1024;
+
+/// Bytes of a buffer.
+const ROOM: usize = 2048;
+
 const WARM_UP: Duration = Duration::from_millis(50);
 const COUNTED: Duration = Duration::from_millis(200);
 
@@ -50,8 +55,8 @@ struct Ring {
 
 impl Ring {
     fn new(size: usize, buffers: usize) -> Self {
-        // An odd number of lines apart, as a memif's are.
-        let stride = (size.div_ceil(64) | 1) * 64;
+        // An odd number of lines apart.
+        let stride = ROOM + 64;
         let words = || (0..8).map(|_| AtomicU64::new(0)).collect::<Vec<_>>().try_into();
         Self {
             head: Index(AtomicU32::new(0)),
@@ -101,6 +106,7 @@ impl Ring {
                 head = head.wrapping_add(1);
             }
             self.head.0.store(head, Ordering::Release);
+            fence(Ordering::SeqCst);
             self.ask_for_slots(head.wrapping_add(BURST as u32));
             burst.clear();
         }
@@ -156,7 +162,7 @@ fn main() -> ExitCode {
         Ok([size, buffers, first, second]) => (*size, *buffers, [*first, *second]),
         _ => return usage(),
     };
-    if !(64..=2048).contains(&size) || !(64..=65536).contains(&buffers) || !buffers.is_power_of_two() {
+    if !(64..=ROOM).contains(&size) || !(64..=65536).contains(&buffers) || !buffers.is_power_of_two() {
         return usage();
     }
     let ring = Ring::new(size, buffers);
