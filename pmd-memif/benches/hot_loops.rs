@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `tests/tests/instruction_counts.rs` runs it under callgrind twice, with different numbers of bursts: the difference is
-//! what a packet costs. Every case moves bursts of 32 packets. Prints the number of packets moved, and the nanoseconds that took.
+//! what a packet costs. Every case moves bursts of 32 packets, but `copy-64-single`, which moves single ones. Prints the number of packets moved, and the nanoseconds that took.
 //! Of a memif pair each end sends back what it receives; in `crossed`, the other end sends it, as a forwarder would, and in
 //! `crossed-pools` so, too, but each end receives into a pool of its own.
 //! To be timed, a loop is run for BEFORE bursts first, that do not count.
@@ -57,26 +57,27 @@ fn main() -> ExitCode {
     let (packets, time) = match case {
         "pool" => pool_get_and_put(bursts),
         "null" => null_forward(bursts),
-        "copy-64" => memif_loopback(bursts, 64, [false, false], back),
-        "copy-512" => memif_loopback(bursts, 512, [false, false], back),
-        "copy-1518" => memif_loopback(bursts, 1518, [false, false], back),
-        "zero-copy-64" => memif_loopback(bursts, 64, [false, true], back),
-        "zero-copy-512" => memif_loopback(bursts, 512, [false, true], back),
-        "crossed-512" => memif_loopback(bursts, 512, [true, true], across),
-        "zero-copy-1518" => memif_loopback(bursts, 1518, [false, true], back),
-        "borrow-64" => memif_loopback(bursts, 64, [true, false], back),
-        "borrow-1518" => memif_loopback(bursts, 1518, [true, false], back),
-        "both-64" => memif_loopback(bursts, 64, [true, true], back),
-        "both-1518" => memif_loopback(bursts, 1518, [true, true], back),
-        "crossed-64" => memif_loopback(bursts, 64, [true, true], across),
-        "crossed-1518" => memif_loopback(bursts, 1518, [true, true], across),
-        "crossed-pools-64" => memif_pair(bursts, 64, [true, true], &[pool(false), pool(true)], across),
+        "copy-64" => memif_loopback(bursts, full(64), [false, false], back),
+        "copy-64-single" => memif_loopback(bursts, Load { size: 64, packets: 1 }, [false, false], back),
+        "copy-512" => memif_loopback(bursts, full(512), [false, false], back),
+        "copy-1518" => memif_loopback(bursts, full(1518), [false, false], back),
+        "zero-copy-64" => memif_loopback(bursts, full(64), [false, true], back),
+        "zero-copy-512" => memif_loopback(bursts, full(512), [false, true], back),
+        "crossed-512" => memif_loopback(bursts, full(512), [true, true], across),
+        "zero-copy-1518" => memif_loopback(bursts, full(1518), [false, true], back),
+        "borrow-64" => memif_loopback(bursts, full(64), [true, false], back),
+        "borrow-1518" => memif_loopback(bursts, full(1518), [true, false], back),
+        "both-64" => memif_loopback(bursts, full(64), [true, true], back),
+        "both-1518" => memif_loopback(bursts, full(1518), [true, true], back),
+        "crossed-64" => memif_loopback(bursts, full(64), [true, true], across),
+        "crossed-1518" => memif_loopback(bursts, full(1518), [true, true], across),
+        "crossed-pools-64" => memif_pair(bursts, full(64), [true, true], &[pool(false), pool(true)], across),
         "memcpy-1518" => bare_copies(bursts, KEEPING_UP, &[(0, 1), (1, 0)], 2 * BURST),
         "memcpy-deep-1518" => bare_copies(bursts, DEEP, &[(0, 1), (1, 0)], 2 * BURST),
         "memcpy-chain-1518" => bare_copies(bursts, OVERLOADED, &[(0, 1)], BURST),
         "memcpy-zero-copy-1518" => bare_copies(bursts, KEEPING_UP, &[(0, 1)], 2 * BURST),
         "memcpy-deep-zero-copy-1518" => bare_copies(bursts, DEEP, &[(0, 1)], 2 * BURST),
-        "idle" => memif_loopback(bursts, 0, [false, false], back),
+        "idle" => memif_loopback(bursts, full(0), [false, false], back),
         _ => return usage(),
     };
     println!("{packets} {}", time.as_nanos());
@@ -86,7 +87,7 @@ fn main() -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!(
         "usage: hot_loops CASE BURSTS [BEFORE]; \
-         cases: pool, null, idle, crossed-pools-64; copy, zero-copy, borrow, both, crossed with -64, -1518; \
+         cases: pool, null, idle, copy-64-single, crossed-pools-64; copy, zero-copy, borrow, both, crossed with -64, -1518; \
          memcpy with -1518, -deep-1518, -chain-1518, -zero-copy-1518, -deep-zero-copy-1518"
     );
     ExitCode::from(2)
@@ -133,12 +134,26 @@ fn null_forward(bursts: Bursts) -> (usize, Duration) {
 /// [`memif_pair`] on one pool.
 fn memif_loopback(
     bursts: Bursts,
-    size: usize,
+    load: Load,
     zero_copy: [bool; 2],
     sender: impl Fn(usize) -> usize,
 ) -> (usize, Duration) {
     let pool = pool(zero_copy[1]);
-    memif_pair(bursts, size, zero_copy, &[pool.clone(), pool], sender)
+    memif_pair(bursts, load, zero_copy, &[pool.clone(), pool], sender)
+}
+
+/// What circulates.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    /// Bytes of a packet.
+    size: usize,
+    /// Packets in each direction, a burst at most.
+    packets: usize,
+}
+
+/// Full bursts.
+fn full(size: usize) -> Load {
+    Load { size, packets: BURST }
 }
 
 /// A memif server and a memif client in one process, joined to each other; a burst in each direction circulates. Counts a
@@ -147,7 +162,7 @@ fn memif_loopback(
 /// has received.
 fn memif_pair(
     bursts: Bursts,
-    size: usize,
+    Load { size, packets }: Load,
     zero_copy: [bool; 2],
     pools: &[Pool; 2],
     sender: impl Fn(usize) -> usize,
@@ -166,7 +181,7 @@ fn memif_pair(
     poll(&mut lports, &mut burst, &sender);
     if size > 0 {
         for (lport, pool) in lports.iter_mut().zip(pools) {
-            pool.alloc_bulk(&mut burst, BURST);
+            pool.alloc_bulk(&mut burst, packets);
             for mbuf in burst.iter_mut() {
                 let len = mbuf.append(size).map_or(0, |data| data.len());
                 assert_eq!(len, size, "the packet fits an mbuf");

@@ -105,9 +105,9 @@ impl<'a, S: Slots, P: PacketMemory, B: RxBuffers + 'a> Run<'a, S, P, B> {
         }
     }
 
-    /// Fills the leading ones of `mbufs`, which are as many as the slots, as long as packets are one sound descriptor of the
+    /// Fills the leading ones of `mbufs`, as many as there are slots at most, as long as packets are one sound descriptor of the
     /// expected region and fit one mbuf in whole blocks; says how many, and their bytes. A loop of its own, with as little as
-    /// possible to do and to keep in registers. `APART`: the peer is another process.
+    /// possible to do and to keep in registers.
     #[inline(always)]
     fn take<const APART: bool>(&self, copier: impl Copier, mbufs: &mut [Mbuf]) -> (usize, u64) {
         let Self { slots, buffers, posted, memory, region, capacity, port, .. } = *self;
@@ -198,31 +198,58 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
     /// Fills `mbufs` from the `visible` slots; says how many mbufs it filled and how many slots it used.
     #[inline(always)]
     fn fill(&self, pool: &Pool, port: u16, mbufs: &mut [Mbuf], visible: u16, tally: &mut RxTally) -> (usize, u16) {
-        let (mut packets, mut slots) = (0, 0);
-        loop {
-            let rest = &mut mbufs[packets..];
-            let run = with_copier!(self.memory.kernel(), copier => if self.memory.is_peer_apart() {
-                self.straight::<true>(copier, port, rest, slots, visible, tally)
-            } else {
-                self.straight::<false>(copier, port, rest, slots, visible, tally)
-            });
-            (packets, slots) = (packets + usize::from(run), slots + run);
-            let Some(mbuf) = mbufs.get_mut(packets).filter(|_| slots < visible) else { break };
-            match self.gather(pool, mbuf, slots, visible, tally) {
-                Gathered::Delivered(used) => {
-                    mbuf.set_port(port);
-                    (packets, slots) = (packets + 1, slots + used);
+        let run = self.fill_straight(port, mbufs, 0, visible, tally);
+        if usize::from(run) == mbufs.len() {
+            return (run.into(), run);
+        }
+        self.fill_rest(pool, port, mbufs, run, visible, tally)
+    }
+
+    /// The same behind the first `run` slots: where the ring goes round, or what comes next is nothing for the straight path. Out
+    /// of the way of most bursts, which one run fills.
+    #[inline(never)]
+    fn fill_rest(
+        &self,
+        pool: &Pool,
+        port: u16,
+        mbufs: &mut [Mbuf],
+        run: u16,
+        visible: u16,
+        tally: &mut RxTally,
+    ) -> (usize, u16) {
+        let (mut packets, mut slots, mut run) = (usize::from(run), run, run);
+        while packets < mbufs.len() && slots < visible {
+            if run == 0 {
+                let mbuf = &mut mbufs[packets];
+                match self.gather(pool, mbuf, slots, visible, tally) {
+                    Gathered::Delivered(used) => {
+                        mbuf.set_port(port);
+                        (packets, slots) = (packets + 1, slots + used);
+                    }
+                    Gathered::Dropped(used) => slots += used,
+                    Gathered::Waits => break,
                 }
-                Gathered::Dropped(used) => slots += used,
-                Gathered::Waits => break,
             }
+            run = self.fill_straight(port, &mut mbufs[packets..], slots, visible, tally);
+            (packets, slots) = (packets + usize::from(run), slots + run);
         }
         (packets, slots)
     }
 
-    /// Fills `mbufs` from the slots behind the `skip` ones, by runs that go round nowhere, as far as [`Run::take`] can; says how
-    /// many those were. `APART`: the peer is another process.
+    /// [`Self::straight`], with the best copier.
     #[inline(always)]
+    fn fill_straight(&self, port: u16, mbufs: &mut [Mbuf], skip: u16, visible: u16, tally: &mut RxTally) -> u16 {
+        with_copier!(self.memory.kernel(), copier => if self.memory.is_peer_apart() {
+            self.straight::<true>(copier, port, mbufs, skip, visible, tally)
+        } else {
+            self.straight::<false>(copier, port, mbufs, skip, visible, tally)
+        })
+    }
+
+    /// Fills `mbufs` from the slots behind the `skip` ones, until the ring goes round, what is posted, or the buffers, and as far as
+    /// [`Run::take`] can; says how many those were. `APART`: the peer is another process. Not inlined: what is kept in registers
+    /// around it would not be there for the loop.
+    #[inline(never)]
     fn straight<const APART: bool>(
         &self,
         copier: impl Copier,
@@ -236,26 +263,19 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
         let Some(memory) = self.memory.packets(region) else { return 0 };
         let view = self.buffers.view();
         let capacity = view.capacity();
-        let most = mbufs.len().min(usize::from(visible - skip));
-        let mut done = 0;
-        while done < most {
-            let nth = skip + done as u16;
-            let (index, again) = (self.consumed.wrapping_add(nth), view.posted().wrapping_add(nth));
-            let filled = self.memory.slots(index, (visible - nth).into());
-            let (places, count) = view.run(index, again, filled.len());
-            let ahead = (filled.first(count), places);
-            let posted = if B::CLIENT { self.memory.slots(again, count) } else { filled };
-            let n = count.min(posted.len()).min(most - done);
-            let (slots, buffers, posted) = (filled.first(n), places.first(n), posted.first(n));
-            let run = Run::<_, _, B> { slots, buffers, ahead, posted, memory, region, capacity, port };
-            let (taken, bytes) = run.take::<APART>(copier, &mut mbufs[done..done + n]);
-            tally.bytes += bytes;
-            done += taken;
-            if taken < n {
-                break;
-            }
-        }
-        done as u16
+        let (index, again) = (self.consumed.wrapping_add(skip), view.posted().wrapping_add(skip));
+        let left = usize::from(visible - skip);
+        let most = mbufs.len().min(left);
+        let filled = self.memory.slots(index, if APART { left } else { most });
+        let (places, count) = view.run(index, again, filled.len());
+        let ahead = (filled.first(count), places);
+        let count = count.min(most);
+        let posted = if B::CLIENT { self.memory.slots(again, count) } else { filled.first(count) };
+        let (slots, buffers) = (filled.first(posted.len()), places.first(posted.len()));
+        let run = Run::<_, _, B> { slots, buffers, ahead, posted, memory, region, capacity, port };
+        let (taken, bytes) = run.take::<APART>(copier, &mut mbufs[..posted.len()]);
+        tally.bytes += bytes;
+        taken as u16
     }
 
     /// Takes a packet of several segments, one larger than an mbuf, or a broken one: into `mbuf`, chaining more to it. The

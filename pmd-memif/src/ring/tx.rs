@@ -277,6 +277,9 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
             };
             (taken, slots, bytes) = (taken + usize::from(run), slots + run, bytes + copied);
             let Some(mbuf) = burst.get(taken) else { break };
+            if run > 0 {
+                continue;
+            }
             match self.scatter(mbuf, slots, &mut free, tally) {
                 Scattered::Sent(used) => {
                     slots += used;
@@ -319,19 +322,19 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     }
 
     /// Copies the leading packets of `burst` into the free slots behind the `used` ones, as long as each is one segment that
-    /// fits one slot of the expected region; says how many, and their bytes. A loop of its own, with as little as possible to
-    /// keep in registers. `ASKS`: for lines that the peer's CPU may have.
-    #[inline(always)]
+    /// fits one slot of the expected region, and until the ring goes round, or the buffers; says how many, and their bytes. A loop
+    /// of its own, with as little as possible to keep in registers, and therefore not inlined. `ASKS`: for lines that the peer's
+    /// CPU may have.
+    #[inline(never)]
     fn straight<const ASKS: bool>(&self, copier: impl Copier, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
-        self.by_runs(burst, used, free, |run, burst| {
-            let (mut done, mut bytes) = (0, 0);
-            for (i, mbuf) in (0..run.slots.len()).zip(burst) {
-                let Some(len) = run.put::<ASKS>(copier, mbuf, i, i + AHEAD) else { break };
-                bytes += len;
-                done += 1;
-            }
-            (done, bytes)
-        })
+        let Some(run) = self.run::<ASKS>(used, free, burst.len()) else { return (0, 0) };
+        let (mut done, mut bytes) = (0, 0);
+        for (i, mbuf) in (0..run.slots.len()).zip(&burst[..run.slots.len()]) {
+            let Some(len) = run.put::<ASKS>(copier, mbuf, i, i + AHEAD) else { break };
+            bytes += len;
+            done += 1;
+        }
+        (done, bytes)
     }
 
     /// As [`Self::straight`], for large packets: the last one is copied first. It was received last, and is still in the
@@ -347,51 +350,37 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
 
     #[inline(always)]
     fn back<const ASKS: bool>(&self, copier: impl Copier, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
-        self.by_runs(burst, used, free, |run, burst| {
-            // As far as can be told by the first slot alone, so that little is copied in vain.
-            let room = run.room(0);
-            let is_plain = |mbuf: &&Mbuf| mbuf.segment_count() == 1 && mbuf.len() <= room;
-            let plain = &burst[..burst.iter().take_while(is_plain).count()];
-            let (mut done, mut bytes) = (plain.len(), 0);
-            for (i, mbuf) in plain.iter().enumerate().rev() {
-                match run.put::<ASKS>(copier, mbuf, i, i.wrapping_sub(AHEAD)) {
-                    Some(len) => bytes += len,
-                    // What lies behind it is not published, and copied again when this one is done with.
-                    None => (done, bytes) = (i, 0),
-                }
-            }
-            (done, bytes)
-        })
-    }
-
-    /// Has `put` fill the free slots behind the `used` ones with the leading packets of `burst`, by runs of slots that follow each
-    /// other in memory: as many as packets. It says how many it could, and their bytes. Says how many those were in all.
-    #[inline(always)]
-    fn by_runs<'a>(
-        &'a self,
-        burst: &[Mbuf],
-        used: u16,
-        free: u16,
-        mut put: impl FnMut(&Run<M::Slots<'a>, M::Packets<'a>, B>, &[Mbuf]) -> (usize, u64),
-    ) -> (u16, u64) {
-        let Self { region, segment_max, buffers, .. } = *self;
-        let Some(memory) = self.memory.packets(region) else { return (0, 0) };
-        let most = burst.len().min(free.saturating_sub(used).into());
-        let (mut done, mut bytes) = (0, 0);
-        while done < most {
-            let behind = used + done as u16;
-            let ahead = self.memory.slots(self.filled.wrapping_add(behind), most - done + AHEAD);
-            let (buffers, count) = buffers.from(self.number(behind).into());
-            let ahead = ahead.first(ahead.len().min(count));
-            let slots = ahead.first(ahead.len().min(most - done));
-            let packets = &burst[done..done + slots.len()];
-            let (put, put_bytes) = put(&Run { slots, ahead, buffers, memory, region, segment_max }, packets);
-            (done, bytes) = (done + put, bytes + put_bytes);
-            if put < packets.len() {
-                break;
+        let Some(run) = self.run::<ASKS>(used, free, burst.len()) else { return (0, 0) };
+        if run.slots.len() == 0 {
+            return (0, 0);
+        }
+        // As far as can be told by the first slot alone, so that little is copied in vain.
+        let room = run.room(0);
+        let is_plain = |mbuf: &&Mbuf| mbuf.segment_count() == 1 && mbuf.len() <= room;
+        let plain = &burst[..burst[..run.slots.len()].iter().take_while(is_plain).count()];
+        let (mut done, mut bytes) = (plain.len(), 0);
+        for (i, mbuf) in plain.iter().enumerate().rev() {
+            match run.put::<ASKS>(copier, mbuf, i, i.wrapping_sub(AHEAD)) {
+                Some(len) => bytes += len,
+                // What lies behind it is not published, and copied again when this one is done with.
+                None => (done, bytes) = (i, 0),
             }
         }
         (done as u16, bytes)
+    }
+
+    /// The free slots behind the `used` ones, for `most` packets, or fewer where the ring goes round or the buffers; none without
+    /// the expected region. `ASKS`: some slots behind them are of interest, too.
+    #[inline(always)]
+    fn run<const ASKS: bool>(&self, used: u16, free: u16, most: usize) -> Option<Run<M::Slots<'_>, M::Packets<'_>, B>> {
+        let Self { region, segment_max, buffers, .. } = *self;
+        let memory = self.memory.packets(region)?;
+        let most = most.min(free.saturating_sub(used).into());
+        let ahead = self.memory.slots(self.filled.wrapping_add(used), if ASKS { most + AHEAD } else { most });
+        let (buffers, count) = buffers.from(self.number(used).into());
+        let ahead = ahead.first(ahead.len().min(count));
+        let slots = ahead.first(ahead.len().min(most));
+        Some(Run { slots, ahead, buffers, memory, region, segment_max })
     }
 
     /// Sends one packet of any shape, or says why not; `used` slots of this burst are taken, `free` may be refreshed.
