@@ -28,7 +28,7 @@ use Direction::{M2s, S2m};
 /// A ring with both its ends, and a pool.
 pub(super) struct Pair {
     pub(super) ring: Rc<FakeRing>,
-    own: OwnSlots,
+    pub(super) own: OwnSlots,
     tx: Tx,
     rx: Rx,
     pool: Pool,

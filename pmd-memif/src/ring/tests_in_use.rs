@@ -100,6 +100,25 @@ fn a_client_sends_from_the_same_few_buffers_while_the_server_keeps_up() {
 }
 
 #[test]
+fn packets_are_written_to_the_clients_buffers_where_those_go_round_within_a_burst() {
+    let mut stream = Stream::new(Direction::S2m, 8);
+    let own: HashSet<_> = (0..256).map(|number| stream.pair.own.place(number).offset).collect();
+    // The client finds all consumed: the first buffer is that of the slot 69. From then on packets always wait.
+    assert_eq!(stream.send(69), 69);
+    stream.receive_all();
+    assert_eq!(stream.send(100), 100);
+    assert_eq!(stream.pair.slot(69).offset, stream.pair.own.place(0).offset);
+    for _ in 0..20 {
+        assert_eq!(stream.send(32), 32);
+        assert!(stream.places(stream.pair.ring.head.get(), 132).all(|place| own.contains(&place)));
+        assert_eq!(stream.in_use(132), 132);
+        stream.receive();
+    }
+    stream.receive_all();
+    stream.pair.assert_whole();
+}
+
+#[test]
 #[cfg_attr(miri, ignore = "windows close after thousands of bursts")]
 fn a_client_posts_few_buffers_while_it_keeps_up_and_all_when_packets_wait() {
     let mut stream = Stream::new(Direction::M2s, 9);
