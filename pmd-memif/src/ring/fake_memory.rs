@@ -63,6 +63,25 @@ impl FakeRing {
 #[derive(Debug)]
 pub(crate) struct Through<'a, M>(pub(crate) &'a M, pub(crate) u16);
 
+impl<M> Clone for Through<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Through<'_, M> {}
+
+impl<M: RingMemory> PacketMemory for Through<'_, M> {
+    fn read_blocks(self, _copier: impl Copier, offset: u32, room: &mut [u8]) -> Result<(), BadPlace> {
+        assert!(!room.is_empty() && room.len().is_multiple_of(64), "{} bytes are no blocks", room.len());
+        self.0.read(Place { region: self.1, offset }, room.len(), room)
+    }
+
+    fn write(self, _copier: impl Copier, offset: u32, data: &[u8]) -> Result<(), BadPlace> {
+        self.0.write(Place { region: self.1, offset }, data)
+    }
+}
+
 /// The slots of any ring memory from that of an index on, by way of the memory itself.
 #[derive(Debug)]
 pub(crate) struct SlotsThrough<'a, M> {
@@ -115,25 +134,6 @@ impl<M: RingMemory> Slots for SlotsThrough<'_, M> {
 
     fn set_filled(self, i: usize, descriptor: Descriptor) {
         self.memory.set_filled(self.at(i), descriptor);
-    }
-}
-
-impl<M> Clone for Through<'_, M> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<M> Copy for Through<'_, M> {}
-
-impl<M: RingMemory> PacketMemory for Through<'_, M> {
-    fn read_blocks(self, _copier: impl Copier, offset: u32, room: &mut [u8]) -> Result<(), BadPlace> {
-        assert!(!room.is_empty() && room.len().is_multiple_of(64), "{} bytes are no blocks", room.len());
-        self.0.read(Place { region: self.1, offset }, room.len(), room)
-    }
-
-    fn write(self, _copier: impl Copier, offset: u32, data: &[u8]) -> Result<(), BadPlace> {
-        self.0.write(Place { region: self.1, offset }, data)
     }
 }
 
