@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use pmd_core::device::bytes_of;
+use pmd_core::pool::RxPool;
 use pmd_core::{Burst, LportId, Mbuf, Pool, RxQueue};
 
 use crate::counters::Counters;
@@ -34,7 +35,7 @@ pub(crate) struct PacketRx {
 
 /// Where received packets go.
 struct Sink {
-    pool: Pool,
+    pool: RxPool,
     port: u16,
     counters: Arc<Counters>,
     /// Empty mbufs at hand during a burst.
@@ -65,7 +66,7 @@ enum Step {
 
 impl PacketRx {
     pub(crate) fn new(open: Arc<OpenDevice>, queue: usize, port: u16, pool: Pool, counters: Arc<Counters>) -> Self {
-        let into = Sink { pool, port, counters, fresh: Burst::new(), scratch: Vec::new() };
+        let into = Sink { pool: RxPool::new(pool), port, counters, fresh: Burst::new(), scratch: Vec::new() };
         Self { open, queue, epoch: 0, reader: None, into }
     }
 
@@ -112,6 +113,10 @@ impl RxQueue for PacketRx {
 
     fn renumber(&mut self, lport: LportId) {
         self.into.port = lport.0;
+    }
+
+    fn receive_into(&mut self, pool: Option<Pool>) {
+        self.into.pool.set(pool);
     }
 
     /// The socket is readable as long as a block is ours that comes after the one we have come to.

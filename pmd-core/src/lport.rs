@@ -19,6 +19,7 @@ use std::sync::Arc;
 use crate::burst::Burst;
 use crate::deployment::LportId;
 use crate::details::Details;
+use crate::pool::Pool;
 use crate::stats::LportStats;
 
 /// One queue pair of a device, with its control handle.
@@ -88,6 +89,13 @@ pub trait RxQueue: Send {
     /// like. Called between two bursts, when the packets of the last one are gone.
     fn set_passed_on(&mut self, _passed_on: bool) {}
 
+    /// The pool that packets are best received into: the one that the queue they are passed on to sends from without a copy
+    /// ([`TxQueue::share_pool`]). `None` for the queue's own. A hint as well, for drivers that copy what they receive
+    /// ([`crate::pool::RxPool`]).
+    ///
+    /// Another process may be able to read all of such an mbuf. So what is received into it is the packet, and no other bytes.
+    fn receive_into(&mut self, _pool: Option<Pool>) {}
+
     /// The file descriptor that becomes readable; it may be another one after each [`Self::arm`].
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -123,6 +131,15 @@ pub trait TxQueue: Send {
     /// looked at by nobody here: then they may come from a queue that was told so ([`RxQueue::set_passed_on`]).
     fn copies(&self) -> bool {
         false
+    }
+
+    /// The pool out of which the queue sends packets where they lie, if it has one now, and [copies](Self::copies) those of others:
+    /// who passes packets on to it unread receives them there ([`RxQueue::receive_into`]). Asked every now and then, as it may
+    /// be the memory of a link that comes and goes; by nobody any more after `wanted` was `false`.
+    ///
+    /// Its handles belong to the thread that polls the queue, so that its memory goes when they do.
+    fn share_pool(&mut self, _wanted: bool) -> Option<Pool> {
+        None
     }
 
     /// Pushes out what the queue holds back to build larger batches, and reclaims what the device is done with. After it

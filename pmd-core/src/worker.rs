@@ -2,7 +2,7 @@
 //!
 //! 1. The runtime starts one OS thread per [`crate::deployment::ThreadSpec`], pinned before anything else.
 //! 2. A round: send what other threads handed over, then let the task poll.
-//! 3. Every [`HOUSEKEEPING_ROUNDS`] rounds: publish counters, look for new lanes, flush, ask whether to stop or to sleep.
+//! 3. Every [`HOUSEKEEPING_ROUNDS`] rounds: publish counters, look for new lanes and for pools to receive into, flush, ask whether to stop or to sleep.
 //! 4. The loop ends when the thread's stop flag is up; the lports go back to the runtime, which closes them, or gives them to
 //!    their next owner when it reloads. A task that panics ends its own loop only.
 //!
@@ -96,9 +96,8 @@ impl Worker {
 
     /// Polls until the stop flag is up.
     pub(crate) fn run(&mut self) {
-        for position in 0..self.ports.count() {
-            self.ports.pass_on(position, self.task.passes_on(position));
-        }
+        let Self { ports, task, .. } = self;
+        ports.pass_on(|position| task.passes_on(position));
         self.meter = Meter::new(Instant::now());
         while !self.stop.load(Ordering::Relaxed) {
             let busy_rounds = self.window();
@@ -146,6 +145,7 @@ impl Worker {
         self.activity.polls.add(u64::from(rounds));
         self.activity.busy_ns.add(self.meter.end_window(now, rounds, busy_rounds));
         self.ports.take_new_lanes();
+        self.ports.share_pools();
         self.ports.flush();
         self.task.housekeep(&mut self.ports);
         now

@@ -9,19 +9,26 @@
 //! one thread may serve both ends, it is the other way round: of one buffer per slot, few are used ([`crate::ring::tx`],
 //! [`crate::ring::posted`]).
 //!
+//! Towards another process, what a client sends from can also be a pool of mbufs, if somebody wants to receive into it
+//! ([`crate::shm`]); memory that is never touched costs nothing.
+//!
 //! Rings are packed without rounding, as every peer does it. Buffers are an odd number of cache lines apart: a stride of
 //! 2048 bytes would put the first lines of all packets into a few sets of the CPU's caches, on both sides. Peers go by
 //! the descriptors' offsets and do not notice.
 
+use pmd_core::BURST_MAX;
+use pmd_core::pool::HEADROOM;
+
 use crate::handshake::Agreed;
 use crate::message::Direction;
+use crate::ring::resting::MOST_RESTING;
 use crate::ring::{OwnSlots, Place, RingSize};
 use crate::shm::CacheLine;
 
 /// Most buffers of a ring that has more of them than slots: with packets of 512 bytes, more than a CPU's own cache holds.
 pub(crate) const MOST_BUFFERS: u64 = 4096;
 
-/// Bytes of a region beyond which there is one buffer for each slot.
+/// Bytes of a region up to which there are as many buffers as are best; beyond, there is one for each slot at last.
 const MOST_BYTES: u64 = 128 << 20;
 
 /// Numbers of rings and sizes, from which all places follow.
@@ -35,6 +42,8 @@ pub(crate) struct Layout {
     pub(crate) capacity: Option<u32>,
     /// Whether rings have more buffers than slots.
     pub(crate) spare: bool,
+    /// Whether what is sent from can be a pool.
+    pub(crate) pooled: bool,
 }
 
 impl Layout {
@@ -42,8 +51,9 @@ impl Layout {
     pub(crate) fn new(agreed: Agreed, line: CacheLine, capacity: Option<u32>, apart: bool) -> Self {
         let Agreed { s2m_rings, m2s_rings, log2_ring_size } = agreed;
         let size = RingSize::from_log2(log2_ring_size);
-        let layout = Self { s2m_rings, m2s_rings, size, line, capacity, spare: apart };
-        Self { spare: apart && layout.bytes() <= MOST_BYTES, ..layout }
+        let least = Self { s2m_rings, m2s_rings, size, line, capacity, spare: false, pooled: false };
+        let (more, most) = (Self { spare: true, ..least }, Self { spare: true, pooled: true, ..least });
+        [most, more].into_iter().find(|layout| apart && layout.bytes() <= MOST_BYTES).unwrap_or(least)
     }
 
     /// Bytes of the region.
@@ -71,14 +81,15 @@ impl Layout {
     /// The buffers of a ring, where they lie behind the rings. All sums are made in 64 bits: more than 65536 slots stay distinct (statement 41).
     pub(crate) fn buffers(&self, direction: Direction, index: u16) -> Option<OwnSlots> {
         let capacity = self.capacity?;
-        let count = self.buffers_of_ring(direction);
         let of_others = match direction {
             Direction::S2m => 0,
-            Direction::M2s => u64::from(self.s2m_rings) * self.buffers_of_ring(Direction::S2m),
+            Direction::M2s => self.bytes_of_buffers(Direction::S2m),
         };
-        let first = self.buffers_at() + (of_others + u64::from(index) * count) * u64::from(self.stride());
-        let mask = (count - 1) as u16;
-        Some(OwnSlots { region: 0, first: first as u32, stride: self.stride(), capacity, mask })
+        let (stride, mbufs) = (self.stride(direction), self.mbufs_of_ring(direction));
+        let first = self.buffers_at() + of_others + u64::from(index) * self.bytes_of_ring(direction);
+        let first = first as u32 + self.headroom(direction);
+        let mask = (self.buffers_of_ring(direction) - 1) as u16;
+        Some(OwnSlots { region: 0, first, stride, capacity, mask, mbufs: mbufs as u32 })
     }
 
     fn number(&self, direction: Direction, index: u16) -> u16 {
@@ -106,13 +117,37 @@ impl Layout {
     }
 
     fn bytes(&self) -> u64 {
-        let of_rings = |direction, rings| u64::from(rings) * self.buffers_of_ring(direction);
-        let buffers = of_rings(Direction::S2m, self.s2m_rings) + of_rings(Direction::M2s, self.m2s_rings);
-        self.buffers_at() + buffers * u64::from(self.stride())
+        self.buffers_at() + self.bytes_of_buffers(Direction::S2m) + self.bytes_of_buffers(Direction::M2s)
     }
 
-    fn stride(&self) -> u32 {
-        self.capacity.map_or(0, |capacity| (capacity.div_ceil(64) | 1) * 64)
+    fn bytes_of_buffers(&self, direction: Direction) -> u64 {
+        let rings = match direction {
+            Direction::S2m => self.s2m_rings,
+            Direction::M2s => self.m2s_rings,
+        };
+        u64::from(rings) * self.bytes_of_ring(direction)
+    }
+
+    fn bytes_of_ring(&self, direction: Direction) -> u64 {
+        let buffers = self.buffers_of_ring(direction).max(self.mbufs_of_ring(direction));
+        buffers * u64::from(self.stride(direction))
+    }
+
+    fn stride(&self, direction: Direction) -> u32 {
+        let of_buffer = |capacity: u32| ((self.headroom(direction) + capacity).div_ceil(64) | 1) * 64;
+        self.capacity.map_or(0, of_buffer)
+    }
+
+    /// Mbufs of the pool that a ring's buffers can be. Beside those that rest, a full ring leaves whole bursts of them, so that
+    /// what cannot be sent is dropped, and not left with whom it comes from.
+    fn mbufs_of_ring(&self, direction: Direction) -> u64 {
+        let enough = u64::from(self.size.get()) + (MOST_RESTING + 2 * BURST_MAX) as u64;
+        if direction == Direction::S2m && self.pooled { enough } else { 0 }
+    }
+
+    /// Free bytes before a buffer: those that can be mbufs have a headroom.
+    fn headroom(&self, direction: Direction) -> u32 {
+        if self.mbufs_of_ring(direction) > 0 { HEADROOM as u32 } else { 0 }
     }
 }
 
@@ -147,16 +182,23 @@ mod tests {
             (towards(true, 3, 11, 100), [4096; 2]),
             (towards(true, 3, 10, 100), [2048, 4096]),
             (towards(true, 3, 1, 100), [4, 8]),
+            (towards(true, 3, 10, 2048), [2048, 4096]),
         ] {
             let total = many.region_bytes().unwrap();
             let mut end_of_last = u64::from(many.ring(Direction::M2s, 3).offset);
             for (direction, buffers) in [Direction::S2m, Direction::M2s].into_iter().zip(buffers) {
                 for index in 0..3 {
                     let own = many.buffers(direction, index).unwrap();
-                    for number in 0..buffers {
-                        let at = u64::from(own.place(number).offset);
-                        assert!(at >= end_of_last, "buffer {number} of ring {index} overlaps the one before");
-                        end_of_last = at + 100;
+                    let mbufs = own.mbufs as usize;
+                    let all = OwnSlots { mask: u16::MAX, ..own };
+                    for number in 0..mbufs.max(buffers) {
+                        let headroom = if mbufs > 0 { HEADROOM as u64 } else { 0 };
+                        let at = u64::from(all.place(number).offset);
+                        assert!(
+                            at >= end_of_last + headroom,
+                            "buffer {number} of ring {index} overlaps the one before"
+                        );
+                        end_of_last = at + u64::from(own.capacity);
                     }
                     assert_eq!(own.place(buffers), own.place(0), "and then it begins again");
                 }
@@ -166,8 +208,11 @@ mod tests {
     }
 
     #[test]
-    fn slots_have_one_buffer_each_where_more_would_take_beyond_128_mib() {
+    fn there_are_fewer_buffers_where_more_would_take_beyond_128_mib() {
         let bytes = |apart, rings| towards(apart, rings, 10, 2048).region_bytes().unwrap();
+        let mbufs = |rings| towards(true, rings, 10, 2048).buffers(Direction::S2m, 0).unwrap().mbufs;
+        assert_eq!((mbufs(7), mbufs(8)), (1024 + 2560 + 512, 0));
+        assert_eq!(bytes(true, 7) - bytes(false, 7), 7 * (4096 * 2240 + 4096 * 2112 - 2 * 1024 * 2112));
         assert_eq!(bytes(true, 10) - bytes(false, 10), 10 * (1024 + 3 * 1024) * 2112);
         assert_eq!(bytes(true, 11), bytes(false, 11));
         assert_eq!(bytes(true, 255), bytes(false, 255), "what fits without them is not refused for their sake");

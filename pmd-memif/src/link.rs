@@ -17,6 +17,7 @@ use crate::layout::Layout;
 use crate::message::Direction;
 use crate::ring::exported::ExportedPool;
 use crate::ring::posted::PostedBuffers;
+use crate::ring::resting::MOST_RESTING;
 use crate::ring::rotated::RotatedBuffers;
 use crate::ring::rx::{RxRing, RxTally};
 use crate::ring::rx_borrow::BorrowRxRing;
@@ -25,7 +26,7 @@ use crate::ring::tx::{Sent, TxRing, TxTally};
 use crate::ring::tx_lend::LendTxRing;
 use crate::ring::tx_zero_copy::ZeroCopyTxRing;
 use crate::ring::{OwnSlots, PeersSlots, Place, RingMemory, RingSize};
-use crate::shm::{CacheLine, Regions, ShmError, ShmLender, ShmRing};
+use crate::shm::{self, CacheLine, Regions, ShmError, ShmLender, ShmRing};
 use crate::view::{RegionView, RingView, View};
 
 /// A receiving ring.
@@ -97,6 +98,19 @@ pub(crate) struct Exports {
     pub(crate) pools: Vec<ExportedPool>,
     /// For each queue, which of them it receives into.
     pub(crate) of_queue: Vec<usize>,
+}
+
+impl Exports {
+    /// How many of a sending ring's mbufs may rest: not what the pools are needed for. Who else has mbufs of them is not known, so
+    /// it is a small part, and none of pools that are little more than what the rings hold.
+    fn resting(&self, size: RingSize) -> usize {
+        let spare = |(index, export): (usize, &ExportedPool)| {
+            let held = 2 * usize::from(size.get()) * self.of_queue.iter().filter(|of| **of == index).count();
+            let pool = export.pool.size();
+            if pool >= 2 * held { pool / 6 } else { 0 }
+        };
+        self.pools.iter().enumerate().map(spare).min().unwrap_or(0).min(MOST_RESTING)
+    }
 }
 
 impl Side<'_> {
@@ -247,6 +261,17 @@ impl RxEnd {
     }
 }
 
+impl TxOwner {
+    /// The same ring, which sends from a pool from now on, if it can. One that is shared between threads does not: each would
+    /// have to wait for its lock to find out.
+    pub(crate) fn with_pool(self) -> Self {
+        match self {
+            Self::Own(ring) => Self::Own(ring.with_pool()),
+            shared @ Self::Shared(_) => shared,
+        }
+    }
+}
+
 impl TxEnd {
     fn new(side: Side<'_>, ring: OpenRing, segment_max: u32) -> Result<Self, ShmError> {
         let OpenRing { direction, index, size, shm, .. } = ring;
@@ -262,8 +287,31 @@ impl TxEnd {
         };
         Ok(match layout.buffers(direction, index) {
             Some(own) => Self::Client(TxRing::new(shm, size, own, segment_max)),
-            None => Self::ZeroCopy(ZeroCopyTxRing::new(shm, size, exports.pools.clone(), segment_max)),
+            None => Self::ZeroCopy(ZeroCopyTxRing::new(
+                shm,
+                size,
+                exports.pools.clone(),
+                segment_max,
+                exports.resting(size),
+            )),
         })
+    }
+
+    /// The same ring, which sends from where packets lie from now on, if they lie in the mbufs that its buffers are: of a ring
+    /// whose buffers are mbufs, and none of them under way. Without memory for that it goes on copying, which is only slower.
+    fn with_pool(self) -> Self {
+        match self {
+            Self::Client(ring) => shm::over_pool(ring).map_or_else(Self::Client, Self::ZeroCopy),
+            other => other,
+        }
+    }
+
+    /// The pool whose packets are sent from where they lie.
+    pub(crate) fn pool(&self) -> Option<&Pool> {
+        match self {
+            Self::ZeroCopy(ring) => Some(ring.pool()),
+            Self::Client(_) | Self::Server(_) | Self::Lend(_) => None,
+        }
     }
 
     /// Adds empty mbufs that are sent from where they lie to `burst`, and says how many; `None` when there are none such.

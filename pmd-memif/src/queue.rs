@@ -19,7 +19,8 @@ use std::sync::Arc;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
-use pmd_core::{Burst, LportId, Pool, RxQueue, TxQueue};
+use pmd_core::pool::RxPool;
+use pmd_core::{Burst, LportId, Mbuf, Pool, RxQueue, TxQueue};
 
 use crate::control::LinkId;
 use crate::device::{Device, OpenDevice};
@@ -46,7 +47,7 @@ pub(crate) struct MemifRx {
     open: Arc<OpenDevice>,
     queue: usize,
     port: u16,
-    pool: Pool,
+    pool: RxPool,
     seen: Seen,
     rings: Vec<RxEnd>,
     /// Which ring a burst begins with; moves on, so that no ring starves.
@@ -69,7 +70,7 @@ impl MemifRx {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let (own, mode) = (open.device().wake(queue), open.device().settings.rx_mode);
         epoll.add(&own, edges(OWN))?;
-        let (seen, rings) = (Seen::default(), Vec::new());
+        let (pool, seen, rings) = (RxPool::new(pool), Seen::default(), Vec::new());
         Ok(Self { open, queue, port, pool, seen, rings, turn: 0, mode, passed_on: false, epoll, own })
     }
 
@@ -138,6 +139,20 @@ fn tell(rings: Vec<RxEnd>, passed_on: bool) -> Vec<RxEnd> {
     rings.into_iter().map(|ring| ring.with_passed_on(passed_on)).collect()
 }
 
+/// Zeroes what a copy in whole blocks has brought along behind the end of a packet: bytes of other packets of this peer, which are
+/// nobody else's business.
+fn clear_behind(mbuf: &mut Mbuf) {
+    // A chain was copied exactly, and what was lent has no room.
+    let extra = mbuf.len().next_multiple_of(64) - mbuf.len();
+    if mbuf.segment_count() == 1
+        && let Some(behind) = mbuf.append(extra)
+    {
+        behind.fill(0);
+        let trimmed = mbuf.trim(extra);
+        debug_assert!(trimmed, "it has just grown by as many");
+    }
+}
+
 /// An interest in an eventfd's being rung, once for each time.
 fn edges(what: u64) -> EpollEvent {
     EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, what)
@@ -155,6 +170,10 @@ impl RxQueue for MemifRx {
             [ring] => ring.receive(&self.pool, self.port, burst, &mut tally),
             _ => self.receive_in_turn(burst, &mut tally),
         };
+        if n > 0 && !self.pool.is_own() {
+            let first = burst.len() - n;
+            burst[first..].iter_mut().for_each(clear_behind);
+        }
         self.device().counters[self.queue].rx.add(&tally);
         n
     }
@@ -189,6 +208,10 @@ impl RxQueue for MemifRx {
         }
     }
 
+    fn receive_into(&mut self, pool: Option<Pool>) {
+        self.pool.set(pool);
+    }
+
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         (self.mode != RxMode::Polling).then(|| self.epoll.0.as_fd())
     }
@@ -219,6 +242,10 @@ impl RxQueue for InterruptRx {
         self.0.set_passed_on(passed_on);
     }
 
+    fn receive_into(&mut self, pool: Option<Pool>) {
+        self.0.receive_into(pool);
+    }
+
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.0.wake_fd()
     }
@@ -247,12 +274,14 @@ pub(crate) struct MemifTx {
     /// The link that `end` belongs to.
     link: Option<LinkId>,
     end: Option<TxOwner>,
+    /// What [`TxQueue::share_pool`] said last.
+    shares: bool,
 }
 
 impl MemifTx {
     /// The sending half of queue `queue`.
     pub(crate) fn new(open: Arc<OpenDevice>, queue: usize, pool: Pool) -> Self {
-        Self { open, queue, pool, seen: Seen::default(), link: None, end: None }
+        Self { open, queue, pool, seen: Seen::default(), link: None, end: None, shares: false }
     }
 
     #[cold]
@@ -261,6 +290,14 @@ impl MemifTx {
         let link = self.open.device().link(&mut self.seen);
         self.link = link.as_ref().map(|link| link.id());
         self.end = link.and_then(|link| link.take_tx(self.queue));
+        self.share();
+    }
+
+    /// Makes the ring one that sends from a pool, if that is wanted and can be.
+    fn share(&mut self) {
+        if self.shares {
+            self.end = self.end.take().map(TxOwner::with_pool);
+        }
     }
 
     /// Tells the control thread that the peer has made the link unusable.
@@ -325,6 +362,19 @@ impl TxQueue for MemifTx {
     fn copies(&self) -> bool {
         // Even a zero-copy client: it shares its own mbufs only.
         true
+    }
+
+    fn share_pool(&mut self, wanted: bool) -> Option<Pool> {
+        self.shares = wanted;
+        if self.open.device().has_changed(self.seen) {
+            self.adopt();
+        } else {
+            self.share();
+        }
+        match &self.end {
+            Some(TxOwner::Own(ring)) => ring.pool().cloned(),
+            Some(TxOwner::Shared(_)) | None => None,
+        }
     }
 
     fn flush(&mut self) {

@@ -88,3 +88,15 @@ fn what_a_server_lends_and_a_sharing_client_sends_is_not_copied() {
     client.assert_whole();
     server.assert_whole();
 }
+
+#[test]
+fn a_sharing_client_names_the_pool_that_it_sends_from_and_one_that_copies_within_its_process_none() {
+    for (zero_copy, shares) in [("yes", true), ("no", false)] {
+        let (mut server, mut client, _directory) = pair([1, 1], &[], &[("zero-copy", zero_copy)]);
+        let shared = client.lports[0].tx.share_pool(true);
+        assert_eq!(shared.map(|pool| pool.is_same(&client.pool)), shares.then_some(true), "zero-copy={zero_copy}");
+        assert!(server.lports[0].tx.share_pool(true).is_none(), "its buffers are the client's");
+        client.assert_whole();
+        server.assert_whole();
+    }
+}

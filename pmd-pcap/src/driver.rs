@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pmd_core::deployment::DeviceSpec;
+use pmd_core::pool::RxPool;
 use pmd_core::{
     Alarm, DeviceRequest, DeviceState, Driver, Lport, MachineProblem, OpenError, OptionError, OptionSpec, Options,
     Pool, PoolConfig, QueueRequest, RxQueue,
@@ -205,7 +206,7 @@ fn lport(
             let player = Player::new(capture, configured.passes, configured.speed);
             let shared = Arc::clone(&shared);
             shared.played.over.add(u64::from(player.is_over()));
-            Box::new(PlayRx { shared, player, pool, alarm, port: queue.lport.0 })
+            Box::new(PlayRx { shared, player, pool: RxPool::new(pool), alarm, port: queue.lport.0 })
         }
         None => Box::new(NoRx { alarm }),
     };

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use pmd_core::device::bytes_of;
+use pmd_core::pool::RxPool;
 use pmd_core::worker::NAP_WITHOUT_FD;
 use pmd_core::{Alarm, Burst, Link, LportId, Mbuf, Pool, RxQueue, TxQueue};
 
@@ -16,7 +17,7 @@ use crate::record::Track;
 pub(crate) struct PlayRx {
     pub(crate) shared: Arc<Shared>,
     pub(crate) player: Player,
-    pub(crate) pool: Pool,
+    pub(crate) pool: RxPool,
     pub(crate) alarm: Alarm,
     pub(crate) port: u16,
 }
@@ -103,6 +104,10 @@ impl RxQueue for PlayRx {
 
     fn renumber(&mut self, lport: LportId) {
         self.port = lport.0;
+    }
+
+    fn receive_into(&mut self, pool: Option<Pool>) {
+        self.pool.set(pool);
     }
 
     fn arm(&mut self) -> bool {

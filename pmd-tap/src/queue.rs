@@ -11,6 +11,7 @@ use arrayvec::ArrayVec;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::uio::{readv, writev};
+use pmd_core::pool::RxPool;
 use pmd_core::{BURST_MAX, Burst, Counter, LportId, Mbuf, Pool, QueueCounters, RxQueue, TxQueue};
 
 use crate::device::{ETHERNET_HEADER, OpenDevice, VLAN_TAG};
@@ -37,7 +38,7 @@ pub(crate) struct TapRx {
     open: Arc<OpenDevice>,
     queue: usize,
     port: u16,
-    pool: Pool,
+    pool: RxPool,
     counters: Arc<Counters>,
     /// Where the end of a packet goes that is longer than an mbuf.
     overflow: Box<[u8]>,
@@ -54,6 +55,7 @@ enum Received {
 
 impl TapRx {
     pub(crate) fn new(open: Arc<OpenDevice>, queue: usize, port: u16, pool: Pool, counters: Arc<Counters>) -> Self {
+        let pool = RxPool::new(pool);
         Self { open, queue, port, pool, counters, overflow: vec![0; PACKET_MAX].into() }
     }
 
@@ -129,6 +131,10 @@ impl RxQueue for TapRx {
 
     fn renumber(&mut self, lport: LportId) {
         self.port = lport.0;
+    }
+
+    fn receive_into(&mut self, pool: Option<Pool>) {
+        self.pool.set(pool);
     }
 
     /// The descriptor is readable as long as packets wait, so nothing has to be armed. While the link is down it may be so

@@ -118,6 +118,7 @@ macro_rules! conformance_checks {
                 packets_of_any_pool_are_sent
             packets_built_in_place_are_sent
                 packets_passed_on_arrive_unchanged
+                what_is_received_into_another_pool_is_the_packet_alone
                 received_packets_belong_to_whoever_holds_them
                 received_packets_carry_their_lports_number;
             counters:

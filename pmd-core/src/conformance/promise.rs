@@ -48,6 +48,8 @@ promises! {
     RX_NOMBUF: "RxQueue::rx_burst", "Without mbufs nothing is received and `rx_nombuf` counts; it goes on when there are mbufs again.";
     RX_RENUMBER: "RxQueue::renumber", "The lport has another number from now on, which received packets carry ([`crate::Mbuf::port`]).";
     RX_PASSED_ON: "RxQueue::set_passed_on", "Until it is given, and after it is taken back, the owner may do with packets what they like.";
+    RX_INTO: "RxQueue::receive_into", "So what is received into it is the packet, and no other bytes.";
+    RX_INTO_OWN: "RxQueue::receive_into", "`None` for the queue's own.";
     RX_ARM: "RxQueue::arm", "Returns `true` when sleeping is safe, `false` when packets may be waiting already (poll again, do not sleep).";
     RX_WAKE: "RxQueue::arm", "A packet that comes after that makes [`Self::wake_fd`] readable: no wake-up is lost.";
     RX_NO_FD: "RxQueue::arm", "A queue without interrupts has no fd: its owner sleeps for a bounded time only.";

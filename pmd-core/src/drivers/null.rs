@@ -14,7 +14,7 @@ use crate::driver::{DeviceRequest, Driver, OpenError, QueueRequest};
 use crate::lport::{Lport, LportInfo, RxQueue, TxQueue};
 use crate::mbuf::Mbuf;
 use crate::options::{OptionSpec, Options};
-use crate::pool::{Pool, PoolConfig};
+use crate::pool::{Pool, PoolConfig, RxPool};
 
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec::int("size", 14, 9216, "64", "bytes of each packet it makes"),
@@ -64,7 +64,7 @@ fn open_queue(options: &Options, state: &Arc<DeviceState>, queue: QueueRequest) 
     let rx = NullRx {
         state: Arc::clone(&state),
         counters: Arc::clone(&counters),
-        pool,
+        pool: RxPool::new(pool),
         size,
         zeroed: if options.bool("zeroed") { size } else { 0 },
         silent: options.bool("no-rx"),
@@ -90,7 +90,7 @@ fn own_pool(name: &str, size: usize) -> Result<Pool, OpenError> {
 struct NullRx {
     state: Arc<DeviceState>,
     counters: Arc<QueueCounters>,
-    pool: Pool,
+    pool: RxPool,
     size: usize,
     /// How many bytes of a packet are zeroed.
     zeroed: usize,
@@ -125,6 +125,10 @@ impl RxQueue for NullRx {
 
     fn renumber(&mut self, lport: LportId) {
         self.port = lport.0;
+    }
+
+    fn receive_into(&mut self, pool: Option<Pool>) {
+        self.pool.set(pool);
     }
 }
 

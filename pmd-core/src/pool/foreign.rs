@@ -105,6 +105,7 @@ impl ForeignPool {
             foreign: Some(self.source),
             common: Mutex::new(Common { free: Vec::new(), caches: Vec::new(), loan: None }),
             this: Weak::new(),
+            _keep: None,
         });
         Pool(Arc::new(Handle(core)))
     }

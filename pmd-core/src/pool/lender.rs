@@ -99,6 +99,7 @@ impl Lender {
             foreign: None,
             common: Mutex::new(Common { free: Vec::new(), caches: Vec::new(), loan: None }),
             this: Weak::new(),
+            _keep: None,
         })));
         let lender = Self { core, lent: 0 };
         for number in 0..size {

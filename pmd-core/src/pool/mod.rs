@@ -28,8 +28,10 @@ mod cache;
 mod foreign;
 mod lender;
 mod posted;
+mod receiving;
 mod segment;
 
+use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -39,6 +41,7 @@ pub use foreign::{ForeignPool, ForeignSource, free_foreign_with};
 use lender::Lent;
 pub use lender::{Lender, LentSegment};
 pub use posted::Posted;
+pub use receiving::RxPool;
 pub use segment::{FileId, Segment, Span, sealed_memfd};
 
 use crate::burst::Burst;
@@ -143,6 +146,8 @@ pub(crate) struct PoolCore {
     foreign: Option<Box<dyn ForeignSource>>,
     common: Mutex<Common>,
     this: Weak<PoolCore>,
+    /// What keeps memory mapped that is not ours.
+    _keep: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// What all threads share, under the lock.
@@ -173,16 +178,53 @@ impl Pool {
         } else {
             (buffer_stride(config.data_room), config.data_room)
         };
-        let memory = |bytes, source| PoolError::Memory { pool: config.name.clone(), bytes, source };
-        let header_bytes = config.size * size_of::<Header>();
-        let headers = Segment::private(header_bytes, PageSize::Small).map_err(|error| memory(header_bytes, error))?;
         let buffer_bytes = config.size.saturating_mul(stride);
         let buffers = if config.shareable {
             Segment::shareable(buffer_bytes, config.page)
         } else {
             Segment::private(buffer_bytes, config.page)
         };
-        let buffers = buffers.map_err(|error| memory(buffer_bytes, error))?;
+        let buffers = buffers.map_err(|error| no_memory(config, buffer_bytes, error))?;
+        Self::on(config, buffers, stride, data_room, None)
+    }
+
+    /// A pool on memory of somebody else, which `keep` keeps mapped: buffer `i` begins `i` times `stride` bytes behind `first`.
+    /// Of `config`, page size and kind of memory are not looked at.
+    ///
+    /// # Errors
+    /// A number out of range, or no memory for the headers.
+    ///
+    /// # Panics
+    /// When buffers would overlap.
+    ///
+    /// # Safety
+    /// Each buffer has [`HEADROOM`] and `config.data_room` bytes, initialised, mapped while `keep` lives, and touched by nobody in
+    /// this process but through the pool's mbufs. (Where another process writes to them, it changes what their owners read: that
+    /// is what sharing means.)
+    pub unsafe fn over(
+        config: &PoolConfig,
+        first: NonNull<u8>,
+        stride: usize,
+        keep: Box<dyn Any + Send + Sync>,
+    ) -> Result<Self, PoolError> {
+        check(config)?;
+        let PoolConfig { size, data_room, .. } = *config;
+        assert!(stride >= HEADROOM + data_room, "mbufs of {data_room} bytes do not fit buffers {stride} bytes apart");
+        let buffers = Segment::borrowed(first, (size - 1) * stride + HEADROOM + data_room, PageSize::Small, None);
+        Self::on(config, buffers, stride, data_room, Some(keep))
+    }
+
+    /// A pool on these buffers.
+    fn on(
+        config: &PoolConfig,
+        buffers: Segment,
+        stride: usize,
+        data_room: usize,
+        keep: Option<Box<dyn Any + Send + Sync>>,
+    ) -> Result<Self, PoolError> {
+        let header_bytes = config.size * size_of::<Header>();
+        let headers = Segment::private(header_bytes, PageSize::Small);
+        let headers = headers.map_err(|error| no_memory(config, header_bytes, error))?;
         let core = Arc::new_cyclic(|this| PoolCore {
             id: next_id(),
             name: config.name.clone(),
@@ -196,6 +238,7 @@ impl Pool {
             foreign: None,
             common: Mutex::new(Common { free: Vec::with_capacity(config.size), caches: Vec::new(), loan: None }),
             this: this.clone(),
+            _keep: keep,
         });
         core.write_headers();
         Ok(Self(Arc::new(Handle(core))))
@@ -391,6 +434,10 @@ impl PoolCore {
         common.free.extend_from_slice(headers);
         if common.free.len() == self.size { common.loan.take() } else { None }
     }
+}
+
+fn no_memory(config: &PoolConfig, bytes: usize, source: std::io::Error) -> PoolError {
+    PoolError::Memory { pool: config.name.clone(), bytes, source }
 }
 
 fn next_id() -> u64 {

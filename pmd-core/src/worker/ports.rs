@@ -71,6 +71,8 @@ pub struct Ports {
     /// The rounds' number, and how many of those to come are busy ones.
     round: usize,
     busy_rounds: u8,
+    /// By position: the own lport, by its position, that everything is passed on to, and copied by, if there is one.
+    egress: Vec<Option<usize>>,
     /// By lport id.
     routes: Vec<Route>,
     /// Lanes that lead to us.
@@ -84,8 +86,20 @@ pub struct Ports {
 
 impl Ports {
     pub(crate) fn new(own: Vec<OwnLport>, routes: Vec<Route>, inbox: Arc<Inbox>, drops: Arc<[Drops]>) -> Self {
-        let (empty_polls, inlets, scratch) = (vec![0; own.len()], Vec::new(), Burst::new());
-        Self { own, empty_polls, round: 0, busy_rounds: 0, routes, inlets, inbox, drops, scratch, unflushed: false }
+        let (empty_polls, egress) = (vec![0; own.len()], vec![None; own.len()]);
+        Self {
+            own,
+            empty_polls,
+            round: 0,
+            busy_rounds: 0,
+            egress,
+            routes,
+            inlets: Vec::new(),
+            inbox,
+            drops,
+            scratch: Burst::new(),
+            unflushed: false,
+        }
     }
 
     /// Number of lports this thread owns.
@@ -131,14 +145,36 @@ impl Ports {
         received
     }
 
-    /// Everything from the own lport at `position` is passed on `to` that lport, unread, if to any.
-    pub(crate) fn pass_on(&mut self, position: usize, to: Option<LportId>) {
-        // Another thread's queue has it later than in the same round.
-        let copies = to.is_some_and(|to| match self.routes.get(usize::from(to.0)) {
-            Some(Route::Own(egress)) => self.own[*egress].tx.copies(),
-            Some(Route::Foreign(_) | Route::Nowhere) | None => false,
-        });
-        self.own[position].rx.set_passed_on(copies);
+    /// Everything from the own lport at each position is passed on, unread, to the lport that `to` names for it, if to any.
+    pub(crate) fn pass_on(&mut self, to: impl Fn(usize) -> Option<LportId>) {
+        for position in 0..self.own.len() {
+            // Another thread's queue has it later than in the same round.
+            let egress = to(position).and_then(|to| match self.routes.get(usize::from(to.0)) {
+                Some(Route::Own(egress)) => self.own[*egress].tx.copies().then_some(*egress),
+                Some(Route::Foreign(_) | Route::Nowhere) | None => None,
+            });
+            self.egress[position] = egress;
+            self.own[position].rx.set_passed_on(egress.is_some());
+        }
+        for position in 0..self.own.len() {
+            if self.egress[position].is_none() {
+                self.own[position].rx.receive_into(None);
+            }
+            if !self.egress.contains(&Some(position)) {
+                self.own[position].tx.share_pool(false);
+            }
+        }
+        self.share_pools();
+    }
+
+    /// What is passed on is received into the pool that it is sent from, as far as there are such pools now.
+    pub(crate) fn share_pools(&mut self) {
+        for (position, egress) in self.egress.iter().enumerate() {
+            if let Some(egress) = egress {
+                let pool = self.own[*egress].tx.share_pool(true);
+                self.own[position].rx.receive_into(pool);
+            }
+        }
     }
 
     /// A round begins.
@@ -243,8 +279,9 @@ impl Ports {
         self.flush();
     }
 
-    /// The lports, when their thread has stopped.
-    pub(crate) fn into_own(self) -> Vec<OwnLport> {
+    /// The lports, when their thread has stopped: as if it had passed nothing on.
+    pub(crate) fn into_own(mut self) -> Vec<OwnLport> {
+        self.pass_on(|_| None);
         self.own
     }
 
@@ -288,12 +325,20 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::{Pool, PoolConfig};
 
-    /// Whether it copies what it sends, and what it was told about what it receives.
+    /// Whether it copies what it sends, the pool that it has, and what it was told.
     #[derive(Clone)]
     struct Queue {
         copies: bool,
-        passed_on: Arc<Mutex<Vec<bool>>>,
+        pool: Option<Pool>,
+        told: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Queue {
+        fn tell(&self, what: impl Into<String>) {
+            self.told.lock().unwrap().push(what.into());
+        }
     }
 
     impl RxQueue for Queue {
@@ -304,7 +349,11 @@ mod tests {
         fn renumber(&mut self, _: LportId) {}
 
         fn set_passed_on(&mut self, passed_on: bool) {
-            self.passed_on.lock().unwrap().push(passed_on);
+            self.tell(format!("passed on: {passed_on}"));
+        }
+
+        fn receive_into(&mut self, pool: Option<Pool>) {
+            self.tell(format!("into: {}", pool.as_ref().map_or("its own", Pool::name)));
         }
     }
 
@@ -316,22 +365,36 @@ mod tests {
         fn copies(&self) -> bool {
             self.copies
         }
+
+        fn share_pool(&mut self, wanted: bool) -> Option<Pool> {
+            self.pool.clone().filter(|_| wanted)
+        }
     }
 
     #[test]
-    fn packets_count_as_passed_on_where_an_own_queue_copies_them() {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let own = |(id, copies)| {
-            let queue = Queue { copies, passed_on: Arc::clone(&told) };
+    fn what_an_own_queue_copies_counts_as_passed_on_and_is_received_into_the_pool_that_it_shares() {
+        let (told, quiet) = (Arc::default(), Arc::default());
+        let pool = |name: &str| Pool::new(&PoolConfig { name: name.into(), size: 1, ..PoolConfig::default() }).unwrap();
+        let own = |(id, copies, told): (u16, bool, &Arc<Mutex<Vec<String>>>)| {
+            let queue = Queue { copies, pool: Some(pool("shared")), told: Arc::clone(told) };
             OwnLport { id: LportId(id), rx: Box::new(queue.clone()), tx: Box::new(queue) }
         };
-        let own = [(0, true), (2, false)].map(own).into();
+        let own = [(0, true, &quiet), (2, false, &told)].map(own).into();
         let routes = vec![Route::Own(0), Route::Nowhere, Route::Own(1)];
         let inbox = Arc::new(Inbox::new(false).unwrap());
         let mut ports = Ports::new(own, routes, inbox, (0..3).map(|_| Drops::default()).collect());
-        for (to, passed_on) in [(Some(0), true), (Some(1), false), (Some(2), false), (Some(3), false), (None, false)] {
-            ports.pass_on(1, to.map(LportId));
-            assert_eq!(std::mem::take(&mut *told.lock().unwrap()), [passed_on], "{to:?}");
+        for (to, expected) in [
+            (Some(0), ["passed on: true", "into: shared"]),
+            (Some(1), ["passed on: false", "into: its own"]),
+            (Some(2), ["passed on: false", "into: its own"]),
+            (Some(3), ["passed on: false", "into: its own"]),
+            (None, ["passed on: false", "into: its own"]),
+        ] {
+            ports.pass_on(|position| to.filter(|_| position == 1).map(LportId));
+            assert_eq!(std::mem::take(&mut *told.lock().unwrap()), expected, "{to:?}");
+            ports.share_pools();
+            let again: &[&str] = if to == Some(0) { &expected[1..] } else { &[] };
+            assert_eq!(std::mem::take(&mut *told.lock().unwrap()), again, "{to:?}: asked again, as links come and go");
         }
     }
 }

@@ -62,7 +62,8 @@ impl Rig {
         let config = PoolConfig { name: "fuzz".into(), size: 128, data_room: 512, cache: 0, ..PoolConfig::default() };
         let pool = Pool::new(&config).expect("memory for a pool");
         let (size, line) = (RingSize::from_log2(log2), CacheLine::B64);
-        let layout = |capacity| Layout { s2m_rings: 1, m2s_rings: 1, size, line, capacity, spare: false };
+        let layout =
+            |capacity| Layout { s2m_rings: 1, m2s_rings: 1, size, line, capacity, spare: false, pooled: false };
         let exported = ExportedPool::new(pool.clone(), 1);
         let exports = Exports { pools: vec![exported], of_queue: vec![0] };
         let side = match kind % 4 {

@@ -19,6 +19,11 @@ impl ExportedPool {
         Self { pool, memory }
     }
 
+    /// A pool that lies in the region of this index, which is mapped at `span`.
+    pub(crate) fn in_region(pool: Pool, region: u16, span: Span) -> Self {
+        Self { pool, memory: ExportedMemory { span, region } }
+    }
+
     /// Where its memory lies.
     #[inline(always)]
     pub(crate) fn memory(&self) -> ExportedMemory {

@@ -37,7 +37,7 @@ impl FakeRing {
         stride: u32,
     ) -> (Rc<Self>, RingSize, OwnSlots) {
         let (size, buffers) = (RingSize::from_log2(log2), 1 << log2_buffers);
-        let own = OwnSlots { region: 1, first: 8, stride, capacity, mask: (buffers - 1) as u16 };
+        let own = OwnSlots { region: 1, first: 8, stride, capacity, mask: (buffers - 1) as u16, mbufs: 0 };
         let bytes = 8 + buffers * stride as usize + capacity as usize;
         let ring = Self {
             head: Cell::new(0),

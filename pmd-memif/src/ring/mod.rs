@@ -34,6 +34,7 @@ mod lending;
 #[cfg(all(test, loom))]
 mod models;
 pub(crate) mod posted;
+pub(crate) mod resting;
 pub(crate) mod rotated;
 pub(crate) mod rx;
 pub(crate) mod rx_borrow;
@@ -122,6 +123,9 @@ pub(crate) struct OwnSlots {
     pub(crate) capacity: u32,
     /// How many there are less one: a power of two up to 65536, so that free-running indices can number them.
     pub(crate) mask: u16,
+    /// How many mbufs they and what lies behind them can be, with a headroom before each of them; none where there is no such
+    /// memory.
+    pub(crate) mbufs: u32,
 }
 
 impl OwnSlots {

@@ -124,7 +124,7 @@ impl RingMemory for Shared {
     }
 }
 
-const OWN: OwnSlots = OwnSlots { region: 0, first: 0, stride: 1, capacity: 1, mask: 1 };
+const OWN: OwnSlots = OwnSlots { region: 0, first: 0, stride: 1, capacity: 1, mask: 1, mbufs: 0 };
 
 fn pool() -> Pool {
     let config = PoolConfig { name: "model".into(), size: 32, data_room: 64, cache: 0, ..PoolConfig::default() };

@@ -34,7 +34,7 @@ fn receiver(log2: u8, mbufs: usize) -> (Rc<FakeRing>, ExportedPool, ZeroCopyRxRi
 fn sender(log2: u8, mbufs: usize, segment_max: u32) -> (Rc<FakeRing>, ExportedPool, ZeroCopyTxRing<Rc<FakeRing>>) {
     let (ring, size, _) = FakeRing::new(log2, 0, 0);
     let export = pool(mbufs);
-    let tx = ZeroCopyTxRing::new(Rc::clone(&ring), size, vec![export.clone()], segment_max);
+    let tx = ZeroCopyTxRing::new(Rc::clone(&ring), size, vec![export.clone()], segment_max, 0);
     (ring, export, tx)
 }
 
@@ -157,7 +157,7 @@ fn packets_from_elsewhere_are_posted_as_copies_between_those_that_are_posted_whe
     }
     let mut tally = TxTally::default();
     assert_eq!(tx.send(&mut burst, &mut tally).taken, 5, "the last one finds no mbuf, and is dropped");
-    assert_eq!(tally, TxTally { packets: 4, bytes: 100, nombuf: 1, ..TxTally::default() });
+    assert_eq!(tally, TxTally { packets: 4, bytes: 100, nombuf: 1, in_place: 1, ..TxTally::default() });
     let posted: Vec<_> = (0..4).map(|slot: usize| ring.descriptors[slot].get()).collect();
     let lengths: Vec<_> = posted.iter().map(|descriptor| (descriptor.length, descriptor.region)).collect();
     assert_eq!((lengths, ring.head.get()), (vec![(10, 1), (20, 1), (30, 1), (40, 1)], 4));
@@ -506,7 +506,7 @@ proptest! {
     ) {
         let (ring, export, mut rx) = receiver(3, 20);
         let (tx_ring, size, _) = FakeRing::new(3, 0, 0);
-        let mut tx = ZeroCopyTxRing::new(Rc::clone(&tx_ring), size, vec![export.clone()], 64);
+        let mut tx = ZeroCopyTxRing::new(Rc::clone(&tx_ring), size, vec![export.clone()], 64, 0);
         for (slot, flags, length, index) in steps {
             ring.descriptors[slot].set(Descriptor { flags, region: flags, length, offset: length });
             let tail = if index < 12 { ring.head.get().wrapping_sub(8).wrapping_add(index) } else { index };
@@ -523,4 +523,55 @@ proptest! {
         drop((rx, tx));
         prop_assert_eq!(export.pool.available(), 20);
     }
+}
+
+/// A sender of segments up to 512 bytes to another process, of whose mbufs `most` may rest.
+fn sender_apart(most: usize) -> (Rc<FakeRing>, ExportedPool, ZeroCopyTxRing<Rc<FakeRing>>) {
+    let (ring, size, _) = FakeRing::with_buffers(3, 4, 0, 0);
+    let config = PoolConfig { size: 64, data_room: 512, cache: 0, ..PoolConfig::default() };
+    let export = ExportedPool::new(Pool::new(&config).unwrap(), 1);
+    let tx = ZeroCopyTxRing::new(Rc::clone(&ring), size, vec![export.clone()], 512, most);
+    (ring, export, tx)
+}
+
+/// Sends `count` packets of `len` bytes, which the server consumes at once; says how many mbufs are out when the next burst,
+/// of none, has been sent.
+fn send_and_consume(
+    (ring, export, tx): &mut (Rc<FakeRing>, ExportedPool, ZeroCopyTxRing<Rc<FakeRing>>),
+    count: usize,
+    len: usize,
+) -> usize {
+    let mut burst = Burst::new();
+    (0..count).for_each(|_| burst.push(packet(export, len)).unwrap());
+    assert_eq!(tx.send(&mut burst, &mut TxTally::default()).taken, count);
+    ring.tail.set(ring.head.get());
+    export.pool.in_use()
+}
+
+#[test]
+fn mbufs_of_large_packets_that_another_process_has_read_rest_and_others_do_not() {
+    let mut link = sender_apart(10);
+    // Those under way, and those of the bursts before, up to ten.
+    let out: Vec<_> = (0..4).map(|_| send_and_consume(&mut link, 4, 300)).collect();
+    assert_eq!(out, [4, 8, 12, 14]);
+    assert_eq!(send_and_consume(&mut link, 4, 255), 4, "small ones do not, and nothing rests beside them");
+    assert_eq!(send_and_consume(&mut link, 4, 300), 8, "those before it rest with them");
+    link.2.reclaim(&mut TxTally::default());
+    assert_eq!(link.1.pool.in_use(), 0, "nothing is under way");
+    send_and_consume(&mut link, 4, 300);
+    drop(link.2);
+    assert_eq!(link.1.pool.available(), 64);
+    let mut link = sender_apart(0);
+    assert_eq!([300; 3].map(|len| send_and_consume(&mut link, 4, len)), [4; 3], "none may");
+}
+
+#[test]
+fn an_mbuf_that_rests_is_not_in_the_next_packets() {
+    let mut link = sender_apart(10);
+    (0..2).for_each(|_| drop(send_and_consume(&mut link, 4, 300)));
+    let at = |link: &(Rc<FakeRing>, ExportedPool, _), slot: usize| link.0.descriptors[slot].get().offset;
+    let before: Vec<_> = (0..8).map(|slot| at(&link, slot)).collect();
+    send_and_consume(&mut link, 4, 300);
+    let next: Vec<_> = (0..4).map(|slot| at(&link, slot)).collect();
+    assert!(next.iter().all(|offset| !before.contains(offset)), "{next:?} of {before:?}");
 }

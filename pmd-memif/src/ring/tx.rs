@@ -26,9 +26,14 @@ use std::time::Instant;
 
 use pmd_core::Mbuf;
 
+use super::exported::ExportedPool;
 use super::few::Few;
+use super::resting::MOST_RESTING;
+use super::tx_zero_copy::ZeroCopyTxRing;
 use super::ways::{self, Way, Ways};
-use super::{Buffers, DESC_NEXT, Descriptor, PACKET_MAX, PacketMemory, PeersSlots, RingMemory, RingSize, Slots};
+use super::{
+    Buffers, DESC_NEXT, Descriptor, OwnSlots, PACKET_MAX, PacketMemory, PeersSlots, RingMemory, RingSize, Slots,
+};
 use crate::copy::{Copier, Streamed, with_copier};
 
 /// Slots that a client fills between two looks at the index of a server in its process, unless there is no room for as many.
@@ -39,7 +44,7 @@ const AHEAD: usize = 4;
 const ASKED_FOR: usize = 512;
 
 /// How many slots behind a burst a client asks for the lines of as many descriptors: the server's CPU has read them a ring ago.
-const DESCRIPTORS_AHEAD: u16 = 32;
+pub(super) const DESCRIPTORS_AHEAD: u16 = 32;
 
 /// Bytes above which the last packet of a burst is copied first: 32 of them fill a first-level cache.
 const LARGE: usize = 768;
@@ -59,7 +64,7 @@ pub(crate) struct TxTally {
     pub(crate) full: u64,
     /// Bursts cut short because an mbuf lies in the ring's next slots that is not sent now, or cannot be moved out of the way.
     pub(crate) held: u64,
-    /// Packets sent where the application had written them: in the ring.
+    /// Packets sent where they were written or received: in the ring's buffers, or an exported pool.
     pub(crate) in_place: u64,
     /// Packets of bursts that were written past the caches.
     pub(crate) streamed: u64,
@@ -109,6 +114,24 @@ impl<M: RingMemory> TxRing<M, PeersSlots> {
     pub(super) fn advance(&mut self, slots: u16) {
         self.filled = self.filled.wrapping_add(slots);
         self.publish();
+    }
+}
+
+impl<M: RingMemory> TxRing<M, OwnSlots> {
+    /// Whether the server has consumed all that was sent.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.memory.tail() == self.filled
+    }
+
+    /// The buffers.
+    pub(crate) fn buffers(&self) -> OwnSlots {
+        self.buffers
+    }
+
+    /// The same end, which sends the mbufs of `pool` from now on, where they lie: in the buffers. It is idle.
+    pub(crate) fn into_zero_copy(self, pool: ExportedPool) -> ZeroCopyTxRing<M> {
+        let Self { memory, size, segment_max, filled, .. } = self;
+        ZeroCopyTxRing::new(memory, size, vec![pool], segment_max, MOST_RESTING).behind(filled)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! 1. A packet in an exported pool is posted where it lies, a descriptor per segment; its mbuf waits for the packet's last slot
 //!    to be consumed, in the order of the slots. Those before the last are noted as having none.
-//! 2. What the server has consumed returns to its pool, in bulk.
+//! 2. What the server has consumed returns to its pool, in bulk; towards another process, large ones may rest before
+//!    ([`super::resting`]).
 //! 3. A packet that the server lent to this very process out of the mbufs that wait in front, both ends being ours, is posted
 //!    again as what it is: one of these mbufs, which from now on waits for the new slot. So the old slot, which has none any
 //!    more, is free as soon as the server hears that the packet is back.
@@ -11,14 +12,17 @@
 //! Segments longer than the cap are posted in parts (statement 69).
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use pmd_core::pool::Span;
-use pmd_core::{Burst, Mbuf, MbufFifo};
+use pmd_core::{Burst, Mbuf, MbufFifo, Pool};
 
 use super::exported::{ExportedMemory, ExportedPool};
-use super::tx::{Sent, TxTally};
+use super::resting::Resting;
+use super::tx::{DESCRIPTORS_AHEAD, Sent, TxTally};
+use super::ways::{self, Way};
 use super::{DESC_NEXT, Descriptor, PACKET_MAX, Place, RingMemory, RingSize};
-use crate::copy::{Copier, copy_slice, with_copier};
+use crate::copy::{Copier, Streamed, copy_slice, with_copier};
 
 /// Bytes from which a packet that comes back is posted again: copying less is cheaper, best when it is received.
 const RETURNED_FROM: usize = 256;
@@ -28,13 +32,13 @@ const RETURNED_FROM: usize = 256;
 pub(crate) struct ZeroCopyTxRing<M> {
     memory: M,
     size: RingSize,
-    /// All pools the server has mapped; copies go into the first one.
-    pools: Vec<ExportedPool>,
     /// Which of them the last packet lay in.
     expected: usize,
     segment_max: usize,
     /// The mbufs that are done with when their slots are consumed.
     mbufs: MbufFifo,
+    /// Those that were, and rest; `None` where none may.
+    resting: Option<Box<Resting>>,
     /// Filled slots that none of them waits for, free-running: never more than the ring has.
     without: VecDeque<u16>,
     /// How many slots before those of `mbufs` have none because it is in a later one.
@@ -45,12 +49,17 @@ pub(crate) struct ZeroCopyTxRing<M> {
     reclaimed: u16,
     /// Mbufs for copies of packets from elsewhere, empty between bursts; `None` while [`Self::copy_in`] has it.
     copies: Option<Box<Burst>>,
+    /// All pools the server has mapped; copies go into the first one. Dropped behind their mbufs: a thread that drops the last handle
+    /// on a pool gives back what its cache has of it.
+    pools: Vec<ExportedPool>,
 }
 
 impl<M: RingMemory> ZeroCopyTxRing<M> {
-    /// The sending end of a connected ring. `pools` is not empty; `segment_max` is in bytes.
-    pub(crate) fn new(memory: M, size: RingSize, pools: Vec<ExportedPool>, segment_max: u32) -> Self {
+    /// The sending end of a connected ring. `pools` is not empty; `segment_max` is in bytes; so many mbufs rest at most, where the
+    /// peer is another process.
+    pub(crate) fn new(memory: M, size: RingSize, pools: Vec<ExportedPool>, segment_max: u32, resting: usize) -> Self {
         let slots = usize::from(size.get());
+        let may_rest = resting > 0 && memory.is_peer_apart();
         let ring = Self {
             memory,
             size,
@@ -58,6 +67,7 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
             expected: 0,
             segment_max: segment_max as usize,
             mbufs: MbufFifo::new(slots),
+            resting: may_rest.then(|| Box::new(Resting::new(size, resting))),
             without: VecDeque::with_capacity(slots),
             vacated: 0,
             filled: 0,
@@ -68,9 +78,20 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         ring
     }
 
+    /// The same end, behind so many slots that have been filled and consumed.
+    pub(super) fn behind(self, filled: u16) -> Self {
+        self.memory.set_head(filled);
+        Self { filled, reclaimed: filled, ..self }
+    }
+
     /// The ring's memory.
     pub(crate) fn memory(&self) -> &M {
         &self.memory
+    }
+
+    /// The pool that copies go into.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pools[0].pool
     }
 
     /// Adds up to `n` empty mbufs that the server can read from to `burst`, and says how many.
@@ -81,9 +102,12 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
     /// Sends the leading mbufs of `burst`, as many as fit, and takes them out of it.
     #[inline]
     pub(crate) fn send(&mut self, burst: &mut Burst, tally: &mut TxTally) -> Sent {
-        self.reclaim(tally);
+        let way = self.way(burst);
+        let rests = way.is_some_and(|way| way != Way::ToFew);
+        self.take_back(rests, tally);
         let before = self.filled;
-        let mut taken = self.straight(burst, tally);
+        let mut taken = if way == Some(Way::PastCaches) { self.copy_past_caches(burst, tally) } else { 0 };
+        taken += self.straight(burst, tally);
         while !burst.is_empty() {
             if !self.expects_another(&burst[0]) {
                 let returned = if burst[0].len() < RETURNED_FROM { 0 } else { self.post_again(burst, tally) };
@@ -98,10 +122,32 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         }
         if self.filled != before {
             self.memory.set_head(self.filled);
+            if rests {
+                self.memory
+                    .own_descriptors(self.filled.wrapping_add(DESCRIPTORS_AHEAD), self.filled.wrapping_sub(before));
+            }
         }
         // What was taken for packets that went another way.
         self.copies.iter_mut().for_each(|copies| copies.clear());
+        if let Some(way) = way {
+            self.sent(way, self.filled.wrapping_sub(before), tally);
+        }
         Sent { taken, fault: None }
+    }
+
+    /// Which way packets like the first of `burst` go now, if that matters.
+    #[inline(always)]
+    fn way(&self, burst: &[Mbuf]) -> Option<Way> {
+        let is_large = burst.first().is_some_and(|mbuf| mbuf.len() >= ways::FROM);
+        self.resting.as_ref().filter(|_| is_large).map(|resting| resting.ways.now())
+    }
+
+    /// So many slots have been filled that way.
+    fn sent(&mut self, way: Way, slots: u16, tally: &mut TxTally) {
+        let Self { memory, resting, size, filled, .. } = self;
+        let free = || size.get().wrapping_sub(filled.wrapping_sub(memory.tail()));
+        resting.iter_mut().for_each(|resting| resting.ways.sent(slots, free, Instant::now));
+        tally.to_few += if way == Way::ToFew { slots.into() } else { 0 };
     }
 
     /// Posts the leading packets of `burst` that are the mbufs in front, lent to us, in these mbufs, and gives the loans back; says
@@ -136,7 +182,8 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         let Some(mut copies) = self.copies.take() else { return 0 };
         let missing = burst.len().min(self.free()).saturating_sub(copies.len());
         self.pools[0].pool.alloc_bulk(&mut copies, missing);
-        let run = with_copier!(self.memory.kernel(), copier => self.post_copies(copier, burst, &mut copies, tally));
+        let run =
+            with_copier!(self.memory.kernel(), copier => self.post_copies::<true>(copier, burst, &mut copies, tally));
         self.filled = self.filled.wrapping_add(run as u16);
         if let Some(first) = burst.first().filter(|_| run > 0) {
             self.pools[0].pool.tell_lender(first, run);
@@ -147,13 +194,42 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         run
     }
 
-    /// Copies the leading packets of `burst` that are one segment from elsewhere to `copies`, and posts these; says how many.
+    /// Copies the leading packets of `burst` that are one segment, past the caches, into mbufs that have rested, posts these as far
+    /// as slots are free, and takes the packets out of `burst`; says how many.
+    #[inline(never)]
+    fn copy_past_caches(&mut self, burst: &mut Burst, tally: &mut TxTally) -> usize {
+        let (Some(mut copies), Some(resting)) = (self.copies.take(), &mut self.resting) else { return 0 };
+        resting.take(&mut copies, burst.len());
+        let run = with_copier!(self.memory.kernel(), copier => {
+            self.post_copies::<false>(Streamed(copier), burst, &mut copies, tally)
+        });
+        Streamed::fence();
+        self.filled = self.filled.wrapping_add(run as u16);
+        tally.streamed += run as u64;
+        burst.free_front(run);
+        self.mbufs.push_from(&mut copies, run);
+        self.copies = Some(copies);
+        run
+    }
+
+    /// Copies the leading packets of `burst` that are one segment, `FOREIGN`: from elsewhere, to `copies`, and posts these; says
+    /// how many.
     #[inline(always)]
-    fn post_copies(&self, copier: impl Copier, burst: &Burst, copies: &mut Burst, tally: &mut TxTally) -> usize {
+    fn post_copies<const FOREIGN: bool>(
+        &self,
+        copier: impl Copier,
+        burst: &Burst,
+        copies: &mut Burst,
+        tally: &mut TxTally,
+    ) -> usize {
         let (exported, segment_max, mut bytes) = (self.pools[0].memory(), self.segment_max, 0);
         let copied = burst.iter().zip(copies.iter_mut()).map_while(|(mbuf, copy)| {
             let data = mbuf.data();
-            if mbuf.segment_count() != 1 || data.is_empty() || data.len() > segment_max || self.place(data).is_some() {
+            if mbuf.segment_count() != 1
+                || data.is_empty()
+                || data.len() > segment_max
+                || FOREIGN && self.place(data).is_some()
+            {
                 return None;
             }
             let room = copy.receive(data.len(), mbuf.port())?;
@@ -211,12 +287,23 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
         self.filled = self.filled.wrapping_add(run as u16);
         self.mbufs.push_from(burst, run);
         tally.packets += run as u64;
+        tally.in_place += run as u64;
         tally.bytes += bytes;
         run
     }
 
-    /// Returns the mbufs of consumed slots to their pools.
+    /// Returns the mbufs of consumed slots to their pools; while others are under way, they may rest first.
     pub(crate) fn reclaim(&mut self, tally: &mut TxTally) {
+        let rests = self.resting.as_ref().is_some_and(|resting| !resting.is_empty());
+        self.take_back(rests, tally);
+        if self.filled == self.reclaimed {
+            self.resting.iter_mut().for_each(|resting| resting.free_all());
+        }
+    }
+
+    /// Returns the mbufs of consumed slots to their pools, or lets them rest.
+    #[inline(always)]
+    fn take_back(&mut self, rests: bool, tally: &mut TxTally) {
         let consumed = self.memory.tail().wrapping_sub(self.reclaimed);
         if consumed > self.filled.wrapping_sub(self.reclaimed) {
             // The server claims what was never sent; until its index is possible again nothing comes back.
@@ -230,7 +317,14 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
             self.without.pop_front();
             mbufs -= 1;
         }
-        self.mbufs.free(mbufs);
+        match &mut self.resting {
+            Some(resting) if rests => resting.add(&mut self.mbufs, mbufs),
+            Some(resting) => {
+                resting.free_all();
+                self.mbufs.free(mbufs);
+            }
+            None => self.mbufs.free(mbufs),
+        }
         self.reclaimed = self.reclaimed.wrapping_add(consumed);
     }
 
@@ -276,6 +370,7 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
             return;
         }
         if self.is_exported(&mbuf) {
+            tally.in_place += 1;
             return self.post_segments(mbuf, tally);
         }
         match self.pools[0].pool.alloc_copy(&mbuf) {

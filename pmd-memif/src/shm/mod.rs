@@ -19,6 +19,7 @@
 #![allow(unsafe_code)]
 
 mod lender;
+mod pool;
 mod ring;
 #[cfg(all(test, not(miri)))]
 mod tests;
@@ -32,6 +33,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use pmd_core::pool::{FileId, Span};
 
 pub(crate) use self::lender::ShmLender;
+pub(crate) use self::pool::over_pool;
 use self::ring::DESCRIPTOR;
 pub(crate) use self::ring::{RingWords, ShmRing};
 use crate::copy::Kernel;

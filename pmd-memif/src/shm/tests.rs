@@ -51,27 +51,42 @@ fn s39_the_header_and_descriptors_stand_where_the_cache_line_says() {
     }
 }
 
-/// Large packets between two threads, as between two processes, through trials of the ways to write them.
-#[test]
-fn what_is_written_past_the_caches_is_what_the_other_end_reads() {
-    const PACKETS: usize = 100_000;
-    let bytes = 1 << 16;
-    let file = memfd(bytes);
+const LINK: u64 = 8 << 20;
+
+/// An end of a ring of 16 slots towards another process, in `file`.
+fn end_apart(file: &OwnedFd) -> ShmRing {
+    let regions = Regions::map(std::iter::once((file, LINK))).unwrap();
+    let (place, size) = (Place { region: 0, offset: 0 }, RingSize::from_log2(4));
+    ShmRing::new(&regions, place, size, CacheLine::B64, memfd(0)).unwrap().with_peer_apart(true)
+}
+
+fn link_file() -> OwnedFd {
+    let file = memfd(LINK);
     nix::sys::uio::pwrite(&file, &COOKIE.to_le_bytes(), 0).unwrap();
-    let own = OwnSlots { region: 0, first: 1024, stride: 1600, capacity: 1536, mask: 31 };
-    let end = || {
-        let regions = Regions::map(std::iter::once((&file, bytes))).unwrap();
-        let (place, size) = (Place { region: 0, offset: 0 }, RingSize::from_log2(4));
-        let shm = ShmRing::new(&regions, place, size, CacheLine::B64, memfd(0)).unwrap().with_peer_apart(true);
-        (shm, size, Pool::new(&PoolConfig { size: 64, ..PoolConfig::default() }).unwrap())
-    };
+    file
+}
+
+/// Its sender's buffers, `mbufs` of which can be a pool.
+fn buffers(mbufs: u32) -> OwnSlots {
+    OwnSlots { region: 0, first: 1024, stride: 1728, capacity: 1536, mask: 31, mbufs }
+}
+
+fn sender(file: &OwnedFd, mbufs: u32) -> TxRing<ShmRing, OwnSlots> {
+    TxRing::new(end_apart(file), RingSize::from_log2(4), buffers(mbufs), 2048)
+}
+
+fn some_pool() -> Pool {
+    Pool::new(&PoolConfig { size: 64, ..PoolConfig::default() }).unwrap()
+}
+
+/// Sends large packets from `pool` to another thread, as between two processes, through trials of the ways to write them, which
+/// take some of them past the caches.
+fn send_through_trials(file: &OwnedFd, pool: &Pool, mut send: impl FnMut(&mut Burst, &mut TxTally) + Send) {
+    const PACKETS: usize = 100_000;
     let contents = |number: usize| (0..300 + number % 1200).map(move |i| (number * 7 + i) as u8);
-    let (shm, size, pool) = end();
-    let mut receiver = RxRing::new(shm, size, PeersSlots);
+    let mut receiver = RxRing::new(end_apart(file), RingSize::from_log2(4), PeersSlots);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let (shm, size, pool) = end();
-            let mut sender = TxRing::new(shm, size, own, 2048);
             let (mut burst, mut tally, mut number) = (Burst::with_limit(8), TxTally::default(), 0);
             while number < PACKETS || !burst.is_empty() {
                 while number < PACKETS && burst.room() > 0 {
@@ -79,13 +94,12 @@ fn what_is_written_past_the_caches_is_what_the_other_end_reads() {
                     burst.push(pool.alloc_packet(&data).unwrap()).unwrap();
                     number += 1;
                 }
-                let taken = sender.send(&burst, &mut tally).taken;
-                burst.free_front(taken);
+                send(&mut burst, &mut tally);
                 std::thread::yield_now();
             }
             assert!((1..PACKETS as u64 / 2).contains(&tally.streamed), "{} were streamed", tally.streamed);
         });
-        let (mut burst, mut number) = (Burst::new(), 0);
+        let (mut burst, mut number, pool) = (Burst::new(), 0, some_pool());
         while number < PACKETS {
             receiver.receive(&pool, 0, &mut burst, &mut RxTally::default());
             for packet in burst.iter() {
@@ -96,6 +110,59 @@ fn what_is_written_past_the_caches_is_what_the_other_end_reads() {
             std::thread::yield_now();
         }
     });
+}
+
+#[test]
+fn what_is_written_past_the_caches_is_what_the_other_end_reads() {
+    let file = link_file();
+    let mut sender = sender(&file, 0);
+    send_through_trials(&file, &some_pool(), |burst, tally| {
+        let taken = sender.send(burst, tally).taken;
+        burst.free_front(taken);
+    });
+}
+
+/// Mbufs of a pool that lies in the ring's buffers: rested, not rested, and copied past the caches.
+#[test]
+fn what_lies_in_a_rings_own_pool_is_what_the_other_end_reads() {
+    let file = link_file();
+    let mut sender = over_pool(sender(&file, 4000)).expect("it has mbufs");
+    let pool = sender.pool().clone();
+    send_through_trials(&file, &pool, |burst, tally| {
+        sender.send(burst, tally);
+    });
+    drop(sender);
+    assert_eq!((pool.size(), pool.available()), (4000, 4000));
+}
+
+#[test]
+fn a_ring_sends_from_a_pool_of_its_own_only_where_it_has_one_and_nothing_is_under_way() {
+    let file = link_file();
+    for mbufs in [0, 1 << 20] {
+        assert!(over_pool(sender(&file, mbufs)).is_err(), "{mbufs} mbufs do not lie in the region");
+    }
+    let mut sender = sender(&file, 100);
+    let (mut packets, pool, mut receiver) =
+        (Burst::new(), some_pool(), RxRing::new(end_apart(&file), RingSize::from_log2(4), PeersSlots));
+    packets.push(pool.alloc_packet(b"under way").unwrap()).unwrap();
+    sender.send(&packets, &mut TxTally::default());
+    let sender = over_pool(sender).expect_err("a packet lies in one of them");
+    let mut received = Burst::new();
+    receiver.receive(&pool, 0, &mut received, &mut RxTally::default());
+    let mut sender = over_pool(sender).expect("it has been consumed");
+    let mut tally = TxTally::default();
+    let own = sender.pool().clone();
+    packets.push(own.alloc_packet(b"where it lies").unwrap()).unwrap();
+    packets.push(own.alloc_packet(&[7; 4000]).unwrap()).unwrap();
+    assert_eq!((sender.send(&mut packets, &mut tally).taken, packets.len()), (3, 0), "one from elsewhere is copied");
+    receiver.receive(&pool, 0, &mut received, &mut RxTally::default());
+    let lengths: Vec<_> = received.iter().map(pmd_core::Mbuf::packet_len).collect();
+    assert_eq!((lengths, received[2].data()), (vec![9, 9, 13, 4000], &b"where it lies"[..]));
+    let held = own.alloc_packet(b"outlives its link").unwrap();
+    drop((sender, receiver, own));
+    assert_eq!(held.data(), b"outlives its link");
+    drop((held, packets, received));
+    assert_eq!(pool.available(), pool.size());
 }
 
 #[test]

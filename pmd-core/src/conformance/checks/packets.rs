@@ -263,10 +263,47 @@ pub(in crate::conformance) fn packets_passed_on_arrive_unchanged(fixture: &dyn F
     bed.close();
 }
 
+/// A queue that is told another pool may receive into it, and brings nothing there but the packet; told its own again, it lets go
+/// of the other.
+pub(in crate::conformance) fn what_is_received_into_another_pool_is_the_packet_alone(fixture: &dyn Fixture) {
+    const MARK: u8 = 0x5c;
+    let mut bed = Testbed::open(fixture, 1);
+    for way in bed.ways() {
+        let Some(to) = way.to else { continue };
+        let (min, max, count) = (bed.caps.min_packet, bed.largest(way), 240.min(bed.caps.after_held / 8));
+        let lens: Vec<_> = [64, 300, 1514].map(|len: usize| len.clamp(min, max)).repeat(count / 3);
+        let data_room = bed.side(to).pool.data_room();
+        let another = bed.another_pool(1024, data_room);
+        let mut all: Vec<_> = std::iter::from_fn(|| another.alloc()).collect();
+        all.iter_mut().for_each(|mbuf| mbuf.room_mut().fill(MARK));
+        drop(all);
+        bed.side(to).lports.iter_mut().for_each(|lport| lport.rx.receive_into(Some(another.clone())));
+        // From the pool's coldest mbufs on: one after the other is used for the first time.
+        for _ in 0..2 {
+            let mut held = hold_one(&mut bed, way);
+            if let Some((mbuf, _)) = &mut held
+                && another.segment().offset_of(mbuf.data()).is_some()
+            {
+                let behind = mbuf.append(mbuf.tailroom()).map_or(&[][..], |behind| behind);
+                let foreign = behind.iter().find(|byte| ![MARK, 0].contains(byte));
+                promise::RX_INTO.require(foreign.is_none(), || format!("there is a byte {foreign:x?} behind a packet"));
+            }
+            let packets = bed.packets(&lens);
+            bed.carry(way, 0, 32, &packets);
+        }
+        bed.side(to).lports.iter_mut().for_each(|lport| lport.rx.receive_into(None));
+        let packets = bed.packets(&lens);
+        bed.carry(way, 0, 32, &packets);
+        let kept = another.in_use();
+        promise::RX_INTO_OWN.require(kept == 0, || format!("{kept} mbufs of another pool are still out"));
+    }
+    bed.close();
+}
+
 /// Receives one packet and keeps it, with a copy of its bytes.
 fn hold_one(bed: &mut Testbed, way: Way) -> Option<(Mbuf, Vec<u8>)> {
     let to = way.to?;
-    let (patience, len) = (bed.caps.patience, bed.caps.min_packet.max(64));
+    let (patience, len) = (bed.caps.patience, bed.caps.min_packet.max(100));
     let packet = bed.packets(&[len]).remove(0);
     let mut out = Burst::new();
     if let Some(from) = way.from {

@@ -86,6 +86,8 @@ const CAUGHT: &[(&str, Flaw, &str)] = &[
     ("packets_built_in_place_are_sent", Flaw::SendsOnlyWhatItGaveInOrder, "is no loss"),
     ("packets_passed_on_arrive_unchanged", Flaw::TruncatesWhatIsPassedOn, "1024 bytes, but was sent with"),
     ("packets_passed_on_arrive_unchanged", Flaw::SpoilsOncePassedOn, "a packet held afterwards changed"),
+    ("what_is_received_into_another_pool_is_the_packet_alone", Flaw::BringsMoreThanThePacket, "behind a packet"),
+    ("what_is_received_into_another_pool_is_the_packet_alone", Flaw::StaysWithAnotherPool, "are still out"),
     ("received_packets_belong_to_whoever_holds_them", Flaw::WritesIntoPacketsGiven, "a packet held changed"),
     ("received_packets_carry_their_lports_number", Flaw::DoesNotMark, "renumbered to 7"),
     ("statistics_of_both_ends_add_up", Flaw::CountsBytesWrong, "`obytes` grew by"),

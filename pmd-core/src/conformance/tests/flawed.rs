@@ -20,7 +20,7 @@ use crate::lane::{LaneRx, LaneTx, lane};
 use crate::lport::{Link, Lport, LportControl, LportInfo, RxQueue, TxQueue};
 use crate::mbuf::Mbuf;
 use crate::options::{OptionSpec, Options};
-use crate::pool::Pool;
+use crate::pool::{Pool, RxPool};
 use crate::stats::LportStats;
 
 /// Longest packet of an honest device.
@@ -44,6 +44,8 @@ pub(super) enum Flaw {
     WritesIntoPacketsOnClose,
     TruncatesWhatIsPassedOn,
     SpoilsOncePassedOn,
+    BringsMoreThanThePacket,
+    StaysWithAnotherPool,
     LeaksOnClose,
     LeaksWhenSetDown,
     StaysOnItsThread,
@@ -190,13 +192,14 @@ impl FlawedDriver {
             wire: Arc::clone(&wire),
             lane: lane_rx,
             port: queue.lport.0,
-            pool,
+            pool: RxPool::new(pool),
             polls: 0,
             waiting: VecDeque::new(),
             scratch: Burst::new(),
             given: Vec::new(),
             passed_on: false,
             taken_back: 0,
+            kept: None,
             thread: None,
         };
         let control = FlawedControl { wire: Arc::clone(&wire), queue: Arc::downgrade(&wire.counters) };
@@ -228,7 +231,7 @@ struct FlawedRx {
     wire: Arc<Wire>,
     lane: LaneRx,
     port: u16,
-    pool: Pool,
+    pool: RxPool,
     polls: u32,
     /// Packets that came, not yet copied into mbufs of the pool.
     waiting: VecDeque<Mbuf>,
@@ -238,6 +241,8 @@ struct FlawedRx {
     /// Whether its packets are passed on, and how often that was taken back.
     passed_on: bool,
     taken_back: u32,
+    /// An mbuf of another pool, not given back.
+    kept: Option<Mbuf>,
     thread: Option<ThreadId>,
 }
 
@@ -276,6 +281,12 @@ impl FlawedRx {
             return None;
         };
         self.waiting.pop_front();
+        if self.is(Flaw::BringsMoreThanThePacket)
+            && let Some(behind) = copy.append(1)
+        {
+            behind.fill(0xee);
+            assert!(copy.trim(1));
+        }
         if !self.is(Flaw::DoesNotMark) {
             copy.set_port(self.port);
         }
@@ -286,7 +297,7 @@ impl FlawedRx {
     fn leak(&mut self) {
         static LOST: Mutex<Vec<(Pool, VecDeque<Mbuf>)>> = Mutex::new(Vec::new());
         self.fetch();
-        LOST.lock().unwrap().push((self.pool.clone(), std::mem::take(&mut self.waiting)));
+        LOST.lock().unwrap().push((Pool::clone(&self.pool), std::mem::take(&mut self.waiting)));
     }
 
     /// Spoils packets that belong to somebody else by now.
@@ -362,6 +373,13 @@ impl RxQueue for FlawedRx {
         self.passed_on = passed_on;
         self.taken_back += u32::from(!passed_on);
         self.given.clear();
+    }
+
+    fn receive_into(&mut self, pool: Option<Pool>) {
+        if self.is(Flaw::StaysWithAnotherPool) {
+            self.kept = self.kept.take().or_else(|| pool.as_ref()?.alloc());
+        }
+        self.pool.set(pool);
     }
 
     fn arm(&mut self) -> bool {
