@@ -568,7 +568,7 @@ fn mbufs_of_large_packets_that_another_process_has_read_rest_and_others_do_not()
 #[test]
 fn an_mbuf_that_rests_is_not_in_the_next_packets() {
     let mut link = sender_apart(10);
-    (0..2).for_each(|_| drop(send_and_consume(&mut link, 4, 300)));
+    assert_eq!([300; 2].map(|len| send_and_consume(&mut link, 4, len)), [4, 8]);
     let at = |link: &(Rc<FakeRing>, ExportedPool, _), slot: usize| link.0.descriptors[slot].get().offset;
     let before: Vec<_> = (0..8).map(|slot| at(&link, slot)).collect();
     send_and_consume(&mut link, 4, 300);
