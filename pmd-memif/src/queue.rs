@@ -209,7 +209,9 @@ impl RxQueue for MemifRx {
     }
 
     fn receive_into(&mut self, pool: Option<Pool>) {
-        self.pool.set(pool);
+        // The peer fills mbufs of a pool that it has mapped, and of no other.
+        let copies = self.device().settings.exports.pools.is_empty();
+        self.pool.set(pool.filter(|_| copies));
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -16,6 +16,7 @@ use super::rx_zero_copy::ZeroCopyRxRing;
 use super::tests_snapshot::REWRITES;
 use super::tx::TxTally;
 use super::tx_zero_copy::ZeroCopyTxRing;
+use super::ways::Way;
 use super::{BadPlace, DESC_NEXT, Descriptor, PeersSlots};
 
 fn pool(size: usize) -> ExportedPool {
@@ -574,4 +575,31 @@ fn an_mbuf_that_rests_is_not_in_the_next_packets() {
     send_and_consume(&mut link, 4, 300);
     let next: Vec<_> = (0..4).map(|slot| at(&link, slot)).collect();
     assert!(next.iter().all(|offset| !before.contains(offset)), "{next:?} of {before:?}");
+}
+
+#[test]
+fn past_the_caches_packets_are_copied_into_mbufs_that_have_rested_as_far_as_slots_are_free() {
+    let mut link = sender_apart(10);
+    assert_eq!([300; 3].map(|len| send_and_consume(&mut link, 4, len)), [4, 8, 12]);
+    let (ring, export, tx) = &mut link;
+    tx.ways().expect("mbufs may rest").go(Way::PastCaches);
+    let (mut burst, mut tally) = (Burst::new(), TxTally::default());
+    let own = packet(export, 400);
+    let lies = export.place_of(own.data()).unwrap();
+    burst.push(own).unwrap();
+    tx.send(&mut burst, &mut tally);
+    let posted = ring.descriptors[12 % 8].get();
+    assert_eq!((posted.length, posted.place() == lies, tally.streamed, tally.in_place), (400, false, 1, 0));
+    assert_eq!(
+        export.pool.in_use(),
+        10,
+        "the copy was one of ten that rested, and the original is back; two made room"
+    );
+    (0..8).for_each(|_| burst.push(packet(export, 300)).unwrap());
+    assert_eq!((tx.send(&mut burst, &mut tally).taken, burst.len()), (7, 1));
+    let out = export.pool.in_use();
+    assert_eq!((tx.send(&mut burst, &mut tally).taken, export.pool.in_use()), (0, out), "a full ring wakes none");
+    drop((burst, tx));
+    drop(link.2);
+    assert_eq!(link.1.pool.available(), 64);
 }

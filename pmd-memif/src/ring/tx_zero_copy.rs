@@ -20,6 +20,8 @@ use pmd_core::{Burst, Mbuf, MbufFifo, Pool};
 use super::exported::{ExportedMemory, ExportedPool};
 use super::resting::Resting;
 use super::tx::{DESCRIPTORS_AHEAD, Sent, TxTally};
+#[cfg(test)]
+use super::ways::Ways;
 use super::ways::{self, Way};
 use super::{DESC_NEXT, Descriptor, PACKET_MAX, Place, RingMemory, RingSize};
 use crate::copy::{Copier, Streamed, copy_slice, with_copier};
@@ -92,6 +94,12 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
     /// The pool that copies go into.
     pub(crate) fn pool(&self) -> &Pool {
         &self.pools[0].pool
+    }
+
+    /// Which way large packets go, where mbufs may rest.
+    #[cfg(test)]
+    pub(super) fn ways(&mut self) -> Option<&mut Ways> {
+        self.resting.as_mut().map(|resting| &mut resting.ways)
     }
 
     /// Adds up to `n` empty mbufs that the server can read from to `burst`, and says how many.
@@ -198,8 +206,9 @@ impl<M: RingMemory> ZeroCopyTxRing<M> {
     /// as slots are free, and takes the packets out of `burst`; says how many.
     #[inline(never)]
     fn copy_past_caches(&mut self, burst: &mut Burst, tally: &mut TxTally) -> usize {
+        let wanted = burst.len().min(self.free());
         let (Some(mut copies), Some(resting)) = (self.copies.take(), &mut self.resting) else { return 0 };
-        resting.take(&mut copies, burst.len());
+        resting.take(&mut copies, wanted);
         let run = with_copier!(self.memory.kernel(), copier => {
             self.post_copies::<false>(Streamed(copier), burst, &mut copies, tally)
         });
