@@ -75,8 +75,9 @@ fn a_client_has_more_buffers_towards_another_process_than_within_its_own() -> Re
     };
     let _server = testbed.run_with("server", &of_server, &["--no-telemetry"])?;
     let _client = testbed.run_with("client", &of_client, &[])?;
-    // Twice as many to send from, four times as many to receive into, each 2048 bytes in 33 lines.
-    assert_eq!(region(&testbed)? - within, (1 + 3) * 1024 * 33 * 64);
+    // To send from, a pool of 4096 mbufs with headroom; to receive into, four times as many buffers as within; of 2048 bytes each,
+    // an odd number of cache lines apart.
+    assert_eq!(region(&testbed)? - within, 4096 * 35 * 64 - 1024 * 33 * 64 + 3 * 1024 * 33 * 64);
     Ok(())
 }
 
