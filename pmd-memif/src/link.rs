@@ -402,3 +402,23 @@ fn deal(rings: Vec<TxEnd>, queues: usize) -> Vec<Mutex<Option<TxOwner>>> {
     };
     owners.into_iter().map(Mutex::new).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use pmd_core::PoolConfig;
+
+    use super::*;
+
+    #[test]
+    fn a_sixth_of_an_exported_pool_may_rest_if_it_has_twice_what_its_rings_hold() {
+        let resting = |sizes: &[usize], of_queue: &[usize]| {
+            let pool = |size| Pool::new(&PoolConfig { size, data_room: 64, ..PoolConfig::default() }).unwrap();
+            let pools = sizes.iter().zip(1..).map(|(size, region)| ExportedPool::new(pool(*size), region)).collect();
+            Exports { pools, of_queue: of_queue.to_vec() }.resting(RingSize::from_log2(4))
+        };
+        // A queue's rings hold 32 mbufs.
+        assert_eq!([resting(&[63], &[0]), resting(&[64], &[0]), resting(&[64], &[0, 0])], [0, 10, 0]);
+        assert_eq!([resting(&[128], &[0, 0]), resting(&[600, 64], &[0, 1])], [21, 10], "the smallest pool decides");
+        assert_eq!(resting(&[60_000], &[0]), MOST_RESTING);
+    }
+}

@@ -1,5 +1,6 @@
 //! What `lport run` does with large packets that its mode does not look at: a memif server lends them to it, so that they are
-//! copied once on their way, also without `zero-copy=yes`.
+//! copied once on their way, also without `zero-copy=yes`. And what it passes on to a memif client, whose server is another process,
+//! is received where it is sent from: it arrives whole, and the memory goes with the link.
 
 use std::process::Command;
 

@@ -8,7 +8,8 @@
 //!         common free list                    a mutex, once per half cache
 //! ```
 //!
-//! 1. [`Pool::new`] maps one segment for headers and one for buffers, and puts every mbuf on the common list.
+//! 1. [`Pool::new`] maps one segment for headers and one for buffers, and puts every mbuf on the common list. ([`Pool::over`] has
+//!    its buffers in memory of somebody else, a link's for example.)
 //! 2. [`Pool::alloc_bulk`] takes from the calling thread's cache, which refills itself from the common list.
 //! 3. Dropped mbufs go to the cache of the thread that drops them; when it overflows, its cold half goes to the common
 //!    list, so that the mbufs whose lines are still in the CPU's cache are used next.
@@ -493,6 +494,35 @@ mod tests {
             drop(held);
             assert_eq!((pool.available(), pool.in_use()), (size, 0));
         }
+    }
+
+    #[test]
+    fn a_pool_over_memory_of_somebody_else_uses_its_buffers_and_keeps_it_until_the_last_mbuf_is_back() {
+        let config = PoolConfig { size: 8, data_room: 64, cache: 0, ..PoolConfig::default() };
+        let mut memory = vec![0_u8; 8 * 256];
+        let (first, token) = (NonNull::new(memory.as_mut_ptr()).unwrap(), Arc::new(()));
+        // SAFETY: eight buffers of 192 bytes, 256 apart, lie in `memory`, which outlives the pool and is not touched meanwhile.
+        let pool = unsafe { Pool::over(&config, first, 256, Box::new(Arc::clone(&token))) }.unwrap();
+        let mut all: Vec<_> = std::iter::from_fn(|| pool.alloc()).collect();
+        all.iter_mut().zip(1..).for_each(|(mbuf, mark)| mbuf.append(64).unwrap().fill(mark));
+        assert_eq!((all.len(), all[7].tailroom(), pool.available()), (8, 0, 0));
+        drop(pool);
+        let last = all.pop();
+        drop(all);
+        assert_eq!(Arc::strong_count(&token), 2, "an mbuf is out");
+        drop(last);
+        assert_eq!(Arc::strong_count(&token), 1);
+        for (buffer, mark) in memory.chunks(256).zip(1..) {
+            assert!(buffer.iter().enumerate().all(|(i, byte)| *byte == if (128..192).contains(&i) { mark } else { 0 }));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "mbufs of 64 bytes do not fit buffers 191 bytes apart")]
+    fn buffers_of_somebody_else_do_not_overlap() {
+        let config = PoolConfig { size: 1, data_room: 64, ..PoolConfig::default() };
+        // SAFETY: it is refused before anything is touched.
+        drop(unsafe { Pool::over(&config, NonNull::dangling(), 191, Box::new(())) });
     }
 
     #[test]

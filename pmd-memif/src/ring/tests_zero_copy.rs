@@ -603,3 +603,23 @@ fn past_the_caches_packets_are_copied_into_mbufs_that_have_rested_as_far_as_slot
     drop(link.2);
     assert_eq!(link.1.pool.available(), 64);
 }
+
+#[test]
+fn an_mbuf_that_has_rested_is_as_empty_as_a_fresh_one() {
+    let (ring, export, mut tx) = sender_apart(10);
+    let (mut burst, mut tally) = (Burst::new(), TxTally::default());
+    // Behind so large a headroom there is no room for a larger packet; and another segment.
+    let mut shifted = packet(&export, 500);
+    assert!(shifted.adj(200));
+    shifted.chain(packet(&export, 10)).unwrap();
+    for mbuf in [shifted, packet(&export, 300)] {
+        burst.push(mbuf).unwrap();
+        tx.send(&mut burst, &mut tally);
+        ring.tail.set(ring.head.get());
+    }
+    assert_eq!(export.pool.in_use(), 3);
+    tx.ways().expect("mbufs may rest").go(Way::PastCaches);
+    burst.push(packet(&export, 500)).unwrap();
+    tx.send(&mut burst, &mut tally);
+    assert_eq!((tally.streamed, ring.descriptors[3].get().length, export.pool.in_use()), (1, 500, 2));
+}

@@ -1,4 +1,5 @@
-//! How a sender writes large packets to the memory of another process: in which of three ways.
+//! How a sender writes large packets to the memory of another process: in which of three ways. (What the ways are where packets
+//! are sent from where they lie, [`super::resting`] tells.)
 //!
 //! - **In turn**, by way of the caches, to all buffers: right for a peer that reads the packets, on a CPU that shares a cache.
 //! - **Past the caches**: between CPUs that share none, a store waits until the other CPU's caches have given up the line, and

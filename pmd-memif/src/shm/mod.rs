@@ -10,10 +10,10 @@
 //! 1. [`Regions::map`] maps each fd, after looking once more that the file is as large as it was said to be.
 //! 2. [`ShmRing::new`] checks that a ring lies inside its region, aligned, with the right cookie.
 //! 3. A queue works on its rings through [`crate::ring::RingMemory`]; every place is checked against the table before it is touched.
-//! 4. Where packets are lent, a [`ShmLender`] says where they lie.
-//! 5. The last ring or lender to go unmaps the regions: never under a burst, since the burst's ring holds them.
+//! 4. Where packets are lent, a [`ShmLender`] says where they lie. Buffers of ours can be a pool of mbufs ([`over_pool`]).
+//! 5. The last ring, lender or pool to go unmaps the regions: never under a burst, since the burst's ring holds them.
 //!
-//! No reference to shared memory ever exists. Index words are atomics, made for one access inside one accessor; the rest
+//! No reference to shared memory ever exists, but for the data of such mbufs. Index words are atomics, made for one access inside one accessor; the rest
 //! is volatile (outside every Rust allocation, which volatile access is for) or goes through `copy`.
 
 #![allow(unsafe_code)]

@@ -158,11 +158,24 @@ fn a_ring_sends_from_a_pool_of_its_own_only_where_it_has_one_and_nothing_is_unde
     receiver.receive(&pool, 0, &mut received, &mut RxTally::default());
     let lengths: Vec<_> = received.iter().map(pmd_core::Mbuf::packet_len).collect();
     assert_eq!((lengths, received[2].data()), (vec![9, 9, 13, 4000], &b"where it lies"[..]));
+    assert!(own.available() < own.size(), "they are under way");
     let held = own.alloc_packet(b"outlives its link").unwrap();
     drop((sender, receiver, own));
     assert_eq!(held.data(), b"outlives its link");
     drop((held, packets, received));
     assert_eq!(pool.available(), pool.size());
+}
+
+#[test]
+fn a_ring_that_goes_takes_its_pool_and_its_memory_along_with_packets_under_way() {
+    let file = link_file();
+    let mut sender = over_pool(sender(&file, 100)).expect("it has mbufs");
+    let regions = Arc::downgrade(&sender.memory().regions);
+    let mut packets = Burst::new();
+    (0..8).for_each(|_| packets.push(sender.pool().alloc_packet(&[1; 300]).unwrap()).unwrap());
+    assert_eq!(sender.send(&mut packets, &mut TxTally::default()).taken, 8);
+    drop(sender);
+    assert!(regions.upgrade().is_none(), "nobody has a handle on the pool any more, or an mbuf");
 }
 
 #[test]
