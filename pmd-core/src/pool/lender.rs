@@ -281,6 +281,15 @@ impl std::fmt::Debug for Lender {
     }
 }
 
+impl Mbuf {
+    /// Whether the packet begins where a device has put it ([`Lender::lend`]): most likely, nobody on this CPU has looked at its
+    /// bytes yet.
+    #[inline]
+    pub fn is_lent(&self) -> bool {
+        lent_of(self).is_some()
+    }
+}
+
 impl Pool {
     /// For drivers that sent packets as copies in this pool, because their device cannot read them where they lie: tells the
     /// lender of the first one, if it has one, how many it was. It may copy what follows by itself ([`Lender::copied_into`]).
@@ -415,6 +424,7 @@ mod tests {
         let mut lender = Lender::new(4, files, memory).unwrap();
         let lent = lend(&mut lender, data, 2, 64);
         let copy = owner.alloc_copy(&lent).unwrap();
+        assert_eq!((lent.is_lent(), copy.is_lent()), (true, false));
         assert_eq!(owner.seen_by_lender(&lent).and_then(|span| span.offset_of(lent.data())), Some(128));
         assert_eq!([&other, &private].map(|pool| pool.seen_by_lender(&lent)), [None, None]);
         assert_eq!(owner.seen_by_lender(&copy), None, "it is nobody's loan");

@@ -13,7 +13,8 @@
 //! Where the peer is another process, its CPU's cache has the lines of what it has read lately. Stores wait for one such line
 //! after the other. So a client lets all its buffers pass, of which there are more than slots, before it takes the first one
 //! again; and lines are asked for some packets ahead, since a peer may have few. Only a hint comes of that look at a descriptor.
-//! The descriptors of the burst after next are asked for as well.
+//! The descriptors of the burst after next are asked for as well. So are packets that were lent to us, often by another process:
+//! nobody has looked at their bytes yet.
 //!
 //! Whether large packets had better go past the caches then, or to few buffers ([`Few`]), is tried now and then ([`Ways`]).
 //!
@@ -34,14 +35,15 @@ use super::ways::{self, Way, Ways};
 use super::{
     Buffers, DESC_NEXT, Descriptor, OwnSlots, PACKET_MAX, PacketMemory, PeersSlots, RingMemory, RingSize, Slots,
 };
-use crate::copy::{Copier, Streamed, with_copier};
+use crate::copy::{self, Copier, Streamed, with_copier};
 
 /// Slots that a client fills between two looks at the index of a server in its process, unless there is no room for as many.
 const LOOK_EVERY: u16 = 64;
 
-/// How many packets ahead a slot's buffer is asked for, and how many bytes of it: behind those the CPU asks by itself.
+/// How many packets ahead a slot's buffer is asked for, and a packet that was lent, and how many bytes of it: behind those the CPU
+/// asks by itself.
 const AHEAD: usize = 4;
-const ASKED_FOR: usize = 512;
+const ASKED_FOR: usize = 256;
 
 /// How many slots behind a burst a client asks for the lines of as many descriptors: the server's CPU has read them a ring ago.
 pub(super) const DESCRIPTORS_AHEAD: u16 = 32;
@@ -200,6 +202,8 @@ struct Run<S, P, B: Buffers> {
     /// The region that the buffers are expected in.
     region: u16,
     segment_max: u32,
+    /// Whether packets were lent, as far as the first one tells.
+    is_lent: bool,
 }
 
 impl<S: Slots, P: PacketMemory, B: Buffers> Run<S, P, B> {
@@ -209,10 +213,18 @@ impl<S: Slots, P: PacketMemory, B: Buffers> Run<S, P, B> {
         B::empty(self.buffers, i, || self.slots.descriptor(i))
     }
 
-    /// Asks for the lines of `len` bytes of the buffer of the slot `i`, if there is such a slot.
+    /// Asks for the first lines of what is to be copied into the slot `i`, if that was lent; and, if it `OWNS`, for those of the slot's
+    /// buffer. `len` is what packets have.
     #[inline(always)]
-    fn own(&self, i: usize, len: usize) {
-        if i < self.ahead.len() {
+    fn ask<const OWNS: bool>(&self, packet: Option<&Mbuf>, i: usize, len: usize) {
+        if len <= 64 {
+            return;
+        }
+        let len = len.min(ASKED_FOR);
+        if let Some(packet) = packet.filter(|_| self.is_lent) {
+            copy::prefetch(packet.data().as_ptr(), len);
+        }
+        if OWNS && i < self.ahead.len() {
             self.memory.own(B::empty(self.buffers, i, || self.ahead.descriptor(i)).offset, len);
         }
     }
@@ -223,16 +235,12 @@ impl<S: Slots, P: PacketMemory, B: Buffers> Run<S, P, B> {
         self.buffer(i).length.min(self.segment_max) as usize
     }
 
-    /// Copies a packet of one segment that fits there, describes it, and says how long it is. `ASKS`: for the lines of the slot
-    /// `ahead`.
+    /// Copies a packet of one segment that fits there, describes it, and says how long it is.
     #[inline(always)]
-    fn put<const ASKS: bool>(&self, copier: impl Copier, mbuf: &Mbuf, i: usize, ahead: usize) -> Option<u64> {
+    fn put(&self, copier: impl Copier, mbuf: &Mbuf, i: usize) -> Option<u64> {
         let Self { memory, region, segment_max, .. } = *self;
         let buffer = self.buffer(i);
         let data = mbuf.data();
-        if ASKS && data.len() > 64 {
-            self.own(ahead, data.len().min(ASKED_FOR));
-        }
         let fits = data.len() <= buffer.length.min(segment_max) as usize;
         if mbuf.segment_count() != 1
             || buffer.region != region
@@ -293,9 +301,10 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
                 self.straight_back(way, rest, slots, free)
             } else {
                 with_copier!(self.memory.kernel(), copier => match way {
-                    Way::InTurn if self.memory.is_peer_apart() => self.straight::<true>(copier, rest, slots, free),
-                    Way::InTurn | Way::ToFew => self.straight::<false>(copier, rest, slots, free),
-                    Way::PastCaches => self.straight::<false>(Streamed(copier), rest, slots, free),
+                    Way::InTurn if self.memory.is_peer_apart() => self.straight::<true, true>(copier, rest, slots, free),
+                    Way::InTurn => self.straight::<false, false>(copier, rest, slots, free),
+                    Way::ToFew => self.straight::<true, false>(copier, rest, slots, free),
+                    Way::PastCaches => self.straight::<true, false>(Streamed(copier), rest, slots, free),
                 })
             };
             (taken, slots, bytes) = (taken + usize::from(run), slots + run, bytes + copied);
@@ -346,14 +355,23 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
 
     /// Copies the leading packets of `burst` into the free slots behind the `used` ones, as long as each is one segment that
     /// fits one slot of the expected region, and until the ring goes round, or the buffers; says how many, and their bytes. A loop
-    /// of its own, with as little as possible to keep in registers, and therefore not inlined. `ASKS`: for lines that the peer's
-    /// CPU may have.
+    /// of its own, with as little as possible to keep in registers, and therefore not inlined. `APART`: the peer is another process;
+    /// if it `OWNS`, lines of buffers are asked for that its CPU may have.
     #[inline(never)]
-    fn straight<const ASKS: bool>(&self, copier: impl Copier, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
-        let Some(run) = self.run::<ASKS>(used, free, burst.len()) else { return (0, 0) };
+    fn straight<const APART: bool, const OWNS: bool>(
+        &self,
+        copier: impl Copier,
+        burst: &[Mbuf],
+        used: u16,
+        free: u16,
+    ) -> (u16, u64) {
+        let Some(run) = self.run::<APART>(used, free, burst) else { return (0, 0) };
         let (mut done, mut bytes) = (0, 0);
         for (i, mbuf) in (0..run.slots.len()).zip(&burst[..run.slots.len()]) {
-            let Some(len) = run.put::<ASKS>(copier, mbuf, i, i + AHEAD) else { break };
+            if APART {
+                run.ask::<OWNS>(burst.get(i + AHEAD), i + AHEAD, mbuf.len());
+            }
+            let Some(len) = run.put(copier, mbuf, i) else { break };
             bytes += len;
             done += 1;
         }
@@ -365,15 +383,22 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     #[inline(never)]
     fn straight_back(&self, way: Way, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
         with_copier!(self.memory.kernel(), copier => match way {
-            Way::InTurn if self.memory.is_peer_apart() => self.back::<true>(copier, burst, used, free),
-            Way::InTurn | Way::ToFew => self.back::<false>(copier, burst, used, free),
-            Way::PastCaches => self.back::<false>(Streamed(copier), burst, used, free),
+            Way::InTurn if self.memory.is_peer_apart() => self.back::<true, true>(copier, burst, used, free),
+            Way::InTurn => self.back::<false, false>(copier, burst, used, free),
+            Way::ToFew => self.back::<true, false>(copier, burst, used, free),
+            Way::PastCaches => self.back::<true, false>(Streamed(copier), burst, used, free),
         })
     }
 
     #[inline(always)]
-    fn back<const ASKS: bool>(&self, copier: impl Copier, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
-        let Some(run) = self.run::<ASKS>(used, free, burst.len()) else { return (0, 0) };
+    fn back<const APART: bool, const OWNS: bool>(
+        &self,
+        copier: impl Copier,
+        burst: &[Mbuf],
+        used: u16,
+        free: u16,
+    ) -> (u16, u64) {
+        let Some(run) = self.run::<APART>(used, free, burst) else { return (0, 0) };
         if run.slots.len() == 0 {
             return (0, 0);
         }
@@ -383,7 +408,11 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         let plain = &burst[..burst[..run.slots.len()].iter().take_while(is_plain).count()];
         let (mut done, mut bytes) = (plain.len(), 0);
         for (i, mbuf) in plain.iter().enumerate().rev() {
-            match run.put::<ASKS>(copier, mbuf, i, i.wrapping_sub(AHEAD)) {
+            if APART {
+                let next = i.wrapping_sub(AHEAD);
+                run.ask::<OWNS>(plain.get(next), next, mbuf.len());
+            }
+            match run.put(copier, mbuf, i) {
                 Some(len) => bytes += len,
                 // What lies behind it is not published, and copied again when this one is done with.
                 None => (done, bytes) = (i, 0),
@@ -392,18 +421,24 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         (done as u16, bytes)
     }
 
-    /// The free slots behind the `used` ones, for `most` packets, or fewer where the ring goes round or the buffers; none without
-    /// the expected region. `ASKS`: some slots behind them are of interest, too.
+    /// The free slots behind the `used` ones, for a burst, or fewer where the ring goes round or the buffers; none without the
+    /// expected region. `APART`: the peer is another process, and some slots behind them are of interest, too.
     #[inline(always)]
-    fn run<const ASKS: bool>(&self, used: u16, free: u16, most: usize) -> Option<Run<M::Slots<'_>, M::Packets<'_>, B>> {
+    fn run<const APART: bool>(
+        &self,
+        used: u16,
+        free: u16,
+        burst: &[Mbuf],
+    ) -> Option<Run<M::Slots<'_>, M::Packets<'_>, B>> {
         let Self { region, segment_max, buffers, .. } = *self;
         let memory = self.memory.packets(region)?;
-        let most = most.min(free.saturating_sub(used).into());
-        let ahead = self.memory.slots(self.filled.wrapping_add(used), if ASKS { most + AHEAD } else { most });
+        let most = burst.len().min(free.saturating_sub(used).into());
+        let ahead = self.memory.slots(self.filled.wrapping_add(used), if APART { most + AHEAD } else { most });
         let (buffers, count) = buffers.from(self.number(used).into());
         let ahead = ahead.first(ahead.len().min(count));
         let slots = ahead.first(ahead.len().min(most));
-        Some(Run { slots, ahead, buffers, memory, region, segment_max })
+        let is_lent = APART && burst.first().is_some_and(Mbuf::is_lent);
+        Some(Run { slots, ahead, buffers, memory, region, segment_max, is_lent })
     }
 
     /// Sends one packet of any shape, or says why not; `used` slots of this burst are taken, `free` may be refreshed.

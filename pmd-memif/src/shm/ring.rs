@@ -220,9 +220,7 @@ impl PacketMemory for ShmPackets<'_> {
 
     #[inline(always)]
     fn fetch(self, offset: u32, len: usize) {
-        for line in (0..len).step_by(64) {
-            copy::prefetch(self.region.base.as_ptr().wrapping_add(offset as usize + line));
-        }
+        copy::prefetch(self.region.base.as_ptr().wrapping_add(offset as usize), len);
     }
 
     #[inline(always)]
