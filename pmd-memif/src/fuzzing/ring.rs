@@ -1,7 +1,7 @@
 //! Both rings of a link on real shared memory, whose other end writes what it likes, when it likes.
 //!
 //! The first byte chooses the side and how it treats packets, the second the rings' size; then come steps: the peer writes
-//! bytes, an index or a descriptor, or we receive, send, or drop what was received. In the end every mbuf is back.
+//! bytes, an index or a descriptor, or we receive, send, or drop or send what was received. In the end every mbuf is back.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -48,6 +48,8 @@ struct Rig {
     rx: Vec<RxEnd>,
     tx: TxEnd,
     pool: Pool,
+    /// The buffers that are sent from, where they are a pool.
+    shared: Option<Pool>,
     received: VecDeque<Mbuf>,
     /// Taken from the sending ring.
     kept: Vec<Mbuf>,
@@ -56,20 +58,21 @@ struct Rig {
 
 impl Rig {
     fn new(kind: u8, log2: u8) -> Self {
-        let mut memory = fake_memory(log2);
-        let rings = [0, 1].map(|i: usize| u64::from(memory.rings[i].message.offset));
-        let (file, bytes) = (memory.regions[0].file.try_clone().expect("a descriptor"), memory.regions[0].size);
         let config = PoolConfig { name: "fuzz".into(), size: 128, data_room: 512, cache: 0, ..PoolConfig::default() };
         let pool = Pool::new(&config).expect("memory for a pool");
         let (size, line) = (RingSize::from_log2(log2), CacheLine::B64);
-        let layout =
-            |capacity| Layout { s2m_rings: 1, m2s_rings: 1, size, line, capacity, spare: false, pooled: false };
+        let pooled = kind & 8 != 0;
+        let layout = |capacity| Layout { s2m_rings: 1, m2s_rings: 1, size, line, capacity, spare: false, pooled };
+        let copying = layout(Some(CAPACITY));
+        let mut memory = fake_memory(log2, copying.region_bytes().expect("a few packets"));
+        let rings = [0, 1].map(|i: usize| u64::from(memory.rings[i].message.offset));
+        let (file, bytes) = (memory.regions[0].file.try_clone().expect("a descriptor"), memory.regions[0].size);
         let exported = ExportedPool::new(pool.clone(), 1);
         let exports = Exports { pools: vec![exported], of_queue: vec![0] };
         let side = match kind % 4 {
             0 => Side::Server { borrows: false },
             1 => Side::Server { borrows: true },
-            2 => Side::Client(layout(Some(CAPACITY)), &exports),
+            2 => Side::Client(copying, &exports),
             _ => Side::Client(layout(None), &exports),
         };
         let [s2m, m2s] = [0, 1].map(|_| vec![ring_of(memory.rings.remove(0))]);
@@ -77,8 +80,9 @@ impl Rig {
         let memory = Memory { regions: regions.collect(), s2m, m2s };
         let shape = Shape { line, queues: 1, segment_max: 2048, apart: kind & 4 == 0 };
         let link = Link::new(LinkId(1), memory, side, shape).expect("the memory is correct at first");
-        let Some(TxOwner::Own(tx)) = link.take_tx(0) else { unreachable!("one queue owns the one ring") };
-        let rx = link.take_rx(0);
+        let owner = link.take_tx(0).map(|owner| if pooled { owner.with_pool() } else { owner });
+        let Some(TxOwner::Own(tx)) = owner else { unreachable!("one queue owns the one ring") };
+        let (rx, shared) = (link.take_rx(0), tx.pool().filter(|_| pooled).cloned());
         Self {
             memory: file,
             bytes,
@@ -87,6 +91,7 @@ impl Rig {
             rx,
             tx,
             pool,
+            shared,
             received: VecDeque::new(),
             kept: Vec::new(),
             counts: (0, 0),
@@ -94,7 +99,7 @@ impl Rig {
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
-        match input.byte() % 6 {
+        match input.byte() % 7 {
             0 => {
                 let (at, len) = (u64::from(input.word()), input.byte());
                 self.write(at % (self.bytes - 256), input.slice(len.into()));
@@ -114,9 +119,18 @@ impl Rig {
                 let (count, len) = (input.byte() % 8, input.word());
                 self.send(count, usize::from(len % 5000));
             }
-            _ => {
+            5 => {
                 let count = usize::from(input.byte()).min(self.received.len());
                 self.received.drain(..count);
+            }
+            _ => {
+                let mut burst: Burst = Burst::new();
+                while burst.room() > 0
+                    && let Some(packet) = self.received.pop_front()
+                {
+                    assert!(burst.push(packet).is_ok());
+                }
+                self.send_burst(&mut burst);
             }
         }
     }
@@ -132,7 +146,7 @@ impl Rig {
     fn receive(&mut self, limit: usize) {
         let (mut burst, mut tally) = (Burst::with_limit(limit), RxTally::default());
         for ring in &mut self.rx {
-            ring.receive(&self.pool, 0, &mut burst, &mut tally);
+            ring.receive(self.shared.as_ref().unwrap_or(&self.pool), 0, &mut burst, &mut tally);
         }
         assert_eq!(tally.packets, burst.len() as u64);
         assert!(burst.len() <= limit.min(self.size.get().into()));
@@ -159,8 +173,13 @@ impl Rig {
         for packet in (0..count).map_while(|_| packet(&self.pool, len)) {
             assert!(burst.push(packet).is_ok());
         }
-        let before = burst.len();
-        let sent = self.tx.send(&self.pool, &mut burst, &mut tally);
+        self.send_burst(&mut burst);
+    }
+
+    /// Sends what fits, and drops the rest.
+    fn send_burst(&mut self, burst: &mut Burst) {
+        let (before, mut tally) = (burst.len(), TxTally::default());
+        let sent = self.tx.send(&self.pool, burst, &mut tally);
         assert_eq!(sent.taken + burst.len(), before);
         assert!(tally.packets <= sent.taken as u64);
         self.counts.1 += tally.packets;
@@ -171,14 +190,17 @@ impl Rig {
         self.received.truncate(self.received.len() / 2);
         drop((self.rx, self.tx));
         drop((self.received, self.kept));
-        assert_eq!(self.pool.available(), self.pool.size());
+        for pool in [Some(self.pool), self.shared].into_iter().flatten() {
+            assert_eq!(pool.available(), pool.size());
+        }
         self.counts.0 > 0 && self.counts.1 > 0
     }
 }
 
-/// One ring each way, buffers behind them, and a second region.
-fn fake_memory(log2: u8) -> FakeMemory {
-    let plan = RingPlan { log2, buffer_size: CAPACITY + 64, ..RingPlan::default() };
+/// One ring each way, so many bytes of buffers behind them at least, and a second region.
+fn fake_memory(log2: u8, bytes: u64) -> FakeMemory {
+    let buffer_size = (bytes >> (log2 + 1)) as u32 + 64;
+    let plan = RingPlan { log2, buffer_size, ..RingPlan::default() };
     let mut memory = FakeMemory::plain(plan).expect("memory for a region");
     memory.regions.push(FakeRegion::sealed(4096).expect("memory for a region"));
     memory
