@@ -13,6 +13,7 @@
 //! `memcpy-1518` is the bound for `copy-1518`, and `memcpy-zero-copy-1518` for `zero-copy-1518`: the copies that those make, from
 //! and to memory of the same kind, in the same order. `memcpy-deep-1518` and `memcpy-deep-zero-copy-1518` are the same with 512
 //! packets under way, and `memcpy-chain-1518` what a forwarder copies from a ring that is full into one that is kept empty.
+//! `memcpy-64` and `memcpy-64-of-32` are the copies of one pair and of 32 pairs by turns, which 64 lports of a thread are.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -44,6 +45,9 @@ const DEEP: Flight = Flight { in_use: [1024, 1024], under_way: 512 };
 /// The client sends more than the server forwards, and keeps up with what it receives.
 const OVERLOADED: Flight = Flight { in_use: [1024, 128], under_way: BURST };
 
+/// Copies from either ring into the other one.
+const BOTH_WAYS: &[(usize, usize)] = &[(0, 1), (1, 0)];
+
 fn main() -> ExitCode {
     // `cargo bench` adds an argument of its own.
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -72,11 +76,13 @@ fn main() -> ExitCode {
         "crossed-64" => memif_loopback(bursts, full(64), [true, true], across),
         "crossed-1518" => memif_loopback(bursts, full(1518), [true, true], across),
         "crossed-pools-64" => memif_pair(bursts, full(64), [true, true], &[pool(false), pool(true)], across),
-        "memcpy-1518" => bare_copies(bursts, KEEPING_UP, &[(0, 1), (1, 0)], 2 * BURST),
-        "memcpy-deep-1518" => bare_copies(bursts, DEEP, &[(0, 1), (1, 0)], 2 * BURST),
-        "memcpy-chain-1518" => bare_copies(bursts, OVERLOADED, &[(0, 1)], BURST),
-        "memcpy-zero-copy-1518" => bare_copies(bursts, KEEPING_UP, &[(0, 1)], 2 * BURST),
-        "memcpy-deep-zero-copy-1518" => bare_copies(bursts, DEEP, &[(0, 1)], 2 * BURST),
+        "memcpy-64" => bare_copies(bursts, 64, 1, KEEPING_UP, BOTH_WAYS, 2 * BURST),
+        "memcpy-64-of-32" => bare_copies(bursts, 64, 32, KEEPING_UP, BOTH_WAYS, 2 * BURST),
+        "memcpy-1518" => bare_copies(bursts, 1518, 1, KEEPING_UP, BOTH_WAYS, 2 * BURST),
+        "memcpy-deep-1518" => bare_copies(bursts, 1518, 1, DEEP, BOTH_WAYS, 2 * BURST),
+        "memcpy-chain-1518" => bare_copies(bursts, 1518, 1, OVERLOADED, &[(0, 1)], BURST),
+        "memcpy-zero-copy-1518" => bare_copies(bursts, 1518, 1, KEEPING_UP, &[(0, 1)], 2 * BURST),
+        "memcpy-deep-zero-copy-1518" => bare_copies(bursts, 1518, 1, DEEP, &[(0, 1)], 2 * BURST),
         "idle" => memif_loopback(bursts, full(0), [false, false], back),
         _ => return usage(),
     };
@@ -88,7 +94,7 @@ fn usage() -> ExitCode {
     eprintln!(
         "usage: hot_loops CASE BURSTS [BEFORE]; \
          cases: pool, null, idle, copy-64-single, crossed-pools-64; copy, zero-copy, borrow, both, crossed with -64, -1518; \
-         memcpy with -1518, -deep-1518, -chain-1518, -zero-copy-1518, -deep-zero-copy-1518"
+         memcpy with -64, -64-of-32, -1518, -deep-1518, -chain-1518, -zero-copy-1518, -deep-zero-copy-1518"
     );
     ExitCode::from(2)
 }
@@ -195,19 +201,26 @@ fn memif_pair(
     bursts.timed(2, || poll(&mut lports, &mut burst, &sender))
 }
 
-/// Copies bursts of 1518-byte packets out of one ring of buffers into the same few mbufs, and from these into another ring, each
-/// of the `ways`, from and to: what a memif pair does with memory, without all the rest. A copying pair does so both ways; of one
-/// with a zero-copy client only the server copies. Each time round counts as `moved` packets, so that a packet has as many
-/// copies as in what this is the bound for.
-fn bare_copies(bursts: Bursts, flight: Flight, ways: &[(usize, usize)], moved: usize) -> (usize, Duration) {
-    const SIZE: usize = 1518;
+/// Copies bursts of packets of `size` bytes out of one ring of buffers into the same few mbufs, and from these into another ring,
+/// each of the `ways`, from and to, and does so with each of the `pairs` of rings by turns: what memif pairs do with memory, without
+/// all the rest. A copying pair does so both ways; of one with a zero-copy client only the server copies. Each time round a pair
+/// counts as `moved` packets, so that a packet has as many copies as in what this is the bound for.
+fn bare_copies(
+    bursts: Bursts,
+    size: usize,
+    pairs: usize,
+    flight: Flight,
+    ways: &[(usize, usize)],
+    moved: usize,
+) -> (usize, Duration) {
     let Flight { in_use, under_way } = flight;
     // Buffers in shared memory, as a memif's are.
     let (regions, mbufs) = (pool(true), pool(false));
-    let mut rings = in_use.map(|count| taken(&regions, count, SIZE));
-    let mut hot = taken(&mbufs, BURST, SIZE);
-    let mut place = 0;
+    let mut pairs: Vec<_> = (0..pairs).map(|_| in_use.map(|count| taken(&regions, count, size))).collect();
+    let mut hot = taken(&mbufs, BURST, size);
+    let (mut turn, mut place) = (0, 0);
     bursts.timed(moved / BURST, || {
+        let rings = &mut pairs[turn];
         for &(from, to) in ways {
             let source = &rings[from][place % in_use[from]..];
             for (mbuf, slot) in hot.iter_mut().zip(source) {
@@ -217,7 +230,10 @@ fn bare_copies(bursts: Bursts, flight: Flight, ways: &[(usize, usize)], moved: u
                 slot.data_mut().copy_from_slice(mbuf.data());
             }
         }
-        place += BURST;
+        turn = (turn + 1) % pairs.len();
+        if turn == 0 {
+            place += BURST;
+        }
         moved
     })
 }
