@@ -83,6 +83,7 @@ impl Rig {
         let owner = link.take_tx(0).map(|owner| if pooled { owner.with_pool() } else { owner });
         let Some(TxOwner::Own(tx)) = owner else { unreachable!("one queue owns the one ring") };
         let (rx, shared) = (link.take_rx(0), tx.pool().filter(|_| pooled).cloned());
+        assert_eq!(shared.is_some(), pooled && kind % 4 >= 2, "a client's buffers become a pool when they are told to");
         Self {
             memory: file,
             bytes,

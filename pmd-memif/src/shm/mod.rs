@@ -13,8 +13,8 @@
 //! 4. Where packets are lent, a [`ShmLender`] says where they lie. Buffers of ours can be a pool of mbufs ([`over_pool`]).
 //! 5. The last ring, lender or pool to go unmaps the regions: never under a burst, since the burst's ring holds them.
 //!
-//! No reference to shared memory ever exists, but for the data of such mbufs. Index words are atomics, made for one access inside one accessor; the rest
-//! is volatile (outside every Rust allocation, which volatile access is for) or goes through `copy`.
+//! No reference to shared memory ever exists, but for the data of such mbufs. Index words are atomics, made for one access inside
+//! one accessor; the rest is volatile (outside every Rust allocation, which volatile access is for) or goes through `copy`.
 
 #![allow(unsafe_code)]
 
