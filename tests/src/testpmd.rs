@@ -38,12 +38,14 @@ use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use nix::sys::signal::Signal;
 
 pub use arguments::{Builder, Forward};
-pub use statistics::{ForwardStats, PortStats};
+pub use statistics::{ForwardCycles, ForwardStats, PortStats};
 
 use crate::process::{Process, wait_until};
 
@@ -229,6 +231,29 @@ impl Testpmd {
     /// When there is no such port or it does not forward.
     pub fn forward_stats(&mut self, port: usize) -> Result<ForwardStats> {
         ForwardStats::parse(&self.command("show fwd stats all")?, port)
+    }
+
+    /// What forwarding costs for `window` from now on, while packets come. Bursts cost a little more meanwhile: the clock is read
+    /// twice.
+    ///
+    /// # Errors
+    /// When it does not forward, or no packet comes.
+    pub fn forward_cycles(&mut self, window: Duration) -> Result<ForwardCycles> {
+        self.command("set record-core-cycles on")?;
+        let from = self.cycles_so_far()?;
+        // A burst that began before has no beginning, and takes since the machine was started. It is over when cycles are added.
+        let from = wait_until("testpmd to count cycles", || {
+            let now = self.cycles_so_far()?;
+            Ok((now.cycles != from.cycles).then_some(now))
+        })?;
+        thread::sleep(window);
+        let until = self.cycles_so_far()?;
+        self.command("set record-core-cycles off")?;
+        Ok(until.since(&from))
+    }
+
+    fn cycles_so_far(&mut self) -> Result<ForwardCycles> {
+        ForwardCycles::parse(&self.command("show fwd stats all")?)
     }
 
     /// Waits until a port's counters satisfy `condition` and gives them.

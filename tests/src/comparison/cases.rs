@@ -48,6 +48,11 @@ impl Work {
         }
     }
 
+    /// Whether what is compared forwards between ends that are the same for both programs.
+    pub fn has_ends(self) -> bool {
+        matches!(self, Self::Chain | Self::ChainOfPeers)
+    }
+
     /// How many CPUs poll in it.
     pub fn cpus(self) -> usize {
         if matches!(self, Self::Loopback | Self::LoopbackDeep) { 1 } else { 2 }
@@ -109,9 +114,9 @@ impl Case {
     /// What testpmd can do instead. It has no zero-copy server; the better of what it has then counts.
     pub fn of_testpmd(self) -> &'static [ZeroCopy] {
         match (self.work, self.zero_copy) {
-            (Work::Chain | Work::ChainOfPeers, _) | (_, ZeroCopy::None) => &[ZeroCopy::None],
+            (work, zero_copy) if work.has_ends() || zero_copy == ZeroCopy::None => &[ZeroCopy::None],
             (_, ZeroCopy::Client) => &[ZeroCopy::Client],
-            (_, ZeroCopy::Server | ZeroCopy::Both) => &[ZeroCopy::None, ZeroCopy::Client],
+            _ => &[ZeroCopy::None, ZeroCopy::Client],
         }
     }
 

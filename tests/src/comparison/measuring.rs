@@ -80,6 +80,9 @@ pub struct Sample {
     pub rate: f64,
     /// How long was measured.
     pub seconds: f64,
+    /// Packets per second that the ends of a chain could have moved ([`super::ends`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_of_ends: Option<f64>,
     /// In which circumstances.
     #[serde(flatten)]
     pub circumstances: Circumstances,
@@ -129,24 +132,29 @@ impl Contender {
     /// # Errors
     /// When a process is gone, or no packet moves.
     pub fn measure(&mut self, cpus: [usize; 2], before: Probe) -> Result<Sample> {
-        let (rate, seconds, disturbance, polled) = match self {
-            Self::Stage { stage, polling } => {
-                let (rate, seconds, disturbance) = moved(stage, polling)?;
-                (rate, seconds, disturbance, polling.len())
-            }
+        let (moved, polled) = match self {
+            Self::Stage { stage, polling } => (moved(stage, polling)?, polling.len()),
             Self::Loop(hot_loop) => {
                 let (rate, seconds, disturbance) = hot_loop.measure(cpus[0], LOOP_WINDOW)?;
-                (rate, seconds, disturbance, 1)
+                (Moved { rate, seconds, limit_of_ends: None, disturbance }, 1)
             }
         };
+        let Moved { rate, seconds, limit_of_ends, disturbance } = moved;
         let circumstances = Circumstances { disturbance, cpus: polled, probes: [before, Probe::take(cpus)?] };
-        Ok(Sample { rate, seconds, circumstances })
+        Ok(Sample { rate, seconds, limit_of_ends, circumstances })
     }
 }
 
-/// Packets per second that frozen processes move between a thaw and the next freeze, in how long a time, and who else used
-/// the CPUs that they poll on.
-fn moved(stage: &mut Stage, polling: &[usize]) -> Result<(f64, f64, Disturbance)> {
+/// What moved while it was measured, as in [`Sample`], and who else used the CPUs.
+struct Moved {
+    rate: f64,
+    seconds: f64,
+    limit_of_ends: Option<f64>,
+    disturbance: Disturbance,
+}
+
+/// What frozen processes, which poll on these CPUs, move between a thaw and the next freeze.
+fn moved(stage: &mut Stage, polling: &[usize]) -> Result<Moved> {
     stage.thaw()?;
     thread::sleep(AFTER_FREEZE);
     let pids = stage.pids();
@@ -154,10 +162,15 @@ fn moved(stage: &mut Stage, polling: &[usize]) -> Result<(f64, f64, Disturbance)
     let (before, first) = (cpu_time()?, stage.reading()?);
     thread::sleep(WINDOW);
     let (last, after) = (stage.reading()?, cpu_time()?);
+    let limit_of_ends = stage.limit_of_ends(&first, &last)?;
     stage.freeze()?;
     ensure!(last.packets > first.packets, "packets stopped flowing at {}", first.packets);
-    let seconds = last.seconds - first.seconds;
-    Ok((first.rate_until(&last), seconds, before.until(&after, polling.len())))
+    Ok(Moved {
+        rate: first.rate_until(&last),
+        seconds: last.seconds - first.seconds,
+        limit_of_ends,
+        disturbance: before.until(&after, polling.len()),
+    })
 }
 
 #[cfg(test)]
@@ -167,6 +180,6 @@ pub(super) mod tests {
 
     /// A measurement of a quiet machine.
     pub(in super::super) fn sample(rate: f64, cpus: usize, round_trip: f64) -> Sample {
-        Sample { rate, seconds: 0.2, circumstances: quiet(cpus, round_trip) }
+        Sample { rate, seconds: 0.2, limit_of_ends: None, circumstances: quiet(cpus, round_trip) }
     }
 }

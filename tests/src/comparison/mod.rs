@@ -6,6 +6,7 @@
 //!   processes    a work as processes: `lport run` and testpmd, pinned   probe      how fast the CPUs are, how far apart
 //!   measuring    one measurement: thaw, read, read again, freeze        disturbance   who else used the CPUs
 //!   contest      what is compared, measured in turns: pairs             rule       which of them count
+//!   ends         what the ends of a chain leave to a forwarder: its bound
 //!   latency, idle   the other sections      tester: `lport bench`      reflector: sends back what comes
 //!   budget       how long each may take                                 statistics medians, quartiles, chance
 //!   results      everything measured, as raw JSON                       table, sections, chart  for people
@@ -24,6 +25,7 @@ pub mod cases;
 pub mod chart;
 pub mod contest;
 pub mod disturbance;
+pub mod ends;
 pub mod idle;
 pub mod latency;
 pub mod limits;

@@ -20,7 +20,7 @@
 //! scheduler's time slice decides how much a ring can move. Packets go round where testpmd is at the ends: it would spend half of
 //! its time on making and freeing them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -38,6 +38,12 @@ use crate::testpmd::{Builder, Forward, Testpmd};
 /// Packets that circulate in each direction where not one burst does: half of a ring of the default size, so that none is
 /// ever full.
 const DEEP: u16 = 512;
+
+/// How long testpmd counts the cycles that packets cost.
+const OF_CYCLES: Duration = Duration::from_millis(40);
+
+/// The name of our null lport.
+const NULL: &str = "null";
 
 /// Room for a packet where [`Traffic::large_buffers`] is set, in KiB.
 const LARGE_KIB: usize = 9;
@@ -184,6 +190,7 @@ impl Running {
 /// Running processes.
 #[derive(Debug)]
 pub struct Stage {
+    traffic: Traffic,
     parts: Vec<(Part, Running)>,
     start: Instant,
 }
@@ -193,6 +200,8 @@ pub struct Stage {
 pub struct Reading {
     /// Packets since the start.
     pub packets: u64,
+    /// Packets that a generator at the ends has made since; 0 where there is none.
+    pub made: u64,
     /// Seconds since the start, by the clock of whoever counts.
     pub seconds: f64,
 }
@@ -203,6 +212,12 @@ impl Reading {
     pub fn rate_until(&self, later: &Self) -> f64 {
         later.packets.saturating_sub(self.packets) as f64 / (later.seconds - self.seconds)
     }
+
+    /// Packets per second that the generator made between this reading and a later one.
+    #[expect(clippy::cast_precision_loss, reason = "2^53 packets take years")]
+    fn made_until(&self, later: &Self) -> f64 {
+        later.made.saturating_sub(self.made) as f64 / (later.seconds - self.seconds)
+    }
 }
 
 impl Stage {
@@ -211,7 +226,7 @@ impl Stage {
     /// # Errors
     /// When one of them does not start.
     pub fn start(testbed: &Testbed, program: Program, traffic: Traffic, cpus: [usize; 2], burst: u16) -> Result<Self> {
-        let mut stage = Self { parts: Vec::new(), start: Instant::now() };
+        let mut stage = Self { traffic, parts: Vec::new(), start: Instant::now() };
         for part in parts(testbed, program, traffic, cpus) {
             // testpmd's zero-copy clients come up only together: servers answer when all have asked.
             stage.freeze()?;
@@ -237,21 +252,48 @@ impl Stage {
     /// # Errors
     /// When the process that counts is gone.
     pub fn reading(&mut self) -> Result<Reading> {
-        let counts = |(part, _): &&mut (Part, Running)| !part.counted().is_empty();
-        let (part, running) = self.parts.iter_mut().find(counts).context("nobody counts")?;
+        let start = self.start;
+        let (part, running) = self.counting()?;
         match running {
             Running::Lport(lport) => {
                 let live = lport.next_counters()?;
+                let received = |names: &[String]| {
+                    let of = |lport: &LportSummary| names.contains(&lport.name).then_some(lport.ipackets);
+                    live.lports.iter().filter_map(of).sum()
+                };
                 let counted: Vec<_> = part.counted().iter().map(|link| lport_name(*link)).collect();
-                let packets = |lport: &LportSummary| counted.contains(&lport.name).then_some(lport.ipackets);
-                Ok(Reading { packets: live.lports.iter().filter_map(packets).sum(), seconds: live.duration_s })
+                let made = received(&[NULL.to_owned()]);
+                Ok(Reading { packets: received(&counted), made, seconds: live.duration_s })
             }
             Running::Testpmd(testpmd) => {
                 let ports = part.counted().iter().map(|link| Ok(testpmd.port_stats(*link)?.rx_packets));
                 let packets = ports.sum::<Result<u64>>()?;
-                Ok(Reading { packets, seconds: self.start.elapsed().as_secs_f64() })
+                Ok(Reading { packets, made: 0, seconds: start.elapsed().as_secs_f64() })
             }
         }
+    }
+
+    /// Packets per second that the ends of a chain could have moved between two readings, or just now ([`super::ends`]); `None`
+    /// of other works.
+    ///
+    /// # Errors
+    /// When the process that counts is gone.
+    pub fn limit_of_ends(&mut self, first: &Reading, last: &Reading) -> Result<Option<f64>> {
+        if !self.traffic.work.has_ends() {
+            return Ok(None);
+        }
+        let limit = match self.counting()?.1 {
+            Running::Lport(_) => first.made_until(last),
+            Running::Testpmd(testpmd) => testpmd.forward_cycles(OF_CYCLES)?.limit(),
+        };
+        Ok(Some(limit))
+    }
+
+    /// The process whose packets count.
+    fn counting(&mut self) -> Result<(&Part, &mut Running)> {
+        let counts = |(part, _): &&mut (Part, Running)| !part.counted().is_empty();
+        let (part, running) = self.parts.iter_mut().find(counts).context("nobody counts")?;
+        Ok((part, running))
     }
 
     /// Freezes all of them: they use no CPU, and keep their places.
@@ -299,12 +341,12 @@ fn start_lport(testbed: &Testbed, part: &Part, traffic: Traffic, burst: u16) -> 
     let makes_packets = |file: LportFile| {
         // Neither program's null port touches the packets it makes.
         let options = json!({ "size": size, "zeroed": false });
-        file.lport("null", json!({ "pmd": "net_null", "pmd_opts": options, "umem": "packets" }))
+        file.lport(NULL, json!({ "pmd": "net_null", "pmd_opts": options, "umem": "packets" }))
     };
     let file = match part.job {
         Job::Receive => file,
-        Job::Send => makes_packets(file).port_map(&[("null", &a)]),
-        Job::BothEnds => makes_packets(file).option("port-map", json!({ "null": a, a.clone(): "null", b: "null" })),
+        Job::Send => makes_packets(file).port_map(&[(NULL, &a)]),
+        Job::BothEnds => makes_packets(file).option("port-map", json!({ NULL: a, a.clone(): NULL, b: NULL })),
         Job::Forward => file.port_map(&[(&a, &b)]),
         Job::Circulate => {
             let in_flight = u32::from(traffic.bursts_in_flight(burst)) * u32::from(burst);
@@ -416,7 +458,8 @@ mod tests {
 
     #[test]
     fn a_rate_is_what_arrived_between_two_readings() {
-        let before = Reading { packets: 1000, seconds: 2.0 };
-        assert_eq!(before.rate_until(&Reading { packets: 4000, seconds: 3.5 }), 2000.0);
+        let before = Reading { packets: 1000, made: 1500, seconds: 2.0 };
+        let after = Reading { packets: 4000, made: 6000, seconds: 3.5 };
+        assert_eq!((before.rate_until(&after), before.made_until(&after)), (2000.0, 3000.0));
     }
 }

@@ -8,11 +8,12 @@ use serde::Serialize;
 
 use super::cases::{Case, Verdict, ZeroCopy};
 use super::contest::{Contest, Question, Turn};
+use super::ends::{Ends, Middle};
 use super::idle::Idle;
 use super::latency::Latency;
 use super::limits::{self, COPY_GOAL, FLAT_GOAL, FLAT_SIZES};
 use super::machine::Machine;
-use super::measuring::Conditions;
+use super::measuring::{Conditions, Sample};
 use super::statistics::{LEAST_PAIRS, Quartiles, median};
 
 /// What was measured so far.
@@ -52,6 +53,8 @@ pub struct Outcome {
     pub lport: Side,
     /// Ours over testpmd's, of each pair.
     pub ratio: Quartiles,
+    /// What the ends left, if it has some that are the same for both.
+    pub ends: Option<Ends>,
     /// Nanoseconds that a cache line took to the other CPU and back, over the pairs; `None` of a single CPU.
     pub round_trip: Option<Quartiles>,
     /// Pairs that count, and all.
@@ -66,6 +69,8 @@ struct Pair {
     zero_copy: ZeroCopy,
     testpmd: f64,
     lport: f64,
+    /// testpmd's and our rate with the ends' limits.
+    ends: Option<[Middle; 2]>,
 }
 
 impl Pair {
@@ -73,7 +78,9 @@ impl Pair {
         let (ours, theirs) = turn.samples.split_last()?;
         let theirs = theirs.iter().zip(case.of_testpmd());
         let (theirs, &zero_copy) = theirs.max_by(|(a, _), (b, _)| a.rate.total_cmp(&b.rate))?;
-        Some(Self { zero_copy, testpmd: theirs.rate, lport: ours.rate })
+        let middle = |sample: &Sample| Some([sample.rate, sample.limit_of_ends?]);
+        let ends = middle(theirs).zip(middle(ours)).map(|(theirs, ours)| [theirs, ours]);
+        Some(Self { zero_copy, testpmd: theirs.rate, lport: ours.rate, ends })
     }
 }
 
@@ -185,6 +192,7 @@ fn outcome(case: Case, contest: &Contest, least: usize) -> Outcome {
         testpmd: Side { zero_copy: theirs, rate: medians(|pair| pair.testpmd) },
         lport: Side { zero_copy: case.zero_copy, rate: medians(|pair| pair.lport) },
         ratio,
+        ends: Ends::of(&pairs.iter().filter_map(|pair| pair.ends).collect::<Vec<_>>()),
         round_trip: (case.work.cpus() > 1).then(|| Quartiles::of(&round_trips)),
         pairs: [pairs.len(), contest.turns.len()],
         verdict: Verdict::of(ratio.median, case.goal()).resting_on(pairs.len(), least),

@@ -2,7 +2,8 @@
 
 use std::fmt::{Display, Write};
 
-use super::cases::{Verdict, ZeroCopy};
+use super::cases::{Case, Verdict, ZeroCopy};
+use super::ends::Ends;
 use super::limits::{COPY_GOAL, FLAT_GOAL};
 use super::measuring::Conditions;
 use super::results::{Limits, Outcome, Results};
@@ -73,8 +74,28 @@ fn of_rates(results: &Results) -> String {
     text +=
         "\n| work | zero-copy | bytes | testpmd Mpps | lport Mpps | ratio | goal | reached | round trip ns | pairs |\n";
     text += "|---|---|---:|---:|---:|---:|---:|---|---:|---:|\n";
-    results.outcomes().iter().for_each(|outcome| text += &row(outcome, results.conditions.rule));
-    text
+    let outcomes = results.outcomes();
+    outcomes.iter().for_each(|outcome| text += &row(outcome, results.conditions.rule));
+    text + &of_ends(&outcomes)
+}
+
+/// What the ends of chains left to whoever forwarded between them.
+fn of_ends(outcomes: &[Outcome]) -> String {
+    let row = |outcome: &Outcome| {
+        let Ends { used, most } = outcome.ends?;
+        let Case { work, zero_copy, size } = outcome.case;
+        let [theirs, ours] = used.map(|share| number(share * 100.0, 0));
+        let goal = outcome.case.goal().map(|goal| format!("{goal:.1}")).unwrap_or_default();
+        let [work, zero_copy] = [work.title(), zero_copy.title()];
+        Some(format!("| {work} | {zero_copy} | {size} | {theirs} % | {ours} % | {most:.2} | {goal} |\n"))
+    };
+    let rows: String = outcomes.iter().filter_map(row).collect();
+    if rows.is_empty() {
+        return rows;
+    }
+    let head = "| ends of a chain | zero-copy | bytes | used by testpmd | used by lport | ratio at most | goal |\n\
+                |---|---|---:|---:|---:|---:|---:|\n";
+    format!("\n{head}{rows}")
 }
 
 /// How much was dropped why.
@@ -93,7 +114,7 @@ fn of_dropped(results: &Results) -> String {
 }
 
 fn row(outcome: &Outcome, rule: Rule) -> String {
-    let Outcome { case, testpmd, lport, ratio, round_trip, pairs: [pairs, all], verdict } = outcome;
+    let Outcome { case, testpmd, lport, ratio, round_trip, pairs: [pairs, all], verdict, .. } = outcome;
     let zero_copy = if testpmd.zero_copy == lport.zero_copy {
         lport.zero_copy.title().to_owned()
     } else {
@@ -236,6 +257,16 @@ mod tests {
         );
         assert!(text.contains("1 of 5 pairs were dropped: 0 for others, 1 for the round trip, 0 for"), "{text}");
         assert!(text.contains("changed by at most 1.4 times"), "the rule is stated: {text}");
+    }
+
+    #[test]
+    fn rows_between_ends_have_their_bound_below() {
+        let mut results = results(Work::Chain, &[(ZeroCopy::None, &[10e6, 18e6], 100.0)]);
+        assert!(!markdown(&results).contains("ratio at most"), "nobody measured it");
+        for (sample, limit) in results.contests[0].turns[0].samples.iter_mut().zip([20e6, 24e6]) {
+            sample.limit_of_ends = Some(limit);
+        }
+        lines(&markdown(&results), &["| forwarder between lport's ends | no | 64 | 50 % | 75 % | 2.40 | 2.5 |"]);
     }
 
     #[test]

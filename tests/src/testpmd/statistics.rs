@@ -65,11 +65,47 @@ impl ForwardStats {
     }
 }
 
-/// The whole number that follows the first `label`.
+/// What forwarding a packet costs testpmd, as `show fwd stats` says where `record-core-cycles` is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForwardCycles {
+    /// Cycles of the clock, of all bursts that had packets: from before each was received until it was sent.
+    pub cycles: u64,
+    /// Packets in them.
+    pub packets: u64,
+    /// Cycles per second.
+    pub hertz: u64,
+}
+
+impl ForwardCycles {
+    /// Reads the last line of the answer to `show fwd stats all`.
+    pub(crate) fn parse(answer: &str) -> Result<Self> {
+        let number = |label| number_behind(answer, label);
+        Ok(Self {
+            cycles: number("(total cycles=")?,
+            packets: number("/ total io packets=")?,
+            hertz: number(") at ")? * 1_000_000,
+        })
+    }
+
+    /// What was added since an earlier answer.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let [cycles, packets] =
+            [self.cycles.saturating_sub(earlier.cycles), self.packets.saturating_sub(earlier.packets)];
+        Self { cycles, packets, ..*self }
+    }
+
+    /// Packets per second that testpmd would forward if there were always some: NaN if there were none.
+    #[expect(clippy::cast_precision_loss, reason = "2^53 cycles take a month")]
+    pub fn limit(&self) -> f64 {
+        self.packets as f64 / self.cycles as f64 * self.hertz as f64
+    }
+}
+
+/// The whole number that follows the first `label`, or stands in front of a parenthesis there.
 pub(crate) fn number_behind(text: &str, label: &str) -> Result<u64> {
     let (_, rest) = text.split_once(label).with_context(|| format!("no {label:?} in {text:?}"))?;
     let word = rest.split_whitespace().next().unwrap_or_default();
-    word.parse().with_context(|| format!("{label} is followed by {word:?}, not by a number"))
+    word.trim_end_matches(')').parse().with_context(|| format!("{label} is followed by {word:?}, not by a number"))
 }
 
 /// The lines of `show port xstats <port>`: a name, a colon, a number.
@@ -101,6 +137,16 @@ mod tests {
         };
         assert_eq!(PortStats::parse(answer).unwrap(), expected);
         assert!(PortStats::parse("Invalid port 7").is_err());
+    }
+
+    #[test]
+    fn what_a_packet_costs_is_what_bursts_with_packets_took() {
+        let answer = "  ++++ Accumulated forward statistics for all ports+++\n  CPU cycles/packet=50.00 (total cycles=5000 / \
+                      total io packets=100) at 2600 MHz Clock\n";
+        let cost = ForwardCycles::parse(answer).unwrap();
+        assert_eq!(cost, ForwardCycles { cycles: 5000, packets: 100, hertz: 2_600_000_000 });
+        assert_eq!(cost.limit(), 52e6);
+        assert!(ForwardCycles::parse("  RX-packets: 1\n").is_err());
     }
 
     #[test]
