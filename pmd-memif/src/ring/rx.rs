@@ -24,7 +24,7 @@ use crate::copy::{Copier, with_copier};
 
 /// How many packets ahead data is asked for, and how many bytes of it: behind those the CPU asks by itself.
 const AHEAD: usize = 4;
-const ASKED_FOR: usize = 256;
+const ASKED_FOR: usize = 512;
 
 /// What a burst did, for the queue's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -184,6 +184,9 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
         let got = pool.raw_alloc_bulk(burst, wanted);
         if got < wanted {
             tally.nombuf += 1;
+        }
+        if B::CLIENT && usize::from(visible) <= wanted {
+            self.memory.own_descriptors(self.buffers.view().posted(), got as u16);
         }
         let (packets, slots) = self.fill(pool, port, &mut burst[first..], visible, tally);
         burst.truncate(first + packets);

@@ -65,6 +65,10 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
         let before = burst.len();
         let room = burst.room();
         let mut left = self.visible(room, tally);
+        if usize::from(left) <= room {
+            // They are read now, and written when mbufs are posted again.
+            self.memory.own_descriptors(self.consumed, left);
+        }
         while left > 0 && burst.room() > 0 {
             let run = self.straight(port, left, burst, tally);
             let slots = if run > 0 { run } else { self.take_any(port, left, burst, tally) };

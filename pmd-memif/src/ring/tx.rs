@@ -295,6 +295,9 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         if way == Way::ToFew || self.few.is_limited() {
             free = free.min(self.room(burst.len(), way, tally));
         }
+        if !B::CLIENT {
+            self.memory.own_descriptors(self.filled, free.min(burst.len() as u16));
+        }
         loop {
             let rest = &burst[taken..];
             let (run, copied) = if rest.first().is_some_and(|mbuf| mbuf.len() > LARGE) {
@@ -340,7 +343,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
             }
             self.filled = self.filled.wrapping_add(slots);
             self.publish();
-            if B::CLIENT && self.memory.is_peer_apart() {
+            if B::CLIENT {
                 self.memory.own_descriptors(self.filled.wrapping_add(DESCRIPTORS_AHEAD), slots);
             }
         }

@@ -316,8 +316,14 @@ impl RingMemory for ShmRing {
 
     #[inline(always)]
     fn own_descriptors(&self, index: u16, count: u16) {
-        for nth in (0..count).step_by(64 / DESCRIPTOR) {
-            copy::prefetch_to_write(self.slots(index.wrapping_add(nth), 1).at(0));
+        if !self.is_peer_apart() {
+            return;
+        }
+        let mut left = usize::from(count);
+        while left > 0 {
+            let slot = self.size.slot(index.wrapping_add(left as u16 - 1));
+            copy::prefetch_to_write(self.descriptors.as_ptr().wrapping_add(usize::from(slot) * DESCRIPTOR));
+            left = left.saturating_sub(64 / DESCRIPTOR);
         }
     }
 
