@@ -49,6 +49,7 @@ mod tests_snapshot;
 mod tests_zero_copy;
 pub(crate) mod tx;
 pub(crate) mod tx_lend;
+mod tx_run;
 pub(crate) mod tx_zero_copy;
 mod ways;
 mod window;

@@ -185,6 +185,7 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
         if got < wanted {
             tally.nombuf += 1;
         }
+        // Where more wait behind them, the CPU may well ask for their lines by itself.
         if B::CLIENT && usize::from(visible) <= wanted {
             self.memory.own_descriptors(self.buffers.view().posted(), got as u16);
         }

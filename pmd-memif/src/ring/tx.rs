@@ -12,16 +12,13 @@
 //!
 //! Where the peer is another process, its CPU's cache has the lines of what it has read lately. Stores wait for one such line
 //! after the other. So a client lets all its buffers pass, of which there are more than slots, before it takes the first one
-//! again; and lines are asked for some packets ahead, since a peer may have few. Only a hint comes of that look at a descriptor.
-//! The descriptors of the burst after next are asked for as well. So are packets that were lent to us, often by another process:
-//! nobody has looked at their bytes yet.
+//! again. The descriptors of the burst after next are asked for as well; by a server, those of this burst.
 //!
 //! Whether large packets had better go past the caches then, or to few buffers ([`Few`]), is tried now and then ([`Ways`]).
 //!
-//! Those that fill a first-level cache are copied from the last to the first of a burst ([`TxRing::straight_back`]).
-//!
 //! The mbufs stay in the burst; the queue frees those that were taken, in bulk. Most packets are one segment that fits one
-//! slot; the others take `scatter`, which packs them into as many slots as they need or leaves the ring untouched.
+//! slot, and are copied by a [`Run`]; the others take `scatter`, which packs them into as many slots as they need or leaves the
+//! ring untouched.
 
 use std::time::Instant;
 
@@ -30,26 +27,17 @@ use pmd_core::Mbuf;
 use super::exported::ExportedPool;
 use super::few::Few;
 use super::resting::MOST_RESTING;
+use super::tx_run::{AHEAD, LARGE, Run};
 use super::tx_zero_copy::ZeroCopyTxRing;
 use super::ways::{self, Way, Ways};
-use super::{
-    Buffers, DESC_NEXT, Descriptor, OwnSlots, PACKET_MAX, PacketMemory, PeersSlots, RingMemory, RingSize, Slots,
-};
-use crate::copy::{self, Copier, Streamed, with_copier};
+use super::{Buffers, DESC_NEXT, Descriptor, OwnSlots, PACKET_MAX, PeersSlots, RingMemory, RingSize, Slots};
+use crate::copy::{Copier, Streamed, with_copier};
 
 /// Slots that a client fills between two looks at the index of a server in its process, unless there is no room for as many.
 const LOOK_EVERY: u16 = 64;
 
-/// How many packets ahead a slot's buffer is asked for, and a packet that was lent, and how many bytes of it: behind those the CPU
-/// asks by itself.
-const AHEAD: usize = 4;
-const ASKED_FOR: usize = 256;
-
 /// How many slots behind a burst a client asks for the lines of as many descriptors: the server's CPU has read them a ring ago.
 pub(super) const DESCRIPTORS_AHEAD: u16 = 32;
-
-/// Bytes above which the last packet of a burst is copied first: 32 of them fill a first-level cache.
-const LARGE: usize = 768;
 
 /// What a burst did, for the queue's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -192,74 +180,6 @@ enum Scattered {
     Fault(TxFault),
 }
 
-/// Slots that follow each other, which whole packets are put into: by value, so that it stays in registers.
-struct Run<S, P, B: Buffers> {
-    slots: S,
-    /// The same, and some behind them.
-    ahead: S,
-    buffers: B::Run,
-    memory: P,
-    /// The region that the buffers are expected in.
-    region: u16,
-    segment_max: u32,
-    /// Whether packets were lent, as far as the first one tells.
-    is_lent: bool,
-}
-
-impl<S: Slots, P: PacketMemory, B: Buffers> Run<S, P, B> {
-    /// The buffer of the slot `i`.
-    #[inline(always)]
-    fn buffer(&self, i: usize) -> Descriptor {
-        B::empty(self.buffers, i, || self.slots.descriptor(i))
-    }
-
-    /// Asks for the first lines of what is to be copied into the slot `i`, if that was lent; and, if it `OWNS`, for those of the slot's
-    /// buffer. `len` is what packets have.
-    #[inline(always)]
-    fn ask<const OWNS: bool>(&self, packet: Option<&Mbuf>, i: usize, len: usize) {
-        if len <= 64 {
-            return;
-        }
-        let len = len.min(ASKED_FOR);
-        if let Some(packet) = packet.filter(|_| self.is_lent) {
-            copy::prefetch(packet.data().as_ptr(), len);
-        }
-        if OWNS && i < self.ahead.len() {
-            self.memory.own(B::empty(self.buffers, i, || self.ahead.descriptor(i)).offset, len);
-        }
-    }
-
-    /// Bytes that may be put there.
-    #[inline(always)]
-    fn room(&self, i: usize) -> usize {
-        self.buffer(i).length.min(self.segment_max) as usize
-    }
-
-    /// Copies a packet of one segment that fits there, describes it, and says how long it is.
-    #[inline(always)]
-    fn put(&self, copier: impl Copier, mbuf: &Mbuf, i: usize) -> Option<u64> {
-        let Self { memory, region, segment_max, .. } = *self;
-        let buffer = self.buffer(i);
-        let data = mbuf.data();
-        let fits = data.len() <= buffer.length.min(segment_max) as usize;
-        if mbuf.segment_count() != 1
-            || buffer.region != region
-            || data.is_empty()
-            || !fits
-            || memory.write(copier, buffer.offset, data).is_err()
-        {
-            return None;
-        }
-        let filled = Descriptor { flags: 0, region, length: data.len() as u32, ..buffer };
-        if B::CLIENT {
-            self.slots.set_descriptor(i, filled);
-        } else {
-            self.slots.set_filled(i, filled);
-        }
-        Some(data.len() as u64)
-    }
-}
-
 impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// The sending end of a connected ring. `segment_max` is in bytes.
     pub(crate) fn new(memory: M, size: RingSize, buffers: B, segment_max: u32) -> Self {
@@ -301,14 +221,9 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         loop {
             let rest = &burst[taken..];
             let (run, copied) = if rest.first().is_some_and(|mbuf| mbuf.len() > LARGE) {
-                self.straight_back(way, rest, slots, free)
+                self.copy::<true>(way, rest, slots, free)
             } else {
-                with_copier!(self.memory.kernel(), copier => match way {
-                    Way::InTurn if self.memory.is_peer_apart() => self.straight::<true, true>(copier, rest, slots, free),
-                    Way::InTurn => self.straight::<false, false>(copier, rest, slots, free),
-                    Way::ToFew => self.straight::<true, false>(copier, rest, slots, free),
-                    Way::PastCaches => self.straight::<true, false>(Streamed(copier), rest, slots, free),
-                })
+                self.copy::<false>(way, rest, slots, free)
             };
             (taken, slots, bytes) = (taken + usize::from(run), slots + run, bytes + copied);
             let Some(mbuf) = burst.get(taken) else { break };
@@ -356,45 +271,22 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         Sent { taken, fault }
     }
 
-    /// Copies the leading packets of `burst` into the free slots behind the `used` ones, as long as each is one segment that
-    /// fits one slot of the expected region, and until the ring goes round, or the buffers; says how many, and their bytes. A loop
-    /// of its own, with as little as possible to keep in registers, and therefore not inlined. `APART`: the peer is another process;
-    /// if it `OWNS`, lines of buffers are asked for that its CPU may have.
-    #[inline(never)]
-    fn straight<const APART: bool, const OWNS: bool>(
-        &self,
-        copier: impl Copier,
-        burst: &[Mbuf],
-        used: u16,
-        free: u16,
-    ) -> (u16, u64) {
-        let Some(run) = self.run::<APART>(used, free, burst) else { return (0, 0) };
-        let (mut done, mut bytes) = (0, 0);
-        for (i, mbuf) in (0..run.slots.len()).zip(&burst[..run.slots.len()]) {
-            if APART {
-                run.ask::<OWNS>(burst.get(i + AHEAD), i + AHEAD, mbuf.len());
-            }
-            let Some(len) = run.put(copier, mbuf, i) else { break };
-            bytes += len;
-            done += 1;
-        }
-        (done, bytes)
-    }
-
-    /// As [`Self::straight`], for large packets: the last one is copied first. It was received last, and is still in the
-    /// first-level cache, which not all of them fit. The slots are published all at once, so nobody sees the order.
-    #[inline(never)]
-    fn straight_back(&self, way: Way, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
+    /// Copies the leading packets of `burst` into the free slots behind the `used` ones, as far as a [`Run`] can take them; says how
+    /// many, and their bytes. `BACK`: from the last to the first.
+    #[inline(always)]
+    fn copy<const BACK: bool>(&self, way: Way, burst: &[Mbuf], used: u16, free: u16) -> (u16, u64) {
         with_copier!(self.memory.kernel(), copier => match way {
-            Way::InTurn if self.memory.is_peer_apart() => self.back::<true, true>(copier, burst, used, free),
-            Way::InTurn => self.back::<false, false>(copier, burst, used, free),
-            Way::ToFew => self.back::<true, false>(copier, burst, used, free),
-            Way::PastCaches => self.back::<true, false>(Streamed(copier), burst, used, free),
+            Way::InTurn if self.memory.is_peer_apart() => self.straight::<BACK, true, true>(copier, burst, used, free),
+            Way::InTurn => self.straight::<BACK, false, false>(copier, burst, used, free),
+            Way::ToFew => self.straight::<BACK, true, false>(copier, burst, used, free),
+            Way::PastCaches => self.straight::<BACK, true, false>(Streamed(copier), burst, used, free),
         })
     }
 
-    #[inline(always)]
-    fn back<const APART: bool, const OWNS: bool>(
+    /// The same with one copier, where the peer is another process or not (`APART`) and owns lines of our buffers or not (`OWNS`). Not
+    /// inlined: what is kept in registers around the loop would not be there for it.
+    #[inline(never)]
+    fn straight<const BACK: bool, const APART: bool, const OWNS: bool>(
         &self,
         copier: impl Copier,
         burst: &[Mbuf],
@@ -402,26 +294,7 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
         free: u16,
     ) -> (u16, u64) {
         let Some(run) = self.run::<APART>(used, free, burst) else { return (0, 0) };
-        if run.slots.len() == 0 {
-            return (0, 0);
-        }
-        // As far as can be told by the first slot alone, so that little is copied in vain.
-        let room = run.room(0);
-        let is_plain = |mbuf: &&Mbuf| mbuf.segment_count() == 1 && mbuf.len() <= room;
-        let plain = &burst[..burst[..run.slots.len()].iter().take_while(is_plain).count()];
-        let (mut done, mut bytes) = (plain.len(), 0);
-        for (i, mbuf) in plain.iter().enumerate().rev() {
-            if APART {
-                let next = i.wrapping_sub(AHEAD);
-                run.ask::<OWNS>(plain.get(next), next, mbuf.len());
-            }
-            match run.put(copier, mbuf, i) {
-                Some(len) => bytes += len,
-                // What lies behind it is not published, and copied again when this one is done with.
-                None => (done, bytes) = (i, 0),
-            }
-        }
-        (done as u16, bytes)
+        if BACK { run.back::<APART, OWNS>(copier, burst) } else { run.forth::<APART, OWNS>(copier, burst) }
     }
 
     /// The free slots behind the `used` ones, for a burst, or fewer where the ring goes round or the buffers; none without the
