@@ -320,7 +320,7 @@ pub(crate) trait RingMemory {
     fn set_filled(&self, index: u16, descriptor: Descriptor);
     /// Asks for the lines of `count` descriptors from `index` on, which will be written soon, where the peer is another process.
     /// The last one first: a CPU that sees line after line go on asks for those behind them by itself, and takes them from the
-    /// peer, who is at work on them.
+    /// peer, who is at work on them. Who receives need not ask where more packets wait behind these: there the CPU may well do so.
     fn own_descriptors(&self, _index: u16, _count: u16) {}
     /// Clears the flags of the descriptor at `index`.
     fn clear_flags(&self, index: u16);

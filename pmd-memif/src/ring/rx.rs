@@ -9,7 +9,7 @@
 //! Most packets are one descriptor and fit one mbuf; the others (chains, large ones, broken ones) take `gather`.
 //!
 //! Where the peer is another process, data is asked for some packets ahead of copying it: it is in another CPU's cache. Only a
-//! hint comes of that look at a descriptor.
+//! hint comes of that look at a descriptor. A client asks for the descriptors that it posts again, too.
 //!
 //! Where the buffers lie, and what is done with empty ones, is [`super::posted`]'s.
 
@@ -185,7 +185,6 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
         if got < wanted {
             tally.nombuf += 1;
         }
-        // Where more wait behind them, the CPU may well ask for their lines by itself.
         if B::CLIENT && usize::from(visible) <= wanted {
             self.memory.own_descriptors(self.buffers.view().posted(), got as u16);
         }

@@ -66,8 +66,7 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
         let room = burst.room();
         let mut left = self.visible(room, tally);
         if usize::from(left) <= room {
-            // They are read now, and written when mbufs are posted again. Where more wait behind them, the CPU may well ask for
-            // their lines by itself.
+            // They are read now, and written when mbufs are posted again.
             self.memory.own_descriptors(self.consumed, left);
         }
         while left > 0 && burst.room() > 0 {

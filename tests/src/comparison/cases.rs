@@ -114,9 +114,9 @@ impl Case {
     /// What testpmd can do instead. It has no zero-copy server; the better of what it has then counts.
     pub fn of_testpmd(self) -> &'static [ZeroCopy] {
         match (self.work, self.zero_copy) {
-            (work, zero_copy) if work.has_ends() || zero_copy == ZeroCopy::None => &[ZeroCopy::None],
+            (Work::Chain | Work::ChainOfPeers, _) | (_, ZeroCopy::None) => &[ZeroCopy::None],
             (_, ZeroCopy::Client) => &[ZeroCopy::Client],
-            _ => &[ZeroCopy::None, ZeroCopy::Client],
+            (_, ZeroCopy::Server | ZeroCopy::Both) => &[ZeroCopy::None, ZeroCopy::Client],
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! 1. [`Contender::start`] starts the subject's processes, lets them warm up, and freezes them. Those of several subjects can
 //!    so stand ready at the same time without disturbing each other.
-//! 2. [`Contender::measure`] lets them go on, reads twice, and freezes them again; then it probes the CPUs. What they were
-//!    like before is known from the measurement before it.
+//! 2. [`Contender::measure`] lets them go on, reads twice, asks what the ends of a chain leave, and freezes them again; then it
+//!    probes the CPUs. What they were like before is known from the measurement before it.
 
 use std::thread;
 use std::time::Duration;

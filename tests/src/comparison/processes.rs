@@ -2,8 +2,8 @@
 //!
 //! 1. `parts` says as data what each process does, and with which ends of memifs.
 //! 2. [`Stage::start`] starts them, those with memif servers first, each while the others are frozen, and has testpmd forward.
-//! 3. [`Stage::reading`] asks the one that counts. Between measurements, [`Stage::freeze`] holds them where they are.
-//!    Dropping the stage kills them all, frozen or not.
+//! 3. [`Stage::reading`] asks the one that counts, [`Stage::limit_of_ends`] what it could have moved. Between measurements,
+//!    [`Stage::freeze`] holds them where they are. Dropping the stage kills them all, frozen or not.
 //!
 //! Both programs do the same in the same way: they forward between pairs of ports (testpmd's `io`, our mode `fwd` with a
 //! port map). Who makes packets takes them from a null port, which costs either less than its generator; who swallows them

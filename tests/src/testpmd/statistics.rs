@@ -146,6 +146,8 @@ mod tests {
         let cost = ForwardCycles::parse(answer).unwrap();
         assert_eq!(cost, ForwardCycles { cycles: 5000, packets: 100, hertz: 2_600_000_000 });
         assert_eq!(cost.limit(), 52e6);
+        let before = ForwardCycles { cycles: 1000, packets: 60, ..cost };
+        assert_eq!(cost.since(&before), ForwardCycles { cycles: 4000, packets: 40, ..cost });
         assert!(ForwardCycles::parse("  RX-packets: 1\n").is_err());
     }
 
