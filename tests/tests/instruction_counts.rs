@@ -42,7 +42,7 @@ fn hot_loops_stay_within_their_bounds() -> Result<()> {
         ensure!(long.packets > short.packets, "{case}: twice the bursts moved {} packets", long.packets);
         let cost = (long.instructions - short.instructions) as f64 / (long.packets - short.packets) as f64;
         exceeded |= cost > bound;
-        report += &format!("{case}: {cost:.1} instructions per packet, at most {bound:.0}\n");
+        report += &format!("{case}: {cost:.1} instructions per packet, at most {bound:.1}\n");
     }
     println!("{report}");
     ensure!(!exceeded, "a hot loop has become longer:\n{report}");
