@@ -36,10 +36,12 @@
 //! # pmd_core::conformance::run("bursts_of_every_size_arrive_in_order", &Loop);
 //! ```
 
+mod checked;
 mod checks;
 mod far_end;
 mod fixture;
 mod frame;
+mod halves;
 mod loan;
 mod promise;
 mod testbed;

@@ -39,6 +39,7 @@ pub(crate) mod rotated;
 pub(crate) mod rx;
 pub(crate) mod rx_borrow;
 pub(crate) mod rx_zero_copy;
+mod scatter;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

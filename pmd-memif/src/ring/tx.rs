@@ -17,8 +17,8 @@
 //! Whether large packets had better go past the caches then, or to few buffers ([`Few`]), is tried now and then ([`Ways`]).
 //!
 //! The mbufs stay in the burst; the queue frees those that were taken, in bulk. Most packets are one segment that fits one
-//! slot, and are copied by a [`Run`]; the others take `scatter`, which packs them into as many slots as they need or leaves the
-//! ring untouched.
+//! slot, and are copied by a [`Run`]; the others are packed into as many slots as they need ([`Plan`]), or leave the ring
+//! untouched.
 
 use std::time::Instant;
 
@@ -27,10 +27,11 @@ use pmd_core::Mbuf;
 use super::exported::ExportedPool;
 use super::few::Few;
 use super::resting::MOST_RESTING;
+use super::scatter::Plan;
 use super::tx_run::{AHEAD, LARGE, Run};
 use super::tx_zero_copy::ZeroCopyTxRing;
 use super::ways::{self, Way, Ways};
-use super::{Buffers, DESC_NEXT, Descriptor, OwnSlots, PACKET_MAX, PeersSlots, RingMemory, RingSize, Slots};
+use super::{Buffers, Descriptor, OwnSlots, PACKET_MAX, PeersSlots, RingMemory, RingSize, Slots};
 use crate::copy::{Copier, Streamed, with_copier};
 
 /// Slots that a client fills between two looks at the index of a server in its process, unless there is no room for as many.
@@ -155,8 +156,8 @@ pub(crate) struct TxRing<M, B> {
     region: u16,
     /// How large packets are written, where the peer is another process. Behind a pointer, as most rings have no use for it.
     ways: Box<Ways>,
-    /// The slots of the packet that `scatter` works on; never grows beyond the ring's size.
-    plan: Vec<Descriptor>,
+    /// The slots of the packet that `scatter` works on.
+    plan: Plan,
 }
 
 /// What became of the leading mbufs of a burst.
@@ -183,7 +184,7 @@ enum Scattered {
 impl<M: RingMemory, B: Buffers> TxRing<M, B> {
     /// The sending end of a connected ring. `segment_max` is in bytes.
     pub(crate) fn new(memory: M, size: RingSize, buffers: B, segment_max: u32) -> Self {
-        let plan = Vec::with_capacity(size.get().into());
+        let plan = Plan::new(size);
         let few = Few::new(size, buffers.count());
         let (region, ways) = (buffers.region(), Box::new(Ways::new(size, few.is_possible())));
         let (filled, peer, looked) = (0, 0, 0);
@@ -346,65 +347,22 @@ impl<M: RingMemory, B: Buffers> TxRing<M, B> {
                 }
             }
         };
-        self.region = self.plan.first().map_or(self.region, |buffer| buffer.region);
-        match self.write_chain(mbuf, used) {
+        self.region = self.plan.region().unwrap_or(self.region);
+        let first = self.filled.wrapping_add(used);
+        match self.plan.write(&self.memory, mbuf, |i, described| self.describe(first.wrapping_add(i), described)) {
             Ok(()) => Scattered::Sent(slots),
             Err(fault) => Scattered::Fault(fault),
         }
     }
 
     /// Chooses the slots for `len` bytes, behind the `used` ones and within the `free` ones: how many, or `None` when they
-    /// do not suffice. Takes one snapshot of each, with the length set to what will be put there.
+    /// do not suffice.
     fn plan(&mut self, len: usize, used: u16, free: u16) -> Result<Option<u16>, TxFault> {
         let mut plan = std::mem::take(&mut self.plan);
-        plan.clear();
-        let result = self.plan_into(&mut plan, len, used, free);
+        let buffers = (used..free).map(|i| self.buffer(self.filled.wrapping_add(i)));
+        let chosen = plan.choose(&self.memory, self.segment_max, len, buffers);
         self.plan = plan;
-        result
-    }
-
-    fn plan_into(&self, plan: &mut Vec<Descriptor>, len: usize, used: u16, free: u16) -> Result<Option<u16>, TxFault> {
-        let mut left = len as u32;
-        for i in used..free {
-            let mut buffer = self.buffer(self.filled.wrapping_add(i));
-            if buffer.length == 0 {
-                return Err(TxFault::NoCapacity);
-            }
-            buffer.length = buffer.length.min(self.segment_max).min(left);
-            if self.memory.check(buffer.place(), buffer.length as usize).is_err() {
-                return Err(TxFault::BadPlace);
-            }
-            left -= buffer.length;
-            buffer.flags = if left > 0 { DESC_NEXT } else { 0 };
-            plan.push(buffer);
-            if left == 0 {
-                return Ok(Some(i + 1 - used));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Copies a packet into the planned slots.
-    fn write_chain(&self, mbuf: &Mbuf, used: u16) -> Result<(), TxFault> {
-        let mut segments = mbuf.segments();
-        let mut data: &[u8] = &[];
-        for (i, planned) in self.plan.iter().enumerate() {
-            let (mut place, mut left) = (planned.place(), planned.length as usize);
-            while left > 0 {
-                if data.is_empty() {
-                    let Some(segment) = segments.next() else { break };
-                    data = segment;
-                    continue;
-                }
-                let (part, rest) = data.split_at(left.min(data.len()));
-                self.memory.write(place, part).map_err(|_| TxFault::BadPlace)?;
-                place.offset += part.len() as u32;
-                left -= part.len();
-                data = rest;
-            }
-            self.describe(self.filled.wrapping_add(used).wrapping_add(i as u16), *planned);
-        }
-        Ok(())
+        chosen
     }
 
     /// How many slots may be filled now: the remembered ones if they satisfy `wanted`, otherwise by a fresh look.

@@ -13,7 +13,7 @@
 use pmd_core::Mbuf;
 
 use super::{Buffers, Descriptor, PacketMemory, Slots};
-use crate::copy::{self, Copier};
+use crate::copy::{Copier, access};
 
 /// How many packets ahead a slot's buffer is asked for, and a packet that was lent, and how many bytes of it: behind those the CPU
 /// asks by itself.
@@ -89,7 +89,7 @@ impl<S: Slots, P: PacketMemory, B: Buffers> Run<S, P, B> {
         }
         let len = len.min(ASKED_FOR);
         if let Some(packet) = packet.filter(|_| self.is_lent) {
-            copy::prefetch(packet.data().as_ptr(), len);
+            access::prefetch(packet.data().as_ptr(), len);
         }
         if OWNS && i < self.ahead.len() {
             self.memory.own(B::empty(self.buffers, i, || self.ahead.descriptor(i)).offset, len);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::{CacheLine, Extent, Regions, ShmError};
-use crate::copy::{self, Copier, Kernel, with_copier};
+use crate::copy::{Copier, Kernel, access, with_copier};
 use crate::doorbell;
 use crate::ring::{BadPlace, COOKIE, Descriptor, PacketMemory, Place, RingMemory, RingSize, Slots};
 
@@ -63,7 +63,7 @@ impl ShmRing {
         let descriptors = unsafe { header.add(2 * line.bytes()) };
         let ring = Self { regions, header, descriptors, size, line: line.bytes(), kernel, apart: false, event };
         // SAFETY: the first 4 bytes of the ring, as just checked.
-        match u32::from_le(unsafe { copy::load(ring.header.as_ptr()) }) {
+        match u32::from_le(unsafe { access::load(ring.header.as_ptr()) }) {
             COOKIE => Ok(ring),
             cookie => Err(ShmError::Cookie { region, offset, cookie }),
         }
@@ -171,7 +171,7 @@ impl Slots for ShmSlots<'_> {
     #[inline(always)]
     fn outline(self, i: usize) -> Descriptor {
         // SAFETY: the first 8 bytes of a descriptor inside the ring, which we borrow and which keeps them mapped.
-        let low = u64::from_le(unsafe { copy::load(self.at(i)) });
+        let low = u64::from_le(unsafe { access::load(self.at(i)) });
         Descriptor { flags: low as u16, region: (low >> 16) as u16, length: (low >> 32) as u32, offset: 0 }
     }
 
@@ -179,7 +179,7 @@ impl Slots for ShmSlots<'_> {
     fn descriptor(self, i: usize) -> Descriptor {
         let at = self.at(i);
         // SAFETY: 16 bytes inside the ring, which we borrow and which keeps them mapped; each word is read once.
-        let (low, high): (u64, u32) = unsafe { (copy::load(at), copy::load(at.add(8))) };
+        let (low, high): (u64, u32) = unsafe { (access::load(at), access::load(at.add(8))) };
         let low = u64::from_le(low);
         Descriptor {
             flags: low as u16,
@@ -193,13 +193,13 @@ impl Slots for ShmSlots<'_> {
     fn set_descriptor(self, i: usize, descriptor: Descriptor) {
         let words = [low_word(descriptor).to_le(), u64::from(descriptor.offset).to_le()];
         // SAFETY: 16 bytes inside the ring, as above. The metadata word, which nobody uses, becomes 0.
-        unsafe { copy::store_words(self.at(i), words) };
+        unsafe { access::store_words(self.at(i), words) };
     }
 
     #[inline(always)]
     fn set_filled(self, i: usize, descriptor: Descriptor) {
         // SAFETY: the first 8 bytes of a descriptor, as above.
-        unsafe { copy::store_word(self.at(i), low_word(descriptor).to_le()) };
+        unsafe { access::store_word(self.at(i), low_word(descriptor).to_le()) };
     }
 }
 
@@ -214,13 +214,13 @@ impl PacketMemory for ShmPackets<'_> {
     #[inline(always)]
     fn own(self, offset: u32, len: usize) {
         for line in (0..len).step_by(64) {
-            copy::prefetch_to_write(self.region.base.as_ptr().wrapping_add(offset as usize + line));
+            access::prefetch_to_write(self.region.base.as_ptr().wrapping_add(offset as usize + line));
         }
     }
 
     #[inline(always)]
     fn fetch(self, offset: u32, len: usize) {
-        copy::prefetch(self.region.base.as_ptr().wrapping_add(offset as usize), len);
+        access::prefetch(self.region.base.as_ptr().wrapping_add(offset as usize), len);
     }
 
     #[inline(always)]
@@ -322,14 +322,14 @@ impl RingMemory for ShmRing {
         let mut left = usize::from(count);
         while left > 0 {
             let slot = self.size.slot(index.wrapping_add(left as u16 - 1));
-            copy::prefetch_to_write(self.descriptors.as_ptr().wrapping_add(usize::from(slot) * DESCRIPTOR));
+            access::prefetch_to_write(self.descriptors.as_ptr().wrapping_add(usize::from(slot) * DESCRIPTOR));
             left = left.saturating_sub(64 / DESCRIPTOR);
         }
     }
 
     fn clear_flags(&self, index: u16) {
         // SAFETY: the first 2 bytes of a descriptor, inside the ring, which `regions` keeps mapped.
-        unsafe { copy::store(self.slots(index, 1).at(0), 0_u16) };
+        unsafe { access::store(self.slots(index, 1).at(0), 0_u16) };
     }
 
     fn check(&self, place: Place, len: usize) -> Result<(), BadPlace> {

@@ -2,9 +2,10 @@
 
 use super::not_applicable;
 use crate::burst::{BURST_MAX, Burst};
+use crate::conformance::checked::{receive, send, wait};
 use crate::conformance::fixture::{Fixture, Shape};
 use crate::conformance::promise;
-use crate::conformance::testbed::{Testbed, Way, receive, send, wait};
+use crate::conformance::testbed::{Testbed, Way};
 
 /// Bursts of 1, 32 and 256 packets, and of numbers beside those, arrive.
 pub(in crate::conformance) fn bursts_of_every_size_arrive_in_order(fixture: &dyn Fixture) {

@@ -2,9 +2,10 @@
 
 use super::not_applicable;
 use crate::burst::Burst;
+use crate::conformance::checked::{main_counters, receive, require_monotonic, send, wait};
 use crate::conformance::fixture::Fixture;
 use crate::conformance::promise;
-use crate::conformance::testbed::{End, Testbed, Way, main_counters, receive, require_monotonic, send, wait};
+use crate::conformance::testbed::{End, Testbed, Way};
 
 /// What one end has sent the other has received, in packets and in bytes, and no counter of trouble has moved.
 pub(in crate::conformance) fn statistics_of_both_ends_add_up(fixture: &dyn Fixture) {

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::burst::Burst;
+use crate::conformance::checked::{bytes, require_whole};
 use crate::conformance::fixture::Fixture;
+use crate::conformance::halves::Parked;
 use crate::conformance::promise;
-use crate::conformance::testbed::{Parked, Testbed, bytes, open, pool_of, require_whole};
+use crate::conformance::testbed::{Testbed, open, pool_of};
 use crate::lport::{Lport, LportControl};
 use crate::pool::Pool;
 

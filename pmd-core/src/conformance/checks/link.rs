@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use super::not_applicable;
 use crate::burst::Burst;
+use crate::conformance::checked::{require_down_with_reason, require_monotonic};
 use crate::conformance::fixture::Fixture;
 use crate::conformance::promise::{self, Promise};
-use crate::conformance::testbed::{Testbed, require_down_with_reason, require_monotonic};
+use crate::conformance::testbed::Testbed;
 
 /// Setting any lport of a device down stops all its queues; setting it up starts them again, and counters go on.
 pub(in crate::conformance) fn admin_down_stops_the_whole_device_and_up_starts_it(fixture: &dyn Fixture) {

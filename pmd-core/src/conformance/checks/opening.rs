@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::not_applicable;
+use crate::conformance::checked::require_whole;
 use crate::conformance::fixture::{Device, Fixture, Refusal};
 use crate::conformance::promise;
-use crate::conformance::testbed::{Testbed, open, pool_of, require_whole};
+use crate::conformance::testbed::{Testbed, open, pool_of};
 use crate::driver::OpenError;
 use crate::options::{OptionKind, OptionSpec, Options, RawOption, RawValue};
 

@@ -2,10 +2,11 @@
 
 use super::not_applicable;
 use crate::burst::Burst;
+use crate::conformance::checked::{bytes, wait};
 use crate::conformance::fixture::Fixture;
 use crate::conformance::loan::Loan;
 use crate::conformance::promise;
-use crate::conformance::testbed::{End, Testbed, Way, bytes, wait};
+use crate::conformance::testbed::{End, Testbed, Way};
 use crate::deployment::LportId;
 use crate::mbuf::Mbuf;
 use crate::pool::Pool;

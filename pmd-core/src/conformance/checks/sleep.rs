@@ -11,8 +11,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::not_applicable;
 use crate::burst::Burst;
 use crate::conformance::fixture::{Capabilities, Fixture};
+use crate::conformance::halves::Halves;
 use crate::conformance::promise;
-use crate::conformance::testbed::{End, Halves, Testbed, Way};
+use crate::conformance::testbed::{End, Testbed, Way};
 use crate::lport::{RxQueue, TxQueue};
 use crate::pool::Pool;
 

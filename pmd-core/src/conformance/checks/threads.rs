@@ -9,10 +9,12 @@ use super::bursts::send_unreceived;
 use super::link::wait_until_dead;
 use super::not_applicable;
 use crate::burst::Burst;
+use crate::conformance::checked::{bytes, require_monotonic};
 use crate::conformance::fixture::{Capabilities, Fixture};
 use crate::conformance::frame::Frame;
+use crate::conformance::halves::Halves;
 use crate::conformance::promise;
-use crate::conformance::testbed::{Halves, Testbed, Way, bytes, require_monotonic};
+use crate::conformance::testbed::{Testbed, Way};
 use crate::lport::{RxQueue, TxQueue};
 use crate::pool::Pool;
 
