@@ -25,9 +25,8 @@ use crate::layout::Layout;
 use crate::link::{Exports, Link, Shape, Side};
 use crate::message::Direction;
 use crate::queue::RxMode;
-use crate::ring::COOKIE;
 use crate::ring::exported::ExportedPool;
-use crate::shm::CacheLine;
+use crate::shm::{CacheLine, Regions};
 
 /// What the data path needs to know of a device.
 #[derive(Debug, Clone)]
@@ -240,10 +239,11 @@ fn make_memory(layout: &Layout, agreed: Agreed) -> Result<Memory, String> {
     let size = layout.region_bytes()?;
     let fd = sealed_memfd(c"memif region", size as usize, PageSize::Small)
         .map_err(|error| format!("cannot make {size} bytes of shared memory: {error}"))?;
+    // Written where it is mapped, not into the file: the first touch settles how large the pages are.
+    let regions = Regions::map(std::iter::once((&fd, size))).map_err(|error| error.to_string())?;
     let ring = |direction, index| {
         let place = layout.ring(direction, index);
-        nix::sys::uio::pwrite(&fd, &COOKIE.to_le_bytes(), place.offset.into())
-            .map_err(|error| format!("cannot write into shared memory: {error}"))?;
+        regions.put_cookie(place).map_err(|error| error.to_string())?;
         let placement = Placement { region: place.region, offset: place.offset, log2_size: agreed.log2_ring_size };
         let fd = event().map_err(|error| format!("cannot make an eventfd: {error}"))?.into();
         Ok(Ring { placement, fd, duplicate_of: None })

@@ -192,6 +192,15 @@ pub fn sealed_memfd(name: &std::ffi::CStr, len: usize, page: PageSize) -> io::Re
     Ok(file)
 }
 
+/// Before anybody touches it. A wish, not a need: kernels without transparent huge pages refuse it, and for shared memory most give
+/// them only where they are told to.
+#[cfg(not(miri))]
+fn wish_for_huge_pages(map: &memmap2::MmapRaw) {
+    if map.len() >= 2 << 20 {
+        drop(map.advise(memmap2::Advice::HugePage));
+    }
+}
+
 #[cfg(not(miri))]
 #[derive(Debug)]
 struct Memory(memmap2::MmapRaw);
@@ -210,15 +219,16 @@ impl Memory {
             options.huge(huge);
         }
         let map = memmap2::MmapRaw::from(options.map_anon()?);
-        if huge.is_none() && len >= 2 << 20 {
-            // A wish, not a need: kernels without transparent huge pages refuse it.
-            drop(map.advise(memmap2::Advice::HugePage));
+        if huge.is_none() {
+            wish_for_huge_pages(&map);
         }
         Ok(Self(map))
     }
 
     fn of_file(file: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
-        Ok(Self(memmap2::MmapOptions::new().len(len).map_raw(&file)?))
+        let map = memmap2::MmapOptions::new().len(len).map_raw(&file)?;
+        wish_for_huge_pages(&map);
+        Ok(Self(map))
     }
 
     fn base(&self) -> NonNull<u8> {

@@ -28,7 +28,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use pmd_core::pool::{FileId, Span};
 
@@ -36,7 +36,7 @@ pub(crate) use self::lender::ShmLender;
 pub(crate) use self::pool::over_pool;
 use self::ring::DESCRIPTOR;
 pub(crate) use self::ring::{RingWords, ShmRing};
-use crate::copy::Kernel;
+use crate::copy::{Kernel, access};
 use crate::ring::{BadPlace, COOKIE, Place, RingSize};
 use crate::sigbus::Watch;
 
@@ -112,6 +112,18 @@ impl Regions {
         Ok(Arc::new(Self { table: table.collect::<Result<_, _>>()?, kernel: Kernel::detect() }))
     }
 
+    /// Marks a place of ours as the beginning of a ring, for [`ShmRing::new`] and the peer.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub(crate) fn put_cookie(&self, place: Place) -> Result<(), ShmError> {
+        let Place { region, offset } = place;
+        let at = self.address(place, size_of_val(&COOKIE)).map_err(|_| ShmError::RingOutside { region, offset })?;
+        // SAFETY: these bytes lie in a region, as just checked, which is mapped while `self` lives.
+        unsafe { access::store(at.as_ptr(), COOKIE.to_le()) };
+        Ok(())
+    }
+
     /// Whether the peer has truncated a file under us: what is mapped there now is private and zero (statement 67).
     pub(crate) fn is_lost(&self) -> bool {
         self.table.iter().any(|region| region.watch.as_ref().is_some_and(Watch::is_lost))
@@ -164,6 +176,8 @@ impl Region {
         }
         let bytes = usize::try_from(len).map_err(|_| failed(std::io::ErrorKind::OutOfMemory.into()))?;
         let map = MmapOptions::new().len(bytes).map_raw(file).map_err(failed)?;
+        // Before anybody touches it. A wish, not a need: most kernels give shared memory huge pages only where they are told to.
+        drop(map.advise(Advice::HugePage));
         let base = NonNull::new(map.as_mut_ptr()).expect("a mapping is never at address 0");
         let watch = if is_sealed(file) { None } else { Some(Watch::new(base, bytes).map_err(failed)?) };
         let file = FileId::of(file.as_fd()).map_err(failed)?;

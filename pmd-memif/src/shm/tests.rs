@@ -51,6 +51,41 @@ fn s39_the_header_and_descriptors_stand_where_the_cache_line_says() {
     }
 }
 
+/// Whether the kernel was told that huge pages are welcome in the mapping that begins at `base`.
+fn welcomes_huge_pages(base: NonNull<u8>) -> bool {
+    let mappings = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let begin = format!("{:x}-", base.addr());
+    let mut lines = mappings.lines().skip_while(|line| !line.starts_with(&begin));
+    let flags = lines.find_map(|line| line.strip_prefix("VmFlags:")).expect("it is mapped");
+    flags.split_whitespace().any(|flag| flag == "hg")
+}
+
+#[test]
+fn large_memory_welcomes_huge_pages_where_the_kernel_has_them() {
+    let has_them = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
+    let regions = Regions::map(std::iter::once((&memfd(LINK), LINK))).unwrap();
+    assert_eq!(welcomes_huge_pages(regions.extent(0).unwrap().base), has_them, "a region");
+    for shareable in [false, true] {
+        let pool = Pool::new(&PoolConfig { size: 2048, shareable, ..PoolConfig::default() }).unwrap();
+        assert_eq!(welcomes_huge_pages(pool.segment().base()), has_them, "a pool, shareable: {shareable}");
+    }
+}
+
+#[test]
+fn a_cookie_is_put_within_a_region_and_makes_a_ring() {
+    let file = memfd(8192);
+    let regions = Regions::map(std::iter::once((&file, 8192))).unwrap();
+    let place = Place { region: 0, offset: 4 };
+    let ring = || ShmRing::new(&regions, place, RingSize::from_log2(3), CacheLine::B64, memfd(0));
+    assert!(matches!(ring(), Err(ShmError::Cookie { cookie: 0, .. })));
+    regions.put_cookie(place).unwrap();
+    assert_eq!(file_bytes(&file, 4, 4), [0x20, 0x1F, 0xE3, 0x03]);
+    ring().unwrap();
+    for outside in [Place { region: 0, offset: 8189 }, Place { region: 1, offset: 0 }] {
+        assert!(matches!(regions.put_cookie(outside), Err(ShmError::RingOutside { .. })), "{outside:?}");
+    }
+}
+
 const LINK: u64 = 8 << 20;
 
 /// An end of a ring of 16 slots towards another process, in `file`.
