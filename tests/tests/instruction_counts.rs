@@ -1,4 +1,4 @@
-//! What a packet costs in instructions, on the hot loops, counted by callgrind: the same number every time, on any machine
+//! What a packet costs in instructions, on the hot loops, counted by callgrind: the same to a tenth every time, on any machine
 //! that runs the same kernel of copies. A change that makes a hot loop longer fails here.
 //!
 //! Each loop runs twice, with different numbers of bursts; the difference is free of what starting and stopping cost.
@@ -9,8 +9,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use lport_tests::cargo;
 
-/// Instructions per packet, by case of `pmd-memif/benches/hot_loops.rs`: the most that is accepted. Bounds are a few per
-/// cent above what was counted (valgrind knows AVX2 at most); lower them when a loop becomes shorter.
+/// Instructions per packet, by case of `pmd-memif/benches/hot_loops.rs`: the most that is accepted. Bounds are a little
+/// above what was counted (valgrind knows AVX2 at most); lower them when a loop becomes shorter.
 const BOUNDS: [(&str, f64); 15] = [
     ("pool", 20.3),
     ("null", 60.0),

@@ -192,8 +192,8 @@ pub fn sealed_memfd(name: &std::ffi::CStr, len: usize, page: PageSize) -> io::Re
     Ok(file)
 }
 
-/// Before anybody touches it. A wish, not a need: kernels without transparent huge pages refuse it, and for shared memory most give
-/// them only where they are told to.
+/// Asks for huge pages under a mapping that nobody has touched yet. A wish, not a need: kernels without transparent huge pages
+/// refuse it, and for shared memory most give them only where they are told to.
 #[cfg(not(miri))]
 fn wish_for_huge_pages(map: &memmap2::MmapRaw) {
     if map.len() >= 2 << 20 {

@@ -6,7 +6,7 @@
 //!
 //! Which registers are used is settled once per link ([`Kernel::detect`]), and looked at once per burst ([`with_copier`]):
 //!
-//! - [`x86`] has the kernels of wide registers, [`narrow`] those of any machine, and what is left of a few bytes;
+//! - `x86` has the kernels of wide registers, [`narrow`] those of any machine, and what is left of a few bytes;
 //! - [`streamed`] goes past the caches with the lines, and takes a kernel for the rest;
 //! - [`access`] reads or writes a single value, and asks for lines.
 //!

@@ -464,8 +464,8 @@ mod tests {
     fn a_peer_that_falls_behind_ends_the_trial_before_a_packet_is_lost() {
         for taken in [[1100, 300, 300], [2000, 500, 700], [1500, 700, 500]] {
             let (most, [_, past, few]) = paced(taken);
-            // In two turns and in three.
-            assert!(past < 2 * 32 && few < 3 * 32, "{taken:?}: {past} and {few} bursts");
+            // In two turns and in three, of sixteen bursts at most.
+            assert!(past < 2 * 16 && few < 3 * 16, "{taken:?}: {past} and {few} bursts");
             assert!(most < 1024, "{taken:?}: {most} packets waited");
         }
         let (_, [_, past, few]) = paced([1100; 3]);

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! 1. [`Regions::map`] maps each fd, after looking once more that the file is as large as it was said to be.
-//! 2. [`ShmRing::new`] checks that a ring lies inside its region, aligned, with the right cookie.
+//! 2. Whose memory it is puts a cookie where each ring begins ([`Regions::put_cookie`]). [`ShmRing::new`] checks that a ring lies
+//!    inside its region, aligned, with the right cookie.
 //! 3. A queue works on its rings through [`crate::ring::RingMemory`]; every place is checked against the table before it is touched.
 //! 4. Where packets are lent, a [`ShmLender`] says where they lie. Buffers of ours can be a pool of mbufs ([`over_pool`]).
 //! 5. The last ring, lender or pool to go unmaps the regions: never under a burst, since the burst's ring holds them.
