@@ -40,12 +40,9 @@ impl Task for Reflect {
         }
         self.rounds -= 1;
         let mut moved = 0;
-        for position in 0..ports.count() {
-            let received = ports.rx_burst(position, &mut self.burst);
-            if received > 0 {
-                ports.transmit(ports.id(position), &mut self.burst);
-                moved += received;
-            }
+        while let Some(position) = ports.rx_next(&mut self.burst) {
+            moved += self.burst.len();
+            ports.transmit(ports.id(position), &mut self.burst);
         }
         moved
     }

@@ -13,6 +13,7 @@ mod bell;
 mod handover;
 mod idle;
 mod ports;
+mod turns;
 mod waker;
 
 use std::sync::Arc;
@@ -136,7 +137,6 @@ impl Worker {
 
     #[inline]
     fn round(&mut self) -> usize {
-        self.ports.begin_round();
         self.ports.drain_lanes() + self.task.poll(&mut self.ports)
     }
 
@@ -146,7 +146,7 @@ impl Worker {
         self.activity.busy_ns.add(self.meter.end_window(now, rounds, busy_rounds));
         self.ports.take_new_lanes();
         self.ports.share_pools();
-        self.ports.flush();
+        self.ports.flush_all();
         self.task.housekeep(&mut self.ports);
         now
     }

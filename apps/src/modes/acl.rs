@@ -166,13 +166,10 @@ impl Filter {
 impl Task for Filter {
     fn poll(&mut self, ports: &mut Ports) -> usize {
         let mut moved = 0;
-        for position in 0..ports.count() {
-            let received = ports.rx_burst(position, &mut self.burst);
-            if received > 0 {
-                self.filter(ports.id(position));
-                self.then.send(ports, position, &mut self.passed);
-                moved += received;
-            }
+        while let Some(position) = ports.rx_next(&mut self.burst) {
+            moved += self.burst.len();
+            self.filter(ports.id(position));
+            self.then.send(ports, position, &mut self.passed);
         }
         moved
     }

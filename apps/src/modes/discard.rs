@@ -16,8 +16,8 @@ impl Discard {
 impl Task for Discard {
     fn poll(&mut self, ports: &mut Ports) -> usize {
         let mut moved = 0;
-        for position in 0..ports.count() {
-            moved += ports.rx_burst(position, &mut self.burst);
+        while ports.rx_next(&mut self.burst).is_some() {
+            moved += self.burst.len();
             self.burst.clear();
         }
         moved

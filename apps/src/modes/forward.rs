@@ -34,12 +34,9 @@ impl Forward {
 impl Task for Forward {
     fn poll(&mut self, ports: &mut Ports) -> usize {
         let mut moved = 0;
-        for position in 0..ports.count() {
-            let received = ports.rx_burst(position, &mut self.burst);
-            if received > 0 {
-                self.forwarder.send(ports, position, &mut self.burst);
-                moved += received;
-            }
+        while let Some(position) = ports.rx_next(&mut self.burst) {
+            moved += self.burst.len();
+            self.forwarder.send(ports, position, &mut self.burst);
         }
         moved
     }

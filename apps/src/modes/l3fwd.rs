@@ -121,12 +121,9 @@ impl L3Forward {
 impl Task for L3Forward {
     fn poll(&mut self, ports: &mut Ports) -> usize {
         let mut moved = 0;
-        for position in 0..ports.count() {
-            let received = ports.rx_burst(position, &mut self.burst);
-            if received > 0 {
-                self.forward(ports, ports.id(position));
-                moved += received;
-            }
+        while let Some(position) = ports.rx_next(&mut self.burst) {
+            moved += self.burst.len();
+            self.forward(ports, ports.id(position));
         }
         moved
     }

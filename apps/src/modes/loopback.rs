@@ -18,13 +18,10 @@ impl Loopback {
 impl Task for Loopback {
     fn poll(&mut self, ports: &mut Ports) -> usize {
         let mut moved = 0;
-        for position in 0..ports.count() {
-            let received = ports.rx_burst(position, &mut self.burst);
-            if received > 0 {
-                self.burst.iter_mut().for_each(swap_macs);
-                ports.transmit(ports.id(position), &mut self.burst);
-                moved += received;
-            }
+        while let Some(position) = ports.rx_next(&mut self.burst) {
+            moved += self.burst.len();
+            self.burst.iter_mut().for_each(swap_macs);
+            ports.transmit(ports.id(position), &mut self.burst);
         }
         moved
     }

@@ -14,8 +14,8 @@ struct Reflect(Burst);
 impl Task for Reflect {
     fn poll(&mut self, ports: &mut Ports) -> usize {
         let mut moved = 0;
-        for position in 0..ports.count() {
-            moved += ports.rx_burst(position, &mut self.0);
+        while let Some(position) = ports.rx_next(&mut self.0) {
+            moved += self.0.len();
             ports.transmit(ports.id(position), &mut self.0);
         }
         moved

@@ -11,19 +11,11 @@
 use std::sync::Arc;
 
 use super::handover::{Inbox, Inlet, Outlet};
+use super::turns::Turns;
 use crate::burst::Burst;
 use crate::deployment::LportId;
 use crate::lport::{RxQueue, TxQueue};
 use crate::stats::Counter;
-
-/// Empty polls in a row after which an lport is quiet.
-const QUIET_AFTER: u8 = 64;
-
-/// A quiet lport of a busy thread is polled once in so many rounds; a power of two.
-const QUIET_EVERY: usize = 8;
-
-/// Rounds that a thread is busy after packets came.
-const BUSY_ROUNDS: u8 = 8;
 
 /// The queues of an lport, at its owner.
 pub(crate) struct OwnLport {
@@ -66,11 +58,7 @@ impl Drops {
 /// The lports of a worker.
 pub struct Ports {
     own: Vec<OwnLport>,
-    /// By position: polls in a row that found nothing, counted up to [`QUIET_AFTER`].
-    empty_polls: Vec<u8>,
-    /// The rounds' number, and how many of those to come are busy ones.
-    round: usize,
-    busy_rounds: u8,
+    turns: Turns,
     /// By position: the own lport, by its position, that everything is passed on to, and copied by, if there is one.
     egress: Vec<Option<usize>>,
     /// By lport id.
@@ -81,24 +69,25 @@ pub struct Ports {
     /// By lport id.
     drops: Arc<[Drops]>,
     scratch: Burst,
-    unflushed: bool,
+    /// Positions that were sent through since they were flushed, each once, and by position whether it is one of them.
+    unflushed: Vec<usize>,
+    is_unflushed: Box<[bool]>,
 }
 
 impl Ports {
     pub(crate) fn new(own: Vec<OwnLport>, routes: Vec<Route>, inbox: Arc<Inbox>, drops: Arc<[Drops]>) -> Self {
-        let (empty_polls, egress) = (vec![0; own.len()], vec![None; own.len()]);
+        let count = own.len();
         Self {
             own,
-            empty_polls,
-            round: 0,
-            busy_rounds: 0,
-            egress,
+            turns: Turns::new(count),
+            egress: vec![None; count],
             routes,
             inlets: Vec::new(),
             inbox,
             drops,
             scratch: Burst::new(),
-            unflushed: false,
+            unflushed: Vec::with_capacity(count),
+            is_unflushed: vec![false; count].into(),
         }
     }
 
@@ -123,26 +112,44 @@ impl Ports {
         self.routes.get(usize::from(to.0)).is_some_and(|route| !matches!(route, Route::Nowhere))
     }
 
-    /// Appends packets received on the own lport at `position` to `burst`, up to its limit, and says how many.
+    /// Appends packets received on the next of the own lports that has some to `burst`, up to its limit, and says at which
+    /// position that is; `None` when the round is over, and the next call begins another.
     ///
-    /// An lport that has had nothing for a while is not looked at in every round, while others on the thread have packets.
+    /// In a round every lport has its turn once, but those that have had nothing for a while have it less often while others
+    /// have packets, so that they do not slow them. A burst without room receives nothing.
+    ///
+    /// ```
+    /// # use pmd_core::{Burst, Ports};
+    /// /// A round of a task that sends everything back where it came from.
+    /// fn poll(ports: &mut Ports, burst: &mut Burst) -> usize {
+    ///     let mut moved = 0;
+    ///     while let Some(position) = ports.rx_next(burst) {
+    ///         moved += burst.len();
+    ///         ports.transmit(ports.id(position), burst);
+    ///     }
+    ///     moved
+    /// }
+    /// ```
+    #[inline]
+    pub fn rx_next(&mut self, burst: &mut Burst) -> Option<usize> {
+        while let Some(position) = self.turns.next() {
+            let received = self.own[position].rx.rx_burst(burst);
+            self.turns.polled(received);
+            if received > 0 {
+                return Some(position);
+            }
+        }
+        None
+    }
+
+    /// Appends packets received on the own lport at `position` to `burst`, up to its limit, and says how many: for a task that
+    /// knows better than [`Self::rx_next`] whose turn it is.
     ///
     /// # Panics
     /// When there is no such position.
     #[inline]
     pub fn rx_burst(&mut self, position: usize, burst: &mut Burst) -> usize {
-        let empty_polls = &mut self.empty_polls[position];
-        if *empty_polls >= QUIET_AFTER && self.busy_rounds > 0 && !(self.round + position).is_multiple_of(QUIET_EVERY) {
-            return 0;
-        }
-        let received = self.own[position].rx.rx_burst(burst);
-        if received > 0 {
-            *empty_polls = 0;
-            self.busy_rounds = BUSY_ROUNDS;
-        } else if *empty_polls < QUIET_AFTER {
-            *empty_polls += 1;
-        }
-        received
+        self.own[position].rx.rx_burst(burst)
     }
 
     /// Everything from the own lport at each position is passed on, unread, to the lport that `to` names for it, if to any.
@@ -177,13 +184,6 @@ impl Ports {
         }
     }
 
-    /// A round begins.
-    #[inline]
-    pub(crate) fn begin_round(&mut self) {
-        self.round = self.round.wrapping_add(1);
-        self.busy_rounds = self.busy_rounds.saturating_sub(1);
-    }
-
     /// Sends packets from the front of `burst` to lport `to` and says how many. What was not accepted stays in `burst`.
     ///
     /// # Panics
@@ -192,8 +192,9 @@ impl Ports {
     pub fn tx_burst(&mut self, to: LportId, burst: &mut Burst) -> usize {
         match &mut self.routes[usize::from(to.0)] {
             Route::Own(position) => {
-                self.unflushed = true;
-                self.own[*position].tx.tx_burst(burst)
+                let position = *position;
+                self.will_flush(position);
+                self.own[position].tx.tx_burst(burst)
             }
             Route::Foreign(outlet) => outlet.send(burst),
             Route::Nowhere => 0,
@@ -251,12 +252,13 @@ impl Ports {
 
     fn drain_each_lane(&mut self) -> usize {
         let mut moved = 0;
-        for inlet in &mut self.inlets {
-            let n = inlet.lane.receive(&mut self.scratch);
+        for at in 0..self.inlets.len() {
+            let Inlet { lane, port } = &mut self.inlets[at];
+            let (n, port) = (lane.receive(&mut self.scratch), *port);
             if n > 0 {
-                let lport = &mut self.own[inlet.port];
+                self.will_flush(port);
+                let lport = &mut self.own[port];
                 lport.tx.tx_burst(&mut self.scratch);
-                self.unflushed = true;
                 self.drops[usize::from(lport.id.0)].tx_full.add(self.scratch.len() as u64);
                 self.scratch.clear();
                 moved += n;
@@ -285,21 +287,33 @@ impl Ports {
         self.own
     }
 
-    /// Pushes out what the TX queues hold back, if anything was sent since the last time.
+    #[inline(always)]
+    fn will_flush(&mut self, position: usize) {
+        if !std::mem::replace(&mut self.is_unflushed[position], true) {
+            self.unflushed.push(position);
+        }
+    }
+
+    /// Pushes out what the TX queues hold back that something was sent through since the last time.
     #[inline]
     pub(crate) fn flush(&mut self) {
-        if self.unflushed {
-            self.unflushed = false;
-            for lport in &mut self.own {
-                lport.tx.flush();
-                self.unflushed |= lport.tx.holds();
-            }
-        }
+        self.unflushed.retain(|position| {
+            let tx = &mut self.own[*position].tx;
+            tx.flush();
+            self.is_unflushed[*position] = tx.holds();
+            self.is_unflushed[*position]
+        });
+    }
+
+    /// The same of all TX queues: those that nothing is sent through any more reclaim what their devices are done with.
+    pub(crate) fn flush_all(&mut self) {
+        (0..self.own.len()).for_each(|position| self.will_flush(position));
+        self.flush();
     }
 
     /// Whether there is something to flush, or will be when its time comes.
     pub(crate) fn holds_back(&self) -> bool {
-        self.unflushed
+        !self.unflushed.is_empty()
     }
 
     /// Whether a lane holds packets or waits to be taken.
@@ -323,6 +337,7 @@ impl std::fmt::Debug for Ports {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
     use crate::{Pool, PoolConfig};
@@ -333,9 +348,19 @@ mod tests {
         copies: bool,
         pool: Option<Pool>,
         told: Arc<Mutex<Vec<String>>>,
+        holds: Arc<AtomicBool>,
     }
 
     impl Queue {
+        fn new(copies: bool, pool: Option<Pool>) -> Self {
+            Self { copies, pool, told: Arc::default(), holds: Arc::default() }
+        }
+
+        /// What it was told since the last time.
+        fn take_told(&self) -> Vec<String> {
+            std::mem::take(&mut self.told.lock().unwrap())
+        }
+
         fn tell(&self, what: impl Into<String>) {
             self.told.lock().unwrap().push(what.into());
         }
@@ -362,6 +387,14 @@ mod tests {
             0
         }
 
+        fn flush(&mut self) {
+            self.tell("flushed");
+        }
+
+        fn holds(&self) -> bool {
+            self.holds.load(Ordering::Relaxed)
+        }
+
         fn copies(&self) -> bool {
             self.copies
         }
@@ -371,18 +404,23 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_an_own_queue_copies_counts_as_passed_on_and_is_received_into_the_pool_that_it_shares() {
-        let (told, quiet) = (Arc::default(), Arc::default());
-        let pool = |name: &str| Pool::new(&PoolConfig { name: name.into(), size: 1, ..PoolConfig::default() }).unwrap();
-        let own = |(id, copies, told): (u16, bool, &Arc<Mutex<Vec<String>>>)| {
-            let queue = Queue { copies, pool: Some(pool("shared")), told: Arc::clone(told) };
-            OwnLport { id: LportId(id), rx: Box::new(queue.clone()), tx: Box::new(queue) }
-        };
-        let own = [(0, true, &quiet), (2, false, &told)].map(own).into();
+    /// Two own lports with the ids 0 and 2, over these queues; nobody owns the one with the id 1.
+    fn ports(queues: [&Queue; 2]) -> Ports {
+        let own = [(0, queues[0]), (2, queues[1])].map(|(id, queue)| OwnLport {
+            id: LportId(id),
+            rx: Box::new(queue.clone()),
+            tx: Box::new(queue.clone()),
+        });
         let routes = vec![Route::Own(0), Route::Nowhere, Route::Own(1)];
         let inbox = Arc::new(Inbox::new(false).unwrap());
-        let mut ports = Ports::new(own, routes, inbox, (0..3).map(|_| Drops::default()).collect());
+        Ports::new(own.into(), routes, inbox, (0..3).map(|_| Drops::default()).collect())
+    }
+
+    #[test]
+    fn what_an_own_queue_copies_counts_as_passed_on_and_is_received_into_the_pool_that_it_shares() {
+        let pool = || Pool::new(&PoolConfig { name: "shared".into(), size: 1, ..PoolConfig::default() }).ok();
+        let [copying, other] = [true, false].map(|copies| Queue::new(copies, pool()));
+        let mut ports = ports([&copying, &other]);
         for (to, expected) in [
             (Some(0), ["passed on: true", "into: shared"]),
             (Some(1), ["passed on: false", "into: its own"]),
@@ -391,10 +429,40 @@ mod tests {
             (None, ["passed on: false", "into: its own"]),
         ] {
             ports.pass_on(|position| to.filter(|_| position == 1).map(LportId));
-            assert_eq!(std::mem::take(&mut *told.lock().unwrap()), expected, "{to:?}");
+            assert_eq!(other.take_told(), expected, "{to:?}");
             ports.share_pools();
             let again: &[&str] = if to == Some(0) { &expected[1..] } else { &[] };
-            assert_eq!(std::mem::take(&mut *told.lock().unwrap()), again, "{to:?}: asked again, as links come and go");
+            assert_eq!(other.take_told(), again, "{to:?}: asked again, as links come and go");
         }
+    }
+
+    #[test]
+    fn a_flush_is_for_queues_that_were_sent_through_until_they_hold_nothing_and_now_and_then_for_all() {
+        let [used, unused] = [Queue::new(false, None), Queue::new(false, None)];
+        let mut ports = ports([&used, &unused]);
+        let flushes = |ports: &mut Ports, all: bool| {
+            if all {
+                ports.flush_all()
+            } else {
+                ports.flush()
+            }
+            ([&used, &unused].map(|queue| queue.take_told().len()), ports.holds_back())
+        };
+        assert_eq!(flushes(&mut ports, false), ([0, 0], false));
+        for _ in 0..2 {
+            ports.transmit(LportId(0), &mut Burst::new());
+            ports.transmit(LportId(0), &mut Burst::new());
+            assert!(ports.holds_back());
+            assert_eq!(flushes(&mut ports, false), ([1, 0], false));
+            assert_eq!(flushes(&mut ports, false), ([0, 0], false));
+        }
+        assert_eq!(flushes(&mut ports, true), ([1, 1], false));
+        used.holds.store(true, Ordering::Relaxed);
+        ports.transmit(LportId(0), &mut Burst::new());
+        assert_eq!(flushes(&mut ports, false), ([1, 0], true));
+        assert_eq!(flushes(&mut ports, true), ([1, 1], true));
+        used.holds.store(false, Ordering::Relaxed);
+        assert_eq!(flushes(&mut ports, false), ([1, 0], false));
+        assert_eq!(flushes(&mut ports, false), ([0, 0], false));
     }
 }

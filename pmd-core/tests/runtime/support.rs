@@ -49,8 +49,11 @@ pub(crate) fn task(poll: impl FnMut(&mut Ports) -> usize + Send + 'static) -> Bo
 pub(crate) fn sink() -> Box<dyn Task> {
     let mut burst = Burst::with_limit(32);
     task(move |ports| {
-        let moved = (0..ports.count()).map(|position| ports.rx_burst(position, &mut burst)).sum();
-        burst.clear();
+        let mut moved = 0;
+        while ports.rx_next(&mut burst).is_some() {
+            moved += burst.len();
+            burst.clear();
+        }
         moved
     })
 }

@@ -99,6 +99,49 @@ fn packets_in_a_lane_at_the_stop_still_leave() {
 }
 
 #[test]
+fn a_packet_for_a_quiet_lport_arrives_while_another_on_its_thread_is_busy() {
+    let mut deployment = Deployment::default();
+    let pool = deployment.add_pool(PoolSpec::new("p", 1024, 64));
+    let silent = || vec![RawOption::text("no-rx", "yes")];
+    let mut lports = vec![deployment.add_lport("busy", "net_null", vec![], Some(pool))];
+    lports.extend((0..20).map(|n| deployment.add_lport(&format!("silent{n}"), "net_null", silent(), Some(pool))));
+    let quiet = deployment.add_lport("quiet", "net_bell", vec![], Some(pool));
+    lports.push(quiet);
+    deployment.add_thread("fwd", &lports);
+    let bell = BellDriver::default();
+    let wire = Arc::clone(&bell.wire);
+    let mut registry = Registry::with_reference_drivers();
+    registry.add(Arc::new(bell));
+    let (came, arrivals) = std::sync::mpsc::channel();
+    let mut packets = None;
+    let runtime = Runtime::start(&deployment, &registry, Settings::default(), |context| {
+        packets = context.pool(quiet).cloned();
+        let (mut burst, came) = (Burst::with_limit(32), came.clone());
+        Ok(task(move |ports| {
+            let mut moved = 0;
+            while let Some(position) = ports.rx_next(&mut burst) {
+                if ports.id(position) == quiet {
+                    came.send(burst.len()).unwrap();
+                }
+                moved += burst.len();
+                burst.clear();
+            }
+            moved
+        }))
+    })
+    .unwrap();
+    for packet in 1..=3 {
+        let seen = runtime.snapshot().threads[0].polls;
+        // Many more rounds than it takes to be quiet.
+        wait_for("rounds", || runtime.snapshot().threads[0].polls > seen + 10_000);
+        wire.put(packets.as_ref().unwrap().alloc().unwrap());
+        assert_eq!(arrivals.recv_timeout(Duration::from_secs(30)), Ok(1), "packet {packet}");
+    }
+    drop(packets);
+    assert_pools_whole(&runtime.stop());
+}
+
+#[test]
 fn packets_for_an_lport_that_nobody_polls_are_dropped_and_counted() {
     let mut deployment = Deployment::default();
     let pool = deployment.add_pool(PoolSpec::new("p", 512, 64));

@@ -97,12 +97,9 @@ impl Task for Circulate {
             self.send_first(ports);
         }
         let mut moved = 0;
-        for position in 0..ports.count() {
-            let received = ports.rx_burst(position, &mut self.burst);
-            if received > 0 {
-                ports.transmit(self.to[position], &mut self.burst);
-                moved += received;
-            }
+        while let Some(position) = ports.rx_next(&mut self.burst) {
+            moved += self.burst.len();
+            ports.transmit(self.to[position], &mut self.burst);
         }
         moved
     }

@@ -195,11 +195,8 @@ impl Tester {
     /// Receives from all lports; for the histogram of `trial`, if there is one.
     fn receive(&mut self, ports: &mut Ports, mut trial: Option<&mut Trial>) -> usize {
         let mut received = 0;
-        for position in 0..ports.count() {
-            let n = ports.rx_burst(position, &mut self.incoming);
-            if n == 0 {
-                continue;
-            }
+        while ports.rx_next(&mut self.incoming).is_some() {
+            let n = self.incoming.len();
             if let Some(trial) = &mut trial {
                 trial.tally.received += n as u64;
                 if trial.record_every > 0 {
