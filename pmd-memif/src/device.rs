@@ -291,6 +291,11 @@ impl OpenDevice {
         &self.device
     }
 
+    /// The same, for who keeps it.
+    pub(crate) fn shared_device(&self) -> Arc<Device> {
+        Arc::clone(&self.device)
+    }
+
     /// What the device was configured to be.
     pub(crate) fn config(&self) -> &InterfaceConfig {
         &self.config

@@ -19,7 +19,7 @@ use crate::ring::exported::ExportedPool;
 use crate::ring::posted::PostedBuffers;
 use crate::ring::resting::MOST_RESTING;
 use crate::ring::rotated::RotatedBuffers;
-use crate::ring::rx::{RxRing, RxTally};
+use crate::ring::rx::{CountRx, RxRing};
 use crate::ring::rx_borrow::BorrowRxRing;
 use crate::ring::rx_zero_copy::ZeroCopyRxRing;
 use crate::ring::tx::{Sent, TxRing, TxTally};
@@ -228,13 +228,13 @@ impl RxEnd {
 
     /// Adds received packets to `burst`; `pool` is for those that are copied.
     #[inline(always)]
-    pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
+    pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, count: impl CountRx) -> usize {
         match self {
-            Self::Client(ring) => ring.receive(pool, port, burst, tally),
-            Self::Rotated(ring) => ring.receive(pool, port, burst, tally),
-            Self::Server(ring) => ring.receive(pool, port, burst, tally),
-            Self::Borrow(ring) => ring.receive(pool, port, burst, tally),
-            Self::ZeroCopy(ring) => ring.receive(port, burst, tally),
+            Self::Client(ring) => ring.receive(pool, port, burst, count),
+            Self::Rotated(ring) => ring.receive(pool, port, burst, count),
+            Self::Server(ring) => ring.receive(pool, port, burst, count),
+            Self::Borrow(ring) => ring.receive(pool, port, burst, count),
+            Self::ZeroCopy(ring) => ring.receive(port, burst, count),
         }
     }
 

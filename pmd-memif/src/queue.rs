@@ -23,11 +23,12 @@ use pmd_core::pool::RxPool;
 use pmd_core::{Burst, LportId, Mbuf, Pool, RxQueue, TxQueue};
 
 use crate::control::LinkId;
+use crate::counters::RxCounters;
 use crate::device::{Device, OpenDevice};
 use crate::epoch::Seen;
 use crate::link::{RxEnd, TxEnd, TxOwner};
 use crate::ring::interrupt;
-use crate::ring::rx::RxTally;
+use crate::ring::rx::{CountRx, RxTally};
 use crate::ring::tx::{Sent, TxTally};
 
 /// When a receiving queue wants to be interrupted, see this file's head.
@@ -45,7 +46,7 @@ const RING: u64 = 1;
 /// The receiving half of an lport.
 pub(crate) struct MemifRx {
     open: Arc<OpenDevice>,
-    queue: usize,
+    counting: Counting,
     port: u16,
     pool: RxPool,
     seen: Seen,
@@ -61,6 +62,25 @@ pub(crate) struct MemifRx {
     own: Arc<EventFd>,
 }
 
+/// Where a receiving queue counts.
+struct Counting {
+    device: Arc<Device>,
+    queue: usize,
+}
+
+impl Counting {
+    fn counters(&self) -> &RxCounters {
+        &self.device.counters[self.queue].rx
+    }
+}
+
+impl CountRx for &Counting {
+    #[inline(always)]
+    fn add(self, tally: &RxTally) {
+        self.counters().add(tally);
+    }
+}
+
 impl MemifRx {
     /// The receiving half of queue `queue`.
     ///
@@ -71,11 +91,14 @@ impl MemifRx {
         let (own, mode) = (open.device().wake(queue), open.device().settings.rx_mode);
         epoll.add(&own, edges(OWN))?;
         let (pool, seen, rings) = (RxPool::new(pool), Seen::default(), Vec::new());
-        Ok(Self { open, queue, port, pool, seen, rings, turn: 0, mode, passed_on: false, epoll, own })
+        let counting = Counting { device: open.shared_device(), queue };
+        Ok(Self { open, counting, port, pool, seen, rings, turn: 0, mode, passed_on: false, epoll, own })
     }
 
+    /// By way of a handle of its own: one step less to the epoch.
+    #[inline(always)]
     fn device(&self) -> &Device {
-        self.open.device()
+        &self.counting.device
     }
 
     #[inline(always)]
@@ -88,7 +111,7 @@ impl MemifRx {
     fn adopt(&mut self) {
         self.release();
         let link = self.open.device().link(&mut self.seen);
-        self.rings = link.map(|link| link.take_rx(self.queue)).unwrap_or_default();
+        self.rings = link.map(|link| link.take_rx(self.counting.queue)).unwrap_or_default();
         if self.passed_on {
             self.rings = tell(std::mem::take(&mut self.rings), true);
         }
@@ -108,10 +131,12 @@ impl MemifRx {
         }
     }
 
-    fn receive_in_turn(&mut self, burst: &mut Burst, tally: &mut RxTally) -> usize {
-        let count = self.rings.len();
+    #[inline(never)]
+    fn receive_in_turn(&mut self, burst: &mut Burst) -> usize {
+        let Self { rings, pool, port, counting, .. } = self;
+        let count = rings.len();
         self.turn = (self.turn + 1) % count;
-        (0..count).map(|i| self.rings[(self.turn + i) % count].receive(&self.pool, self.port, burst, tally)).sum()
+        (0..count).map(|i| rings[(self.turn + i) % count].receive(pool, *port, burst, &*counting)).sum()
     }
 
     fn has_packets(&self) -> bool {
@@ -130,13 +155,20 @@ impl MemifRx {
                 break;
             }
         }
-        self.device().counters[self.queue].rx.interrupts.add(woken as u64);
+        self.counting.counters().interrupts.add(woken as u64);
     }
 }
 
 /// The same rings, whose packets are passed on, or are not.
 fn tell(rings: Vec<RxEnd>, passed_on: bool) -> Vec<RxEnd> {
     rings.into_iter().map(|ring| ring.with_passed_on(passed_on)).collect()
+}
+
+/// [`clear_behind`] for the last `n` packets.
+#[inline(never)]
+fn clear_behind_last(burst: &mut Burst, n: usize) {
+    let first = burst.len() - n;
+    burst[first..].iter_mut().for_each(clear_behind);
 }
 
 /// Zeroes what a copy in whole blocks has brought along behind the end of a packet: bytes of other packets of this peer, which are
@@ -164,17 +196,14 @@ impl RxQueue for MemifRx {
         if self.link_has_changed() {
             self.adopt();
         }
-        let mut tally = RxTally::default();
         let n = match self.rings.as_mut_slice() {
             [] => return 0,
-            [ring] => ring.receive(&self.pool, self.port, burst, &mut tally),
-            _ => self.receive_in_turn(burst, &mut tally),
+            [ring] => ring.receive(&self.pool, self.port, burst, &self.counting),
+            _ => self.receive_in_turn(burst),
         };
         if n > 0 && !self.pool.is_own() {
-            let first = burst.len() - n;
-            burst[first..].iter_mut().for_each(clear_behind);
+            clear_behind_last(burst, n);
         }
-        self.device().counters[self.queue].rx.add(&tally);
         n
     }
 

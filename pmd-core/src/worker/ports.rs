@@ -442,9 +442,9 @@ mod tests {
         let mut ports = ports([&used, &unused]);
         let flushes = |ports: &mut Ports, all: bool| {
             if all {
-                ports.flush_all()
+                ports.flush_all();
             } else {
-                ports.flush()
+                ports.flush();
             }
             ([&used, &unused].map(|queue| queue.take_told().len()), ports.holds_back())
         };

@@ -47,6 +47,27 @@ pub(crate) struct RxTally {
     pub(crate) overrun: u64,
 }
 
+/// Who counts what bursts did. Asked only after a burst for which there was something to look at: most polls of a quiet ring find
+/// nothing, and are to touch as little memory as they can.
+pub(crate) trait CountRx {
+    /// Adds a burst.
+    fn add(self, tally: &RxTally);
+}
+
+impl CountRx for &mut RxTally {
+    fn add(self, tally: &RxTally) {
+        self.packets += tally.packets;
+        self.bytes += tally.bytes;
+        self.lent += tally.lent;
+        self.nombuf += tally.nombuf;
+        self.bad_region += tally.bad_region;
+        self.bad_range += tally.bad_range;
+        self.bad_length += tally.bad_length;
+        self.too_long += tally.too_long;
+        self.overrun += tally.overrun;
+    }
+}
+
 /// The receiving end.
 #[derive(Debug)]
 pub(crate) struct RxRing<M, B> {
@@ -162,15 +183,32 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
 
     /// Adds received packets to `burst`, up to its limit, and says how many.
     #[inline(always)]
-    pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
-        let visible = self.visible(burst.room(), tally);
+    pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, count: impl CountRx) -> usize {
+        let claimed = self.claimed(burst.room());
         // A poll that finds nothing has nothing to do with the loops' registers and stack.
-        if visible == 0 { 0 } else { self.receive_visible(pool, port, burst, visible, tally) }
+        if claimed == 0 { 0 } else { self.receive_claimed(pool, port, burst, claimed, count) }
+    }
+
+    /// [`Self::receive_visible`], out of slots that the peer claims to have filled.
+    #[inline(never)]
+    fn receive_claimed(
+        &mut self,
+        pool: &Pool,
+        port: u16,
+        burst: &mut Burst,
+        claimed: u16,
+        count: impl CountRx,
+    ) -> usize {
+        let mut tally = RxTally::default();
+        let visible = self.visible(claimed, &mut tally);
+        let packets = self.receive_visible(pool, port, burst, visible, &mut tally);
+        count.add(&tally);
+        packets
     }
 
     /// Adds packets out of the `visible` slots to `burst`, up to its limit, and says how many.
-    #[inline(never)]
-    fn receive_visible(
+    #[inline(always)]
+    pub(super) fn receive_visible(
         &mut self,
         pool: &Pool,
         port: u16,
@@ -324,22 +362,28 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
         gathered
     }
 
-    /// How many filled slots may be taken now: the remembered ones if they satisfy `wanted`, otherwise by a fresh look.
+    /// How many slots are filled, as the peer says: as far as remembered if that satisfies `wanted`, otherwise by a fresh look.
     #[inline(always)]
-    fn visible(&mut self, wanted: usize, tally: &mut RxTally) -> u16 {
-        let mut visible = self.filled.wrapping_sub(self.consumed);
-        if usize::from(visible) < wanted {
+    pub(super) fn claimed(&mut self, wanted: usize) -> u16 {
+        let mut claimed = self.filled.wrapping_sub(self.consumed);
+        if usize::from(claimed) < wanted {
             self.filled = self.load_filled();
-            visible = self.filled.wrapping_sub(self.consumed);
-            self.buffers.look(&self.memory, self.consumed, visible);
+            claimed = self.filled.wrapping_sub(self.consumed);
+            self.buffers.look(&self.memory, self.consumed, claimed);
         }
+        claimed
+    }
+
+    /// How many of them may be taken now.
+    #[inline(always)]
+    pub(super) fn visible(&mut self, claimed: u16, tally: &mut RxTally) -> u16 {
         let limit = self.buffers.limit(self.size, self.consumed);
-        if visible > limit {
-            tally.overrun += 1;
-            visible = limit;
-            self.filled = self.consumed.wrapping_add(visible);
+        if claimed <= limit {
+            return claimed;
         }
-        visible
+        tally.overrun += 1;
+        self.filled = self.consumed.wrapping_add(limit);
+        limit
     }
 
     /// One snapshot of a descriptor; a client knows the place better than the descriptor does.

@@ -20,7 +20,7 @@ use pmd_core::{Burst, Mbuf, Pool};
 
 use super::gather::{Chain, Found, Refusal, copy_segments};
 use super::lending::Lending;
-use super::rx::{RxRing, RxTally};
+use super::rx::{CountRx, RxRing, RxTally};
 use super::{BadPlace, Descriptor, PACKET_MAX, PeersSlots, RingMemory, RingSize, Slots};
 
 /// Who lends the packets of a ring, known by numbers below the ring's size.
@@ -103,14 +103,37 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
     }
 
     /// Adds received packets to `burst`, up to its limit, and says how many. `pool` is for those that are copied.
-    #[inline]
-    pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
+    #[inline(always)]
+    pub(crate) fn receive(&mut self, pool: &Pool, port: u16, burst: &mut Burst, count: impl CountRx) -> usize {
         self.release();
-        if self.lending.is_suspended() && self.released == self.ring.consumed {
-            return self.receive_copies(pool, port, burst, tally);
-        }
-        let (before, bytes_before) = (burst.len(), tally.bytes);
-        let mut left = self.visible(burst.room(), tally);
+        let claimed = self.ring.claimed(burst.room());
+        if claimed == 0 { 0 } else { self.receive_claimed(pool, port, burst, claimed, count) }
+    }
+
+    /// The same, out of slots that the client claims to have filled.
+    #[inline(never)]
+    fn receive_claimed(
+        &mut self,
+        pool: &Pool,
+        port: u16,
+        burst: &mut Burst,
+        claimed: u16,
+        count: impl CountRx,
+    ) -> usize {
+        let mut tally = RxTally::default();
+        let packets = if self.lending.is_suspended() && self.released == self.ring.consumed {
+            self.receive_copies(pool, port, burst, claimed, &mut tally)
+        } else {
+            self.receive_lent(pool, port, burst, claimed, &mut tally)
+        };
+        count.add(&tally);
+        packets
+    }
+
+    #[inline(always)]
+    fn receive_lent(&mut self, pool: &Pool, port: u16, burst: &mut Burst, claimed: u16, tally: &mut RxTally) -> usize {
+        let before = burst.len();
+        let mut left = self.visible(claimed, tally);
         while left > 0 && burst.room() > 0 {
             let run = self.straight(port, left, burst, tally);
             let slots = if run > 0 { run } else { self.take_any(pool, port, left, burst, tally) };
@@ -122,17 +145,24 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         }
         let packets = burst.len() - before;
         tally.packets += packets as u64;
-        self.lending.lent(packets, tally.bytes - bytes_before, || self.lender.copied_into(pool));
+        self.lending.lent(packets, tally.bytes, || self.lender.copied_into(pool));
         packets
     }
 
-    /// As [`Self::receive`], while nothing is lent.
+    /// The same, while nothing is lent.
     #[inline(never)]
-    fn receive_copies(&mut self, pool: &Pool, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
-        let bytes_before = tally.bytes;
-        let packets = self.ring.receive(pool, port, burst, tally);
+    fn receive_copies(
+        &mut self,
+        pool: &Pool,
+        port: u16,
+        burst: &mut Burst,
+        claimed: u16,
+        tally: &mut RxTally,
+    ) -> usize {
+        let visible = self.ring.visible(claimed, tally);
+        let packets = self.ring.receive_visible(pool, port, burst, visible, tally);
         (self.released, self.base) = (self.ring.consumed, self.ring.consumed);
-        self.lending.copied(packets, tally.bytes - bytes_before, || self.lender.copied_into(pool));
+        self.lending.copied(packets, tally.bytes, || self.lender.copied_into(pool));
         packets
     }
 
@@ -255,22 +285,17 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         Ok(packet)
     }
 
-    /// How many filled slots may be taken now.
+    /// How many of the slots that the client claims to have filled may be taken now.
     #[inline(always)]
-    fn visible(&mut self, wanted: usize, tally: &mut RxTally) -> u16 {
-        let mut visible = self.ring.filled.wrapping_sub(self.ring.consumed);
-        if usize::from(visible) < wanted {
-            self.ring.filled = self.ring.memory.head();
-            visible = self.ring.filled.wrapping_sub(self.ring.consumed);
-        }
+    fn visible(&mut self, claimed: u16, tally: &mut RxTally) -> u16 {
         // The client may fill only what it was given back (statement 47).
         let possible = self.ring.size.get() - self.ring.consumed.wrapping_sub(self.released);
-        if visible > possible {
-            tally.overrun += 1;
-            visible = possible;
-            self.ring.filled = self.ring.consumed.wrapping_add(visible);
+        if claimed <= possible {
+            return claimed;
         }
-        visible
+        tally.overrun += 1;
+        self.ring.filled = self.ring.consumed.wrapping_add(possible);
+        possible
     }
 }
 

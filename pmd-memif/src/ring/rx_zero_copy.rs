@@ -14,7 +14,7 @@ use pmd_core::{BURST_MAX, Burst, Mbuf, MbufFifo};
 
 use super::exported::ExportedPool;
 use super::gather::{Chain, Found};
-use super::rx::RxTally;
+use super::rx::{CountRx, RxTally};
 use super::window::Window;
 use super::{Descriptor, PACKET_MAX, Place, RING_MASK_INT, RingMemory, RingSize, Slots};
 
@@ -60,12 +60,30 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
     }
 
     /// Adds received packets to `burst`, up to its limit, and says how many.
-    #[inline]
-    pub(crate) fn receive(&mut self, port: u16, burst: &mut Burst, tally: &mut RxTally) -> usize {
+    #[inline(always)]
+    pub(crate) fn receive(&mut self, port: u16, burst: &mut Burst, count: impl CountRx) -> usize {
+        let claimed = self.claimed(burst.room());
+        if claimed == 0 && self.posted() >= self.window.open() {
+            0
+        } else {
+            self.receive_claimed(port, burst, claimed, count)
+        }
+    }
+
+    /// The same, out of slots that the server claims to have filled.
+    #[inline(never)]
+    fn receive_claimed(&mut self, port: u16, burst: &mut Burst, claimed: u16, count: impl CountRx) -> usize {
+        let mut tally = RxTally::default();
+        let packets = self.receive_visible(port, burst, claimed, &mut tally);
+        count.add(&tally);
+        packets
+    }
+
+    #[inline(always)]
+    fn receive_visible(&mut self, port: u16, burst: &mut Burst, claimed: u16, tally: &mut RxTally) -> usize {
         let before = burst.len();
-        let room = burst.room();
-        let mut left = self.visible(room, tally);
-        if usize::from(left) <= room {
+        let mut left = self.visible(claimed, tally);
+        if usize::from(left) <= burst.room() {
             // They are read now, and written when mbufs are posted again.
             self.memory.own_descriptors(self.consumed, left);
         }
@@ -199,22 +217,28 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
         self.mbufs.len() as u16
     }
 
-    /// How many filled slots may be taken now.
+    /// How many slots are filled, as the server says.
     #[inline(always)]
-    fn visible(&mut self, wanted: usize, tally: &mut RxTally) -> u16 {
-        let mut visible = self.filled.wrapping_sub(self.consumed);
-        if usize::from(visible) < wanted {
+    fn claimed(&mut self, wanted: usize) -> u16 {
+        let mut claimed = self.filled.wrapping_sub(self.consumed);
+        if usize::from(claimed) < wanted {
             self.filled = self.memory.tail();
-            visible = self.filled.wrapping_sub(self.consumed);
-            self.window.look(visible);
+            claimed = self.filled.wrapping_sub(self.consumed);
+            self.window.look(claimed);
         }
+        claimed
+    }
+
+    /// How many of them may be taken now.
+    #[inline(always)]
+    fn visible(&mut self, claimed: u16, tally: &mut RxTally) -> u16 {
         let posted = self.posted();
-        if visible > posted {
-            // Statement 48: the server claims slots that it was never given.
-            tally.overrun += 1;
-            visible = posted;
-            self.filled = self.consumed.wrapping_add(visible);
+        if claimed <= posted {
+            return claimed;
         }
-        visible
+        // Statement 48: the server claims slots that it was never given.
+        tally.overrun += 1;
+        self.filled = self.consumed.wrapping_add(posted);
+        posted
     }
 }
