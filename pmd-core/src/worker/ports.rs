@@ -130,7 +130,7 @@ impl Ports {
     ///     moved
     /// }
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn rx_next(&mut self, burst: &mut Burst) -> Option<usize> {
         while let Some(position) = self.turns.next() {
             let received = self.own[position].rx.rx_burst(burst);
@@ -188,7 +188,7 @@ impl Ports {
     ///
     /// # Panics
     /// When the deployment has no lport `to`.
-    #[inline]
+    #[inline(always)]
     pub fn tx_burst(&mut self, to: LportId, burst: &mut Burst) -> usize {
         match &mut self.routes[usize::from(to.0)] {
             Route::Own(position) => {

@@ -1,9 +1,9 @@
 //! Whose turn it is to be polled: a thread's own lports by position, round by round.
 //!
 //! 1. An lport is active until [`QUIET_AFTER`] polls in a row found nothing, then it is quiet until one finds packets.
-//! 2. A round begins with every active lport. Quiet ones follow, one after the other over the rounds: as many as what the round
-//!    before moved pays for ([`QUIET_PRICE`]), so that any number of them takes one share of a busy thread's time; after a
-//!    round that moved nothing, those of one round in [`EMPTY_ROUNDS`].
+//! 2. A round begins with every active lport. Quiet ones follow, one after the other over the rounds: as many as what the rounds
+//!    before moved pays for ([`QUIET_PRICE`], [`AT_ONCE`]), so that any number of them takes one share of a busy thread's time;
+//!    after a round that moved nothing, one in [`EMPTY_ROUNDS`].
 //! 3. Where no lport is active, every round polls all of them.
 //!
 //! The task asks through [`super::Ports::rx_next`]; nothing here knows queues or packets.
@@ -11,9 +11,13 @@
 /// Empty polls in a row after which an lport is quiet.
 const QUIET_AFTER: u8 = 64;
 
-/// What one poll of a quiet lport costs beside active ones, in packets moved. A poll that finds nothing takes about as long as
-/// one or two packets do.
+/// Packets that active lports have to move for one poll of a quiet one. The poll takes as long as two or three packets do, so that
+/// quiet lports take some 4 per cent of a thread that has no other time left.
 const QUIET_PRICE: usize = 64;
+
+/// Turns of quiet lports are saved up until there are so many: one alone takes several times as long as one among others, whose
+/// memory comes meanwhile, and whose code the CPU has just seen.
+const AT_ONCE: usize = 8;
 
 /// What a round that moves packets costs, in packets moved: it takes time even if they are few.
 const ROUND_PRICE: usize = 8;
@@ -21,14 +25,20 @@ const ROUND_PRICE: usize = 8;
 /// While active lports have nothing either, every quiet one has its turn within so many rounds.
 const EMPTY_ROUNDS: usize = 8;
 
+/// An lport among the others.
+#[derive(Debug)]
+struct Turn {
+    position: usize,
+    /// Polls in a row that found nothing, while it is active.
+    empty_polls: u8,
+}
+
 /// The turns of a number of lports.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// All positions: those that are active, then those that are quiet.
-    order: Box<[usize]>,
+    /// All of them: those that are active, then those that are quiet.
+    order: Box<[Turn]>,
     active: usize,
-    /// By position: polls in a row that found nothing.
-    empty_polls: Box<[u8]>,
     /// What of `order` still has its turn: the rest of the active ones, or of the quiet ones that follow them.
     turn: usize,
     end: usize,
@@ -44,9 +54,8 @@ impl Turns {
     /// All of them active, at the start of a round.
     pub(super) fn new(count: usize) -> Self {
         Self {
-            order: (0..count).collect(),
+            order: (0..count).map(|position| Turn { position, empty_polls: 0 }).collect(),
             active: count,
-            empty_polls: vec![0; count].into(),
             turn: 0,
             end: count,
             quiet_turns: 0,
@@ -61,22 +70,25 @@ impl Turns {
     /// The same one until [`Self::polled`] says how that was.
     #[inline(always)]
     pub(super) fn next(&mut self) -> Option<usize> {
-        if self.turn < self.end || self.goes_on() { Some(self.order[self.turn]) } else { None }
+        if self.turn >= self.end {
+            let quiet = self.order.len() - self.active;
+            if quiet == 0 || !self.goes_on(quiet) {
+                (self.turn, self.end, self.moved) = (0, self.active, 0);
+                return None;
+            }
+        }
+        Some(self.order[self.turn].position)
     }
 
     /// The lport whose turn it is was polled, and had so many packets.
     #[inline(always)]
     pub(super) fn polled(&mut self, received: usize) {
         if self.turn < self.active {
-            let empty_polls = &mut self.empty_polls[self.order[self.turn]];
-            if received > 0 {
-                *empty_polls = 0;
-            } else {
-                *empty_polls += 1;
-                if *empty_polls >= QUIET_AFTER {
-                    self.retire();
-                    return;
-                }
+            let turn = &mut self.order[self.turn];
+            turn.empty_polls = if received > 0 { 0 } else { turn.empty_polls + 1 };
+            if turn.empty_polls >= QUIET_AFTER {
+                self.retire();
+                return;
             }
         } else if received > 0 {
             self.activate();
@@ -96,20 +108,19 @@ impl Turns {
     /// The quiet lport whose turn it was becomes active. It had its turn in this round.
     #[cold]
     fn activate(&mut self) {
-        self.empty_polls[self.order[self.turn]] = 0;
+        self.order[self.turn].empty_polls = 0;
         self.order.swap(self.turn, self.active);
         self.active += 1;
     }
 
-    /// Those that had their turn were all of their kind. Whether quiet ones follow; if not, the round is over.
-    fn goes_on(&mut self) -> bool {
-        let quiet = self.active..self.order.len();
-        if self.quiet_turns == 0 || quiet.is_empty() {
-            self.quiet_turns = self.affordable(quiet.len());
-            self.moved = 0;
-            (self.turn, self.end) = (0, self.active);
+    /// Those that had their turn were all of their kind. Whether some of the `quiet` ones follow; if not, how many do in the next
+    /// round is found out.
+    fn goes_on(&mut self, quiet: usize) -> bool {
+        if self.quiet_turns == 0 {
+            self.quiet_turns = self.affordable(quiet);
             return false;
         }
+        let quiet = self.active..self.order.len();
         self.turn = if quiet.contains(&self.next_quiet) { self.next_quiet } else { quiet.start };
         self.end = quiet.end.min(self.turn + self.quiet_turns);
         self.quiet_turns -= self.end - self.turn;
@@ -126,6 +137,9 @@ impl Turns {
         } else {
             self.credit += self.moved + ROUND_PRICE;
             let paid = self.credit / QUIET_PRICE;
+            if paid < quiet.min(AT_ONCE) {
+                return 0;
+            }
             self.credit %= QUIET_PRICE;
             paid.min(quiet)
         }
@@ -262,7 +276,7 @@ mod tests {
             for (busy, rounds, packets) in script {
                 let busy: Vec<_> = busy.iter().map(|index| index.index(count)).collect();
                 for _ in 0..rounds {
-                    let active: Vec<_> = turns.order[..turns.active].into();
+                    let active: Vec<_> = turns.order[..turns.active].iter().map(|turn| turn.position).collect();
                     let polled = round(&mut turns, |position| if busy.contains(&position) { packets } else { 0 });
                     // Twice where it became quiet in between.
                     let times = |position: &usize| polled.iter().filter(|at| *at == position).count();
@@ -272,7 +286,7 @@ mod tests {
                         // One at least in QUIET_PRICE / ROUND_PRICE rounds, and one that changed places waits for the next time.
                         prop_assert!(*wait <= 2 * count * QUIET_PRICE / ROUND_PRICE);
                     }
-                    let mut order = turns.order.to_vec();
+                    let mut order: Vec<_> = turns.order.iter().map(|turn| turn.position).collect();
                     order.sort_unstable();
                     prop_assert!(order.iter().copied().eq(0..count), "{:?}", turns.order);
                 }
