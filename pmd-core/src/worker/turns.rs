@@ -3,7 +3,7 @@
 //! 1. An lport is active until [`QUIET_AFTER`] polls in a row found nothing, then it is quiet until one finds packets.
 //! 2. A round begins with every active lport. Quiet ones follow, one after the other over the rounds: as many as what the rounds
 //!    before moved pays for ([`QUIET_PRICE`], [`AT_ONCE`]), so that any number of them takes one share of a busy thread's time;
-//!    after a round that moved nothing, one in [`EMPTY_ROUNDS`].
+//!    after a round that moved nothing, so many that all have had theirs within [`EMPTY_ROUNDS`].
 //! 3. Where no lport is active, every round polls all of them.
 //!
 //! The task asks through [`super::Ports::rx_next`]; nothing here knows queues or packets.

@@ -68,6 +68,15 @@ impl CountRx for &mut RxTally {
     }
 }
 
+/// Receives a burst and has it counted; says how many packets it was.
+#[inline(always)]
+pub(super) fn tallied(count: impl CountRx, receive: impl FnOnce(&mut RxTally) -> usize) -> usize {
+    let mut tally = RxTally::default();
+    let packets = receive(&mut tally);
+    count.add(&tally);
+    packets
+}
+
 /// The receiving end.
 #[derive(Debug)]
 pub(crate) struct RxRing<M, B> {
@@ -199,11 +208,10 @@ impl<M: RingMemory, B: RxBuffers> RxRing<M, B> {
         claimed: u16,
         count: impl CountRx,
     ) -> usize {
-        let mut tally = RxTally::default();
-        let visible = self.visible(claimed, &mut tally);
-        let packets = self.receive_visible(pool, port, burst, visible, &mut tally);
-        count.add(&tally);
-        packets
+        tallied(count, |tally| {
+            let visible = self.visible(claimed, tally);
+            self.receive_visible(pool, port, burst, visible, tally)
+        })
     }
 
     /// Adds packets out of the `visible` slots to `burst`, up to its limit, and says how many.

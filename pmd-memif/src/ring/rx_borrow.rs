@@ -20,7 +20,7 @@ use pmd_core::{Burst, Mbuf, Pool};
 
 use super::gather::{Chain, Found, Refusal, copy_segments};
 use super::lending::Lending;
-use super::rx::{CountRx, RxRing, RxTally};
+use super::rx::{CountRx, RxRing, RxTally, tallied};
 use super::{BadPlace, Descriptor, PACKET_MAX, PeersSlots, RingMemory, RingSize, Slots};
 
 /// Who lends the packets of a ring, known by numbers below the ring's size.
@@ -120,14 +120,13 @@ impl<M: RingMemory, L: LendSlots> BorrowRxRing<M, L> {
         claimed: u16,
         count: impl CountRx,
     ) -> usize {
-        let mut tally = RxTally::default();
-        let packets = if self.lending.is_suspended() && self.released == self.ring.consumed {
-            self.receive_copies(pool, port, burst, claimed, &mut tally)
-        } else {
-            self.receive_lent(pool, port, burst, claimed, &mut tally)
-        };
-        count.add(&tally);
-        packets
+        tallied(count, |tally| {
+            if self.lending.is_suspended() && self.released == self.ring.consumed {
+                self.receive_copies(pool, port, burst, claimed, tally)
+            } else {
+                self.receive_lent(pool, port, burst, claimed, tally)
+            }
+        })
     }
 
     #[inline(always)]

@@ -14,7 +14,7 @@ use pmd_core::{BURST_MAX, Burst, Mbuf, MbufFifo};
 
 use super::exported::ExportedPool;
 use super::gather::{Chain, Found};
-use super::rx::{CountRx, RxTally};
+use super::rx::{CountRx, RxTally, tallied};
 use super::window::Window;
 use super::{Descriptor, PACKET_MAX, Place, RING_MASK_INT, RingMemory, RingSize, Slots};
 
@@ -73,10 +73,7 @@ impl<M: RingMemory> ZeroCopyRxRing<M> {
     /// The same, out of slots that the server claims to have filled.
     #[inline(never)]
     fn receive_claimed(&mut self, port: u16, burst: &mut Burst, claimed: u16, count: impl CountRx) -> usize {
-        let mut tally = RxTally::default();
-        let packets = self.receive_visible(port, burst, claimed, &mut tally);
-        count.add(&tally);
-        packets
+        tallied(count, |tally| self.receive_visible(port, burst, claimed, tally))
     }
 
     #[inline(always)]
