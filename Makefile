@@ -21,6 +21,7 @@ test: deps
 	$(CARGO) build --locked --package lport --bin lport
 	$(CARGO) build --locked --package pmd-memif --package pmd-af-xdp --package pmd-plugin --examples
 	$(CARGO) bench --locked --package pmd-memif --bench hot_loops --no-run
+	$(CARGO) bench --locked --package pmd-core --bench rounds --no-run
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) test --locked --workspace --doc && $(CARGO) nextest run --locked --workspace; \
 	else \
