@@ -16,7 +16,7 @@ const QUIET_AFTER: u8 = 64;
 const QUIET_PRICE: usize = 64;
 
 /// Turns of quiet lports are saved up until there are so many: one alone takes several times as long as one among others, whose
-/// memory comes meanwhile, and whose code the CPU has just seen.
+/// memory comes meanwhile, and whose code the CPU has just seen. Where fewer are quiet, they have no more for that.
 const AT_ONCE: usize = 8;
 
 /// What a round that moves packets costs, in packets moved: it takes time even if they are few.
@@ -137,7 +137,7 @@ impl Turns {
         } else {
             self.credit += self.moved + ROUND_PRICE;
             let paid = self.credit / QUIET_PRICE;
-            if paid < quiet.min(AT_ONCE) {
+            if paid < AT_ONCE {
                 return 0;
             }
             self.credit %= QUIET_PRICE;
@@ -221,6 +221,13 @@ mod tests {
             shares[0] = 1.0;
             assert!(shares.iter().all(|share| (0.98..=1.01).contains(share)), "{packets} packets a round: {shares:?}");
         }
+    }
+
+    #[test]
+    fn a_single_quiet_lport_has_no_more_turns_than_one_among_many() {
+        let mut turns = settled(2, 1, 32);
+        let polls: usize = (0..1280).map(|_| round(&mut turns, |at| 32 * usize::from(at == 0)).len() - 1).sum();
+        assert_eq!(polls, (32 + ROUND_PRICE) * 1280 / (AT_ONCE * QUIET_PRICE));
     }
 
     #[test]
