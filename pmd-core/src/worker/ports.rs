@@ -1,8 +1,8 @@
 //! The lports as a worker's task sees them: its own to receive from, all of them to send to.
 //!
 //! 1. The runtime builds one [`Ports`] per thread, with the queues of the thread's lports in it.
-//! 2. The task receives from its own lports by position and sends to any lport by [`LportId`]: its own through their TX
-//!    queue, another thread's through a lane that the owner drains (`handover`).
+//! 2. The task receives from its own lports, whose turn it is (`turns`) or by position, and sends to any lport by [`LportId`]:
+//!    its own through their TX queue, another thread's through a lane that the owner drains (`handover`).
 //! 3. [`Ports::transmit`] is the policy: what cannot be sent is dropped in bulk and counted by reason, at the lport it
 //!    was meant for. [`Ports::tx_burst`] leaves it to the caller.
 //! 4. After the threads have stopped the runtime drains the lanes once more, then drops the queues, or gives those that
